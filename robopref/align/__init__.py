@@ -1,0 +1,1 @@
+"""The loop: demonstrations, rollouts, queries, rewards, alignment, evaluation, report."""

@@ -1,0 +1,89 @@
+"""Checkpoints: nested tensors and plain values as one safetensors file, written in one step.
+
+No pickle: tensors go into safetensors, everything else into its JSON header. What was saved comes
+back equal bit for bit, so that a resumed run goes on exactly where it was.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from robopref.config import write_bytes_atomically
+from robopref.errors import CheckpointError
+
+FORMAT = "robopref-1"
+
+
+def save_tree(path: Path, tree: dict[str, Any]) -> None:
+    """Write a nested dictionary of tensors and plain values to `path`.
+
+    Keys may be strings or integers; lists and tuples come back as lists.
+
+    Raises:
+        TypeError: A value is neither a tensor nor plain.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    skeleton = _split(tree, "", tensors)
+    header = {"format": FORMAT, "tree": json.dumps(skeleton)}
+    write_bytes_atomically(path, save(tensors, metadata=header))
+
+
+def load_tree(path: Path, *, device: str = "cpu") -> dict[str, Any]:
+    """Read what `save_tree` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is damaged, or was not written by `save_tree`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No checkpoint at '{path}'.")
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"'{path}' is damaged: {error}. Delete it to start this stage again."
+        ) from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"'{path}' is not a checkpoint of robopref: its header says format "
+            f"{header.get('format')!r}, expected '{FORMAT}'."
+        )
+    tree: dict[str, Any] = _join(json.loads(header["tree"]), tensors)
+    return tree
+
+
+def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return `value` with tensors replaced by references, collecting them in `tensors`."""
+    if isinstance(value, torch.Tensor):
+        # A copy each: safetensors refuses tensors that share memory.
+        tensors[path] = value.detach().to("cpu").contiguous().clone()
+        return {"t": path}
+    if isinstance(value, dict):
+        items = []
+        for key, item in value.items():
+            if not isinstance(key, (str, int)):
+                raise TypeError(f"Checkpoint keys must be str or int, got {key!r} under '{path}'.")
+            items.append([key, _split(item, f"{path}/{key}", tensors)])
+        return {"d": items}
+    if isinstance(value, (list, tuple)):
+        return {"l": [_split(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return {"v": value}
+    raise TypeError(f"A checkpoint cannot hold a {type(value).__name__} ('{path}').")
+
+
+def _join(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
+    kind, content = next(iter(node.items()))
+    if kind == "t":
+        return tensors[content]
+    if kind == "d":
+        return {key: _join(item, tensors) for key, item in content}
+    if kind == "l":
+        return [_join(item, tensors) for item in content]
+    return content

@@ -1,0 +1,1 @@
+"""What the command line runs: one module a verb, each a dataclass with `run()`."""

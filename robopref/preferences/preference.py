@@ -1,0 +1,160 @@
+"""A preference, and the pairwise view of many that losses are computed from.
+
+Shapes: S distinct segments, N pairs, L segment length, Da action size.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from robopref.data.episode import batch_segments
+from robopref.data.segment import Segment
+from robopref.errors import DataError, check_between
+from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
+from robopref.types import Obs, SegmentBatch
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One answered query.
+
+    Args:
+        id: UUID made by whoever answered, so that an answer sent twice counts once.
+        query: What was asked.
+        ranking: What was answered.
+        annotator: Who answered.
+        criterion: By what the items were compared.
+        strength: 1 slightly, 2 clearly, 3 strongly.
+        reason: The annotator's own words or tags.
+        time_s: When it was answered [s since 1970, UTC].
+        response_time_s: How long the answer took [s].
+
+    Raises:
+        ValueError: The ranking is of another number of items, or `strength` is out of range.
+    """
+
+    id: str
+    query: Query
+    ranking: Ranking
+    annotator: str = "scripted"
+    criterion: str = "overall"
+    strength: int = 2
+    reason: str = ""
+    time_s: float = 0.0
+    response_time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check that ranking and query belong together."""
+        if self.ranking.num_items != len(self.query.items):
+            raise ValueError(
+                f"`ranking` is of {self.ranking.num_items} items, "
+                f"the query has {len(self.query.items)}."
+            )
+        check_between("strength", self.strength, 1, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class PairwiseView:
+    """Pairs of segments with the probability that the second is preferred.
+
+    Derived from preferences whenever it is needed and never stored: two codebases that kept such
+    a column disagree on what it means.
+
+    Args:
+        segments: The S distinct segments.
+        episode_ids: Episode of each segment, length S.
+        a: Index of the first segment of each pair, (N,).
+        b: Index of the second, (N,).
+        prefers_b: Probability that b is preferred to a, in [0, 1]; 0.5 judged equal, (N,).
+        weight: Weight of the pair in a loss, (N,).
+    """
+
+    segments: SegmentBatch
+    episode_ids: tuple[str, ...]
+    a: Int[np.ndarray, " N"]
+    b: Int[np.ndarray, " N"]
+    prefers_b: Float[np.ndarray, " N"]
+    weight: Float[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        """Return N, the number of pairs."""
+        return len(self.a)
+
+    @classmethod
+    def from_preferences(
+        cls,
+        preferences: Iterable[Preference],
+        cut: Callable[[Segment], tuple[Obs, np.ndarray]],
+    ) -> "PairwiseView":
+        """Derive the pairs of all ranked answers over segments.
+
+        Args:
+            preferences: The answers; skipped and incomparable ones give no pair.
+            cut: Returns a segment's observations (L, ...) and actions (L, Da).
+
+        Raises:
+            DataError: No answer orders anything.
+        """
+        index: dict[Segment, int] = {}
+        rows: list[tuple[int, int, float]] = []
+        for preference in preferences:
+            items = [item for item in preference.query.items if isinstance(item, Segment)]
+            for a, b, prefers_b in preference.ranking.pairs() if items else ():
+                places = [index.setdefault(items[i], len(index)) for i in (a, b)]
+                rows.append((places[0], places[1], prefers_b))
+        if not rows:
+            raise DataError(
+                "No answer orders two segments: there is nothing to learn from. "
+                "Answer more queries; skips and 'cannot tell' do not count."
+            )
+        columns = list(zip(*rows, strict=True))
+        return cls(
+            segments=batch_segments([cut(segment) for segment in index]),
+            episode_ids=tuple(segment.episode_id for segment in index),
+            a=np.array(columns[0], np.int64),
+            b=np.array(columns[1], np.int64),
+            prefers_b=np.array(columns[2], np.float32),
+            weight=np.ones(len(rows), np.float32),
+        )
+
+    def take(self, pairs: np.ndarray) -> "PairwiseView":
+        """Return the view of the chosen pairs over the same segments."""
+        return PairwiseView(
+            self.segments, self.episode_ids, self.a[pairs], self.b[pairs],
+            self.prefers_b[pairs], self.weight[pairs],
+        )  # fmt: skip
+
+    def split(
+        self, fraction: float, rng: np.random.Generator
+    ) -> tuple["PairwiseView", "PairwiseView"]:
+        """Split into training and validation pairs that share no episode.
+
+        Whole episodes are held out until about `fraction` of the pairs lie among them; pairs
+        that have one episode on each side belong to neither part.
+
+        Returns:
+            Training pairs and validation pairs; the second may be empty when the pairs are so
+            entangled that holding any out would leave fewer than half for training.
+        """
+        check_between("fraction", fraction, 0, 1)
+        episodes = np.array(self.episode_ids)
+        pair_episodes = np.stack([episodes[self.a], episodes[self.b]], axis=1)
+        held: set[str] = set()
+        target = fraction * len(self)
+        for pair in rng.permutation(len(self)):
+            inside = np.isin(pair_episodes, list(held)).all(axis=1) if held else np.zeros(1, bool)
+            if inside.sum() >= target:
+                break
+            widened = held | set(pair_episodes[pair])
+            outside = ~np.isin(pair_episodes, list(widened)).any(axis=1)
+            if outside.sum() < len(self) / 2:
+                continue
+            held = widened
+        member = np.isin(pair_episodes, list(held))
+        return (
+            self.take(np.flatnonzero(~member.any(axis=1))),
+            self.take(np.flatnonzero(member.all(axis=1))),
+        )

@@ -1,0 +1,86 @@
+"""Progress bars with the figure that matters, and an interrupt that loses nothing."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Progress:
+    """One bar on standard error; silent where that is no terminal."""
+
+    def __init__(self, description: str, total: int) -> None:
+        self.description = description
+        self.total = total
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "Progress":
+        """Show the bar."""
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(
+                TextColumn("{task.description:<28}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figure]}"),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.description, total=self.total, figure="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Leave the finished bar on the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, steps: int = 1, **figures: float) -> None:
+        """Move on by `steps` and show `figures`, such as loss=0.1."""
+        if self._bar is not None:
+            figure = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            update = {"figure": figure} if figures else {}
+            self._bar.update(self._task, advance=steps, **update)
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed; truthy from then on."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __bool__(self) -> bool:
+        """Return whether to stop at the next good moment."""
+        return self.requested
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Let the first Ctrl-C only ask: the caller finishes its step, saves, and stops.
+
+    A second Ctrl-C raises `KeyboardInterrupt` at once. Outside the main thread, where Python
+    delivers no signals, nothing is changed.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,58 @@
+"""Where a run's figures go: one JSON line a point, and TensorBoard."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Tracker:
+    """Writes scalars to `metrics.jsonl` and to TensorBoard event files in `directory`.
+
+    Lines of steps that a resumed run computes again are dropped when it starts.
+    """
+
+    def __init__(self, directory: Path, *, resume_at: int = 0) -> None:
+        self.directory = directory
+        self.path = directory / "metrics.jsonl"
+        directory.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in read_metrics(self.path) if row["step"] < resume_at]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        self._file = self.path.open("a")
+        self._board: Any = None
+        self._resume_at = resume_at
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Record `figures` at `step`."""
+        values = {key: float(value) for key, value in figures.items()}
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(
+                str(self.directory / "tensorboard"), purge_step=self._resume_at
+            )
+        for key, value in values.items():
+            if math.isfinite(value):
+                self._board.add_scalar(key, value, step)
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a `metrics.jsonl`; a last line cut short by a kill is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
