@@ -10,4 +10,24 @@ from robopref.registry import Registry
 ENVS = Registry("environment", "robopref.envs")
 BEHAVIOURS = Registry("behaviour", "robopref.behaviours")
 
+ENVS.register(
+    "metaworld", "robopref.envs.metaworld:MetaWorldConfig", "Meta-World's 50 manipulation tasks."
+)
+ENVS.register(
+    "gymnasium", "robopref.envs.gymnasium:GymnasiumConfig", "Any environment of Gymnasium."
+)
+
+for _name, _class, _summary in (
+    ("detour-left", "DetourLeft", "Swing out to the left on the way to the object."),
+    ("detour-right", "DetourRight", "Swing out to the right on the way to the object."),
+    ("approach-high", "ApproachHigh", "Keep the hand high on the way to the object."),
+    ("approach-low", "ApproachLow", "Keep the hand low on the way to the object."),
+    ("fast", "Fast", "Move the hand quickly."),
+    ("slow", "Slow", "Move the hand slowly."),
+    ("smooth", "Smooth", "Move the hand evenly, without stops and starts."),
+    ("jerky", "Jerky", "Move the hand in stops and starts."),
+    ("keep-away", "KeepAway", "Stay out of a zone in front of the robot."),
+):
+    BEHAVIOURS.register(_name, f"robopref.envs.behaviours:{_class}Config", _summary)
+
 __all__ = ["BEHAVIOURS", "ENVS"]

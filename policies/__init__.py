@@ -8,5 +8,27 @@ if __name__ != "robopref.policies":
 from robopref.registry import Registry
 
 POLICIES = Registry("policy", "robopref.policies")
+POLICIES.register(
+    "diffusion",
+    "robopref.policies.diffusion:DiffusionPolicyConfig",
+    "Action chunks by denoising (Diffusion Policy).",
+)
 
-__all__ = ["POLICIES"]
+DENOISERS = Registry("denoiser", "robopref.denoisers")
+DENOISERS.register(
+    "mlp",
+    "robopref.policies.mlp_denoiser:MLPDenoiserConfig",
+    "Residual MLP over the whole chunk: the fastest for states.",
+)
+DENOISERS.register(
+    "transformer",
+    "robopref.policies.transformer_denoiser:TransformerDenoiserConfig",
+    "Attention among the actions of a chunk.",
+)
+DENOISERS.register(
+    "unet",
+    "robopref.policies.unet_denoiser:UNetDenoiserConfig",
+    "Convolutions along the chunk, as in Diffusion Policy and LeRobot.",
+)
+
+__all__ = ["DENOISERS", "POLICIES"]

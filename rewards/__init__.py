@@ -8,5 +8,15 @@ if __name__ != "robopref.rewards":
 from robopref.registry import Registry
 
 REWARDS = Registry("reward", "robopref.rewards")
+REWARDS.register(
+    "mlp", "robopref.rewards.mlp:MLPRewardConfig", "Bradley-Terry ensemble of MLPs on chunks."
+)
+REWARDS.register(
+    "preference-transformer",
+    "robopref.rewards.preference_transformer:PreferenceTransformerConfig",
+    "Causal transformers with a learned weight for each step.",
+)
+REWARDS.register("random", "robopref.rewards.trivial:RandomRewardConfig", "Control: fixed noise.")
+REWARDS.register("zero", "robopref.rewards.trivial:ZeroRewardConfig", "Control: 0 everywhere.")
 
 __all__ = ["REWARDS"]

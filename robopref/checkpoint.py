@@ -5,12 +5,14 @@ back equal bit for bit, so that a resumed run goes on exactly where it was.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from robopref.config import write_bytes_atomically
 from robopref.errors import CheckpointError
@@ -58,12 +60,39 @@ def load_tree(path: Path, *, device: str = "cpu") -> dict[str, Any]:
     return tree
 
 
+def load_weights(
+    module: nn.Module, weights: Mapping[str, torch.Tensor], *, where: Path | str
+) -> None:
+    """Put `weights`, read from `where`, into `module`.
+
+    Raises:
+        CheckpointError: They are of another model; the message names the first difference.
+    """
+    own = module.state_dict()
+    differences = [f"it lacks {name}" for name in own if name not in weights]
+    differences += [f"it has {name}, which is not expected" for name in weights if name not in own]
+    differences += [
+        f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if differences:
+        raise CheckpointError(
+            f"'{where}' is of another model: {differences[0]}. "
+            "Use that model, or delete the file to start this stage again."
+        )
+    module.load_state_dict(weights)
+
+
 def _split(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     """Return `value` with tensors replaced by references, collecting them in `tensors`."""
     if isinstance(value, torch.Tensor):
+        name = path
+        while name in tensors:  # The keys 1 and "1", or "a/b" and "b" in "a", share a path.
+            name += "'"
         # A copy each: safetensors refuses tensors that share memory.
-        tensors[path] = value.detach().to("cpu").contiguous().clone()
-        return {"t": path}
+        tensors[name] = value.detach().to("cpu").contiguous().clone()
+        return {"t": name}
     if isinstance(value, dict):
         items = []
         for key, item in value.items():

@@ -96,9 +96,12 @@ def from_dict(config_class: type[T], values: dict[str, Any]) -> T:
         else _typed(value, hints[key], f"{config_class.__name__}.{key}")
         for key, value in values.items()
     }
+    missing = [name for name, f in fields.items() if name not in built and _is_required(f)]
+    if missing:
+        raise ConfigError(f"{config_class.__name__} needs values for {missing}.")
     try:
         return config_class(**built)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ConfigError(f"{config_class.__name__} cannot be built: {error}") from error
 
 
@@ -106,7 +109,8 @@ def save_yaml(config: Any, path: Path) -> None:
     """Write `config` to `path`, replacing it in one step."""
     import yaml
 
-    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    # Escaped to ASCII: PyYAML turns some line breaks of Unicode into spaces otherwise.
+    text = yaml.safe_dump(to_dict(config), sort_keys=False)
     write_text_atomically(path, text)
 
 
@@ -159,15 +163,20 @@ def _plain_field(config: Any, field: "dataclasses.Field[Any]") -> Any:
     if "registry" not in field.metadata or value is None:
         return _plain(value)
     if isinstance(value, str):
-        return {"type": value}
+        # With its options, so that a changed default shows and the file says all.
+        value = resolve(config, field.name)
     name = load_registry(field.metadata["registry"]).name_of(type(value))
     return {"type": name, **to_dict(value)}
 
 
+def _is_required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
 def _component(value: Any, field: "dataclasses.Field[Any]") -> Any:
-    if not isinstance(value, dict):
-        return value
-    options = dict(value)
+    if value is None:
+        return None
+    options = dict(value) if isinstance(value, dict) else {"type": value}
     name = options.pop("type", None)
     if not isinstance(name, str):
         raise ConfigError(f"`{field.name}` needs a 'type', got {value!r}.")

@@ -1,9 +1,11 @@
 """Network pieces that more than one part uses.
 
-Shapes: M ensemble members, B batch, D features.
+Shapes: M ensemble members, B batch, D features, I inputs of a layer, O its outputs.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -51,3 +53,79 @@ class Normalizer(nn.Module):
     def inverse(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         """Return features in their own units."""
         return x * self.scale + self.loc
+
+
+class EnsembleLinear(nn.Module):
+    """M linear layers as one batched product: one call instead of M small ones.
+
+    Args:
+        num_members: M.
+        in_features: I.
+        out_features: O.
+        generator: Draws the weights, so that no global random state is touched.
+    """
+
+    def __init__(
+        self, num_members: int, in_features: int, out_features: int, *, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_members, in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(num_members, 1, out_features))
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw new weights, uniform within 1/sqrt(I) as `nn.Linear` does."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        for parameter in (self.weight, self.bias):
+            parameter.copy_(
+                torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+            )
+
+    def forward(self, x: Float[Tensor, "M B I"]) -> Float[Tensor, "M B O"]:
+        """Return every member's outputs; `x` may be one input expanded to all members."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class EnsembleMLP(nn.Module):
+    """M multilayer perceptrons with ReLU, trained and evaluated as one.
+
+    Args:
+        num_members: M.
+        in_features: I.
+        hidden_sizes: Width of each hidden layer.
+        out_features: O.
+        generator: Draws the weights.
+    """
+
+    def __init__(
+        self,
+        num_members: int,
+        in_features: int,
+        hidden_sizes: Sequence[int],
+        out_features: int,
+        *,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        sizes = [in_features, *hidden_sizes, out_features]
+        self.num_members = num_members
+        self.layers = nn.ModuleList(
+            EnsembleLinear(num_members, size, next_size, generator=generator)
+            for size, next_size in pairwise(sizes)
+        )
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw new weights for every layer."""
+        for layer in self.layers:
+            assert isinstance(layer, EnsembleLinear)
+            layer.reset_parameters(generator)
+
+    def forward(self, x: Float[Tensor, "B I"] | Float[Tensor, "M B I"]) -> Float[Tensor, "M B O"]:
+        """Return every member's outputs for inputs of its own, or for one input shared by all."""
+        hidden = x if x.ndim == 3 else x.expand(self.num_members, -1, -1)
+        for layer in self.layers[:-1]:
+            # In place: the product's own backward pass does not need what it returned.
+            hidden = torch.relu_(layer(hidden))
+        outputs: Tensor = self.layers[-1](hidden)
+        return outputs

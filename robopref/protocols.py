@@ -54,7 +54,7 @@ class ActionScorer(Protocol):
         """Return scores (B, N) of candidates (B, N, Tp, Da) for observations (B, To, ...)."""
         ...
 
-    def uncertainty(self, obs: Mapping[str, Tensor], candidates: Tensor) -> Tensor:
+    def uncertainty(self, obs: Mapping[str, Tensor], candidates: Tensor, /) -> Tensor:
         """Return the spread (B, N) of the scores over the ensemble."""
         ...
 
@@ -67,7 +67,7 @@ class RewardModel(Protocol):
         """Return rewards (B, L); padded steps are 0."""
         ...
 
-    def uncertainty(self, segments: SegmentBatch) -> np.ndarray:
+    def uncertainty(self, segments: SegmentBatch, /) -> np.ndarray:
         """Return the ensemble's spread of each reward, (B, L); padded steps are 0."""
         ...
 
@@ -104,6 +104,31 @@ class Environment(Protocol):
 
     observation_space: Any
     action_space: Any
+
+    @property
+    def env_id(self) -> str:
+        """What `make_env` was given, such as "metaworld/reach-v3"."""
+        ...
+
+    @property
+    def task_description(self) -> str:
+        """What is to be done, in words."""
+        ...
+
+    @property
+    def fps(self) -> float:
+        """Steps a second [Hz]."""
+        ...
+
+    @property
+    def cameras(self) -> list[str]:
+        """Names of the cameras that `render_states` knows."""
+        ...
+
+    @property
+    def default_camera(self) -> str:
+        """The camera that shows behaviour best."""
+        ...
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -5,9 +5,10 @@ A table maps a name to `"module:ConfigClass"`. Nothing is imported until a name 
 costs nothing until its component is chosen. Other packages add components through entry points.
 """
 
+import functools
 import importlib
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, distributions
 from types import ModuleType
 from typing import Any
 
@@ -101,10 +102,16 @@ class Registry:
         if self._entry_points_loaded:
             return
         self._entry_points_loaded = True
-        for entry in entry_points(group=self.group):
+        for entry in _entry_points().select(group=self.group):
             if entry.name not in self._targets:
                 distribution = entry.dist.name if entry.dist is not None else entry.value
                 self.register(entry.name, entry.value, f"From {distribution}.")
+
+
+@functools.cache
+def _entry_points() -> EntryPoints:
+    """Return those of all packages; reading them takes a while and is done once."""
+    return EntryPoints(entry for package in distributions() for entry in package.entry_points)
 
 
 def import_extra(module: str, *, purpose: str, extra: str) -> ModuleType:

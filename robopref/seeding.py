@@ -7,6 +7,8 @@ Streams named by different words are independent, and adding one never shifts an
 import hashlib
 import random
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,3 +49,20 @@ def derive_uuid(seed: int, *path: str | int) -> str:
     """
     rng = random.Random(derive_seed(seed, "uuid", *path))
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+@contextmanager
+def seeded_weights(generator: "torch.Generator | None") -> Iterator[None]:
+    """Draw the first weights of modules built inside from `generator`.
+
+    torch's own generator, which `nn.Linear` and the like use, is left as it was.
+
+    Args:
+        generator: On the CPU; None for weights that a checkpoint replaces anyway.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        if generator is not None:
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield

@@ -1,10 +1,10 @@
 """Intervals and calibration, for every figure that is reported."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from robopref.errors import check_between
 
@@ -53,7 +53,7 @@ def wilson(successes: int, num: int, *, confidence: float = 0.95) -> Proportion:
     check_between("successes", successes, 0, num)
     if num == 0:
         return Proportion(float("nan"), 0.0, 1.0, 0, 0)
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / num
     centre = (share + z**2 / (2 * num)) / (1 + z**2 / num)
     half = z / (1 + z**2 / num) * np.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))

@@ -17,7 +17,7 @@ class Tracker:
         self.directory = directory
         self.path = directory / "metrics.jsonl"
         directory.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_metrics(self.path) if row["step"] < resume_at]
+        kept = [row for row in read_metrics(self.path) if row["step"] <= resume_at]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a")
         self._board: Any = None
@@ -32,7 +32,7 @@ class Tracker:
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(
-                str(self.directory / "tensorboard"), purge_step=self._resume_at
+                str(self.directory / "tensorboard"), purge_step=self._resume_at + 1
             )
         for key, value in values.items():
             if math.isfinite(value):

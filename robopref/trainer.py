@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from robopref.checkpoint import load_tree, save_tree
+from robopref.checkpoint import load_tree, load_weights, save_tree
 from robopref.config import to_dict
-from robopref.errors import CheckpointError, check_at_least
+from robopref.errors import CheckpointError, check_at_least, check_between
 from robopref.progress import Progress, interruptible
 from robopref.tracker import Tracker
 
@@ -75,8 +75,14 @@ class TrainerConfig:
         for name in ("num_steps", "batch_size", "gradient_accumulation", "log_interval",
                      "validation_interval", "checkpoint_interval"):  # fmt: skip
             check_at_least(name, getattr(self, name), 1)
-        check_at_least("learning_rate", self.learning_rate, 0)
-        check_at_least("warmup_steps", self.warmup_steps, 0)
+        for name in ("learning_rate", "weight_decay", "warmup_steps"):
+            check_at_least(name, getattr(self, name), 0)
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"`max_grad_norm` must be more than 0, got {self.max_grad_norm}.")
+        if self.ema_decay is not None:
+            check_between("ema_decay", self.ema_decay, 0, 1)
+        if self.patience is not None:
+            check_at_least("patience", self.patience, 1)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,9 @@ class Trainer:
         directory: Where checkpoints and logs go; None keeps nothing and cannot resume.
         description: What the progress bar calls it.
         device: "auto" for the best there is, or "cpu".
+
+    Raises:
+        ValueError: The source is empty.
     """
 
     def __init__(
@@ -117,6 +126,10 @@ class Trainer:
     ) -> None:
         from accelerate import Accelerator
 
+        if len(source) == 0:
+            raise ValueError(
+                f"There is nothing to train '{description}' on: its source holds no items."
+            )
         self.config = config
         self.source = source
         self.generator = generator
@@ -182,7 +195,7 @@ class Trainer:
             loss, extra = self.model(self._next_batch(), self.generator)
             self.accelerator.backward(loss / self.config.gradient_accumulation)
             if log:
-                figures = {"loss": loss.item(), **{k: float(v) for k, v in extra.items()}}
+                figures = {"loss": loss.item(), **_as_floats(extra)}
         norm = self.accelerator.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         assert norm is not None
         if not torch.isfinite(norm):
@@ -284,15 +297,17 @@ class Trainer:
         if self._checkpoint is None or not self._checkpoint.is_file():
             return
         tree = load_tree(self._checkpoint)
+        if "config" not in tree or "optimizer" not in tree:
+            raise CheckpointError(
+                f"'{self._checkpoint}' is not a training checkpoint: it holds {list(tree)}. "
+                "Delete the file to start this stage again."
+            )
         if tree["config"] != json.dumps(to_dict(self.config)):
             raise CheckpointError(
                 f"'{self._checkpoint}' was made with other training settings: {tree['config']}. "
                 "Use those, or delete the file to start this stage again."
             )
-        try:
-            self._objective.load_state_dict(tree["objective"])
-        except RuntimeError as error:
-            raise CheckpointError(f"'{self._checkpoint}' is of another model: {error}") from error
+        load_weights(self._objective, tree["objective"], where=self._checkpoint)
         self.optimizer.load_state_dict(tree["optimizer"])
         if self._ema is not None:
             self._ema.load_state_dict(tree["ema"])
@@ -300,3 +315,7 @@ class Trainer:
         self.step = tree["step"]
         self._best = tree["best"]
         self._figures = tree["figures"]
+
+
+def _as_floats(figures: Mapping[str, Any]) -> dict[str, float]:
+    return {key: float(torch.as_tensor(value).detach()) for key, value in figures.items()}

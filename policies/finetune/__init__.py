@@ -3,5 +3,10 @@
 from robopref.registry import Registry
 
 FINETUNE = Registry("fine-tuning method", "robopref.finetune")
+FINETUNE.register(
+    "distil",
+    "robopref.policies.finetune.distil:DistilConfig",
+    "Denoising loss on the chosen episodes (rejection-sampling fine-tuning).",
+)
 
 __all__ = ["FINETUNE"]

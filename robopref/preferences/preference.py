@@ -14,6 +14,7 @@ from robopref.data.segment import Segment
 from robopref.errors import DataError, check_between
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
+from robopref.preferences.splits import hold_out_episodes
 from robopref.types import Obs, SegmentBatch
 
 
@@ -132,29 +133,32 @@ class PairwiseView:
     ) -> tuple["PairwiseView", "PairwiseView"]:
         """Split into training and validation pairs that share no episode.
 
-        Whole episodes are held out until about `fraction` of the pairs lie among them; pairs
-        that have one episode on each side belong to neither part.
+        Whole episodes are held out; pairs with one episode on each side belong to neither part.
+        Of several random ways, the one is taken that comes nearest to `fraction` of the pairs for
+        validation, keeps at least half of them for training, and loses the fewest.
 
         Returns:
-            Training pairs and validation pairs; the second may be empty when the pairs are so
-            entangled that holding any out would leave fewer than half for training.
+            Training and validation pairs, each over its own segments only. The second is empty
+            when no episode can be held out without leaving fewer than half for training.
         """
         check_between("fraction", fraction, 0, 1)
-        episodes = np.array(self.episode_ids)
-        pair_episodes = np.stack([episodes[self.a], episodes[self.b]], axis=1)
-        held: set[str] = set()
-        target = fraction * len(self)
-        for pair in rng.permutation(len(self)):
-            inside = np.isin(pair_episodes, list(held)).all(axis=1) if held else np.zeros(1, bool)
-            if inside.sum() >= target:
-                break
-            widened = held | set(pair_episodes[pair])
-            outside = ~np.isin(pair_episodes, list(widened)).any(axis=1)
-            if outside.sum() < len(self) / 2:
-                continue
-            held = widened
-        member = np.isin(pair_episodes, list(held))
+        _, codes = np.unique(np.array(self.episode_ids), return_inverse=True)
+        pairs = np.stack([codes[self.a], codes[self.b]], axis=1)
+        held = hold_out_episodes(pairs, fraction, rng)
+        member = held[pairs]
         return (
-            self.take(np.flatnonzero(~member.any(axis=1))),
-            self.take(np.flatnonzero(member.all(axis=1))),
+            self.take(np.flatnonzero(~member.any(axis=1))).compact(),
+            self.take(np.flatnonzero(member.all(axis=1))).compact(),
+        )
+
+    def compact(self) -> "PairwiseView":
+        """Return the same pairs over the segments that they use."""
+        used, place = np.unique(np.concatenate([self.a, self.b]), return_inverse=True)
+        return PairwiseView(
+            self.segments[used],
+            tuple(self.episode_ids[i] for i in used),
+            place[: len(self)],
+            place[len(self) :],
+            self.prefers_b,
+            self.weight,
         )

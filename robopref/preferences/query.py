@@ -20,6 +20,10 @@ class ActionCandidate:
     action: tuple[tuple[float, ...], ...]
 
 
+Item = Segment | ActionCandidate
+"""What can be compared."""
+
+
 @dataclass(frozen=True)
 class Query:
     """Items to be compared.
@@ -36,7 +40,7 @@ class Query:
     """
 
     id: str
-    items: tuple[Segment, ...] | tuple[ActionCandidate, ...]
+    items: tuple[Item, ...]
     strategy: str = field(default="", compare=False)
     reason: str = field(default="", compare=False)
 

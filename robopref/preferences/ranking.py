@@ -21,6 +21,7 @@ class Ranking:
 
     Items left out of `order` are an unranked tail: worse than every ranked item, and not compared
     with one another. Incomparable and skipped answers have no order and never reach a loss.
+    Inside a group the items are kept sorted, so that equal rankings compare equal.
 
     Args:
         num_items: K, the number of items of the query.
@@ -56,6 +57,7 @@ class Ranking:
             )
         if (self.answer is Answer.RANKED) != bool(self.order):
             raise ValueError(f"An answer '{self.answer}' does not go with order {self.order}.")
+        object.__setattr__(self, "order", tuple(tuple(sorted(group)) for group in self.order))
 
     @classmethod
     def prefer(cls, winner: int, num_items: int = 2) -> "Ranking":

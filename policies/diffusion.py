@@ -1,0 +1,221 @@
+"""Diffusion policy: action chunks by denoising, conditioned on the last observations.
+
+Shapes: B batch, N candidates, To observation steps, Do observation size, Tp action chunk,
+Da action size, Dc condition size.
+
+References:
+    [1] Chi et al., Diffusion Policy: Visuomotor Policy Learning via Action Diffusion, 2023,
+        arXiv:2303.04137.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from robopref.config import component, resolve
+from robopref.data.windows import ACTION_IS_PAD
+from robopref.diffusion import (
+    NoiseSchedule,
+    Randomness,
+    Sampler,
+    SamplerName,
+    draw_noise,
+    noise_error,
+    noise_prediction_loss,
+)
+from robopref.encoders import ObsShapes, Statistics
+from robopref.errors import check_at_least, check_between, check_choice
+from robopref.nn import Normalizer
+from robopref.policies.execution import ChunkExecution
+from robopref.policies.serialization import Pretrained
+from robopref.seeding import seeded_weights
+from robopref.types import ACTION
+
+WEIGHT = "weight"
+"""Key of how much each chunk of a batch counts."""
+
+
+@dataclass(frozen=True)
+class DiffusionPolicyConfig:
+    """Settings of `DiffusionPolicy`."""
+
+    n_obs_steps: int = 2
+    """Observations given."""
+    chunk_size: int = 8
+    """Actions predicted, the first one for now."""
+    n_action_steps: int = 8
+    """Actions executed before the next prediction."""
+    encoder: Any = component("robopref.encoders:ENCODERS", default="state")
+    """What turns observations into features."""
+    denoiser: Any = component("robopref.policies:DENOISERS", default="mlp")
+    """Network that predicts the noise."""
+    num_train_steps: int = 50
+    """Denoising steps of training."""
+    num_denoise_steps: int = 10
+    """Denoising steps of sampling."""
+    sampler: SamplerName = "dpm-solver++"
+    """How chunks are sampled; at 10 steps DPM-Solver++ keeps to the modes better than DDIM."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("n_obs_steps", "chunk_size", "n_action_steps"):
+            check_at_least(name, getattr(self, name), 1)
+        if self.n_action_steps > self.chunk_size:
+            raise ValueError(
+                f"`n_action_steps` (={self.n_action_steps}) must not exceed "
+                f"`chunk_size` (={self.chunk_size})."
+            )
+        check_at_least("num_train_steps", self.num_train_steps, 2)
+        check_between("num_denoise_steps", self.num_denoise_steps, 1, self.num_train_steps)
+        check_choice("sampler", self.sampler, get_args(SamplerName))
+
+    def build(
+        self, obs_shapes: ObsShapes, action_dim: int, generator: torch.Generator | None = None
+    ) -> "DiffusionPolicy":
+        """Return the policy.
+
+        Args:
+            obs_shapes: Shape of one observation by key, such as {"observation.state": (39,)}.
+            action_dim: Da.
+            generator: Draws the first weights.
+        """
+        with seeded_weights(generator):
+            return DiffusionPolicy(self, obs_shapes, action_dim)
+
+
+class DiffusionPolicy(Pretrained, ChunkExecution, nn.Module):
+    """Samples action chunks by denoising; trained to predict the noise in demonstrated ones.
+
+    Called with a batch and a generator it returns the training loss, so it is the objective of
+    `robopref.trainer.Trainer`. Its normaliser is saved with it.
+    """
+
+    def __init__(
+        self, config: DiffusionPolicyConfig, obs_shapes: ObsShapes, action_dim: int
+    ) -> None:
+        super().__init__()
+        # With every default written out, a checkpoint outlives a change of the defaults.
+        config = replace(
+            config, encoder=resolve(config, "encoder"), denoiser=resolve(config, "denoiser")
+        )
+        self.config = config
+        self.action_dim = action_dim
+        self.n_obs_steps = config.n_obs_steps
+        self.chunk_size = config.chunk_size
+        self.n_action_steps = config.n_action_steps
+        self.encoder = config.encoder.build(obs_shapes, config.n_obs_steps)
+        # Only what the encoder looks at is asked for later.
+        self.obs_shapes: ObsShapes = {key: tuple(obs_shapes[key]) for key in self.encoder.keys}
+        self.denoiser = config.denoiser.build(
+            config.chunk_size, action_dim, self.encoder.feature_dim
+        )
+        self.action_normalizer = Normalizer(action_dim, "range")
+        self.schedule = NoiseSchedule(config.num_train_steps)
+        self.sampler = Sampler(config.sampler, config.num_train_steps, config.num_denoise_steps)
+        self.reset()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.action_normalizer.loc.device
+
+    def fit_normalizer(self, statistics: Statistics) -> None:
+        """Take over the statistics of the training data, LeRobot's by key."""
+        self.encoder.fit_normalizer(statistics)
+        self.action_normalizer.fit(statistics[ACTION])
+
+    def forward(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the denoising loss of a batch, and no further figures.
+
+        Args:
+            batch: Observations (B, To, ...) by key, "action" (B, Tp, Da), "action_is_pad" (B, Tp)
+                and, if chunks are not to count alike, "weight" (B,).
+            generator: Draws the steps and the noise.
+        """
+        chunk = self.action_normalizer(batch[ACTION])
+        steps, noise = self.draw_noising(len(chunk), generator)
+        predicted = self._predict_noise(self.encoder(batch), chunk, steps, noise)
+        loss = noise_prediction_loss(predicted, noise, batch.get(ACTION_IS_PAD), batch.get(WEIGHT))
+        return loss, {}
+
+    def draw_noising(
+        self, batch_size: int, generator: torch.Generator
+    ) -> tuple[Int[Tensor, " B"], Float[Tensor, "B Tp Da"]]:
+        """Return denoising steps and noise for `noise_error`."""
+        steps = torch.randint(
+            self.config.num_train_steps, (batch_size,), generator=generator, device=generator.device
+        ).to(self.device)
+        shape = (batch_size, self.chunk_size, self.action_dim)
+        return steps, draw_noise(shape, generator, device=self.device)
+
+    def noise_error(
+        self,
+        batch: Mapping[str, Tensor],
+        denoise_step: Int[Tensor, " B"],
+        noise: Float[Tensor, "B Tp Da"],
+    ) -> Float[Tensor, " B"]:
+        """Return the mean squared error of the predicted noise of each chunk of a batch.
+
+        Two policies called with equal steps and noise give the implicit reward
+        -beta (e - e_ref); gradients flow.
+        """
+        chunk = self.action_normalizer(batch[ACTION])
+        predicted = self._predict_noise(self.encoder(batch), chunk, denoise_step, noise)
+        is_pad: Bool[Tensor, "B Tp"] | None = batch.get(ACTION_IS_PAD)
+        return noise_error(predicted, noise, is_pad)
+
+    def _predict_noise(
+        self, condition: Tensor, chunk: Tensor, denoise_step: Tensor, noise: Tensor
+    ) -> Tensor:
+        noisy = self.schedule.add_noise(chunk, noise, denoise_step)
+        modulation = self.denoiser.modulation(denoise_step, condition)
+        predicted: Tensor = self.denoiser(noisy[:, None], modulation)[:, 0]
+        return predicted
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        obs: Mapping[str, Tensor],
+        num_candidates: int,
+        generator: Randomness,
+        *,
+        noise: Float[Tensor, "B N Tp Da"] | None = None,
+    ) -> Float[Tensor, "B N Tp Da"]:
+        """Return candidates for observations (B, To, ...), all in one batched denoising pass.
+
+        Args:
+            obs: Observations by key.
+            num_candidates: N.
+            generator: One for the batch, or one for each observation, so that what an observation
+                gets does not depend on its neighbours.
+            noise: What to denoise, in place of drawing it.
+
+        Raises:
+            ValueError: An observation is missing, has another shape, or is not finite.
+        """
+        self.check_obs(obs, self.n_obs_steps)
+        batch_size = len(obs[self.encoder.keys[0]])
+        if noise is None:
+            shape = (batch_size, num_candidates, self.chunk_size, self.action_dim)
+            noise = draw_noise(shape, generator, device=self.device)
+        condition = self.encoder({key: obs[key].to(self.device) for key in self.encoder.keys})
+        modulations = self._sampling_modulations(condition)
+        chunk = self.sampler.sample(lambda x, i: self.denoiser(x, modulations[i]), noise)
+        return self.action_normalizer.inverse(chunk)
+
+    def _sampling_modulations(self, condition: Tensor) -> list[tuple[Tensor, ...]]:
+        """Return for each step of the sampler what does not depend on the chunk."""
+        num_steps, rows = len(self.sampler.steps), len(condition)
+        steps = torch.tensor(
+            [step.denoise_step for step in self.sampler.steps], device=condition.device
+        )
+        modulation = self.denoiser.modulation(
+            steps.repeat_interleave(rows), condition.repeat(num_steps, 1)
+        )
+        return list(zip(*(part.chunk(num_steps) for part in modulation), strict=True))

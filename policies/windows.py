@@ -1,0 +1,53 @@
+"""Windows of episodes as training batches.
+
+Shapes: B batch, To observation steps, Tp action chunk, Da action size, T episode steps.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from robopref.data.episode import Episode
+from robopref.data.windows import ACTION_IS_PAD, WindowSampler
+from robopref.types import ACTION
+
+
+class WindowSource:
+    """Every step of every episode as one training item, for `robopref.trainer.Trainer`.
+
+    Args:
+        episodes: Where the windows come from.
+        n_obs_steps: Observations of a window, the last one at its step.
+        chunk_size: Actions of a window, the first one at its step.
+        keys: Observations to hand out.
+        weights: How much each episode's windows count; all the same by default.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        n_obs_steps: int,
+        chunk_size: int,
+        *,
+        keys: Iterable[str],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self._sampler = WindowSampler(episodes, n_obs_steps, chunk_size)
+        self._keys = {*keys, ACTION, ACTION_IS_PAD}
+        self._weights: Tensor | None = None
+        if weights is not None:
+            lengths = torch.from_numpy(self._sampler.lengths)
+            self._weights = torch.tensor(weights, dtype=torch.float32).repeat_interleave(lengths)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self._sampler)
+
+    def gather(self, indices: Tensor) -> dict[str, Tensor]:
+        """Return the windows at `indices`: observations (B, To, ...), action (B, Tp, Da)."""
+        windows = self._sampler.gather(indices.numpy())
+        batch = {key: torch.from_numpy(windows[key]) for key in self._keys}
+        if self._weights is not None:
+            batch["weight"] = self._weights[indices]
+        return batch

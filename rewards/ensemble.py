@@ -1,0 +1,298 @@
+"""What every learned reward shares: an ensemble that fits pairs, scores segments, and saves itself.
+
+Shapes: M members, B batch, L segment length, N candidates, To observation steps, Tp chunk,
+Do observation size, Da action size.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, overload
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robopref.nn import Normalizer
+from robopref.preferences.preference import PairwiseView
+from robopref.rewards.checks import check_preferences, check_segments, check_sizes
+from robopref.rewards.fit import FitConfig, Inputs, PairObjective, PairSource, split_validation
+from robopref.rewards.measure import compact, measure_pairs
+from robopref.rewards.serialization import PretrainedReward
+from robopref.trainer import Trainer
+from robopref.types import STATE, SegmentBatch
+
+NORMALISED_LIMIT = 5.0
+"""Normalised inputs are cut off here: a feature that hardly varied in training must not drown
+the others when it moves later."""
+SMALLEST_DEVIATION = 0.01
+"""Share of the largest deviation below which a feature is not scaled up any further: what varies
+that little (the tremor of an object at rest) is noise, and few labels would be fitted to it."""
+STEPS_AT_ONCE = 32_768
+"""Steps that go through the network in one call; bounds memory, and stays near the cache."""
+
+
+class EnsembleReward(PretrainedReward, ABC):
+    """M reward networks as one batched module; both a reward model and an action scorer.
+
+    A subclass says what its networks see of a segment (`prepare`) and what they make of it
+    (`compute_rewards`). One that can score candidate chunks also defines `candidate_scores`, and
+    names the way in `ways`.
+
+    Args:
+        config: The component's config, with a field `fit`.
+        obs_dim: Do.
+        action_dim: Da.
+        num_members: M.
+    """
+
+    ways: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Any, obs_dim: int, action_dim: int, num_members: int) -> None:
+        super().__init__()
+        self.config = config
+        self.obs_dim = obs_dim
+        self.action_dim = action_dim
+        self.num_members = num_members
+        self.state_normalizer = Normalizer(obs_dim, "gaussian")
+        self.action_normalizer = Normalizer(action_dim, "gaussian")
+
+    @abstractmethod
+    def prepare(
+        self,
+        state: Float[Tensor, "B L Do"],
+        action: Float[Tensor, "B L Da"],
+        mask: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return what the networks see of segments; `mask` (B, L) is True for real steps."""
+
+    @abstractmethod
+    def compute_rewards(self, inputs: Inputs) -> Float[Tensor, "M B L"]:
+        """Return every member's reward of each step; padded steps are 0."""
+
+    @abstractmethod
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw new weights, from which `fit` starts."""
+
+    def compute_returns(self, inputs: Inputs) -> Float[Tensor, "M B"]:
+        """Return every member's sum of rewards of each segment."""
+        return self.compute_rewards(inputs).sum(-1)
+
+    def candidate_scores(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "M B N"]:
+        """Return every member's score of candidate chunks for observations (B, To, Do).
+
+        Raises:
+            ValueError: This reward has no such way.
+        """
+        raise self._no_way("chunk")
+
+    def rewards(self, segments: SegmentBatch) -> Float[np.ndarray, "B L"]:
+        """Return the members' mean reward of each step; padded steps are 0."""
+        mean: np.ndarray = self.member_rewards(segments).mean(axis=0)
+        return mean
+
+    def segment_return(self, segments: SegmentBatch) -> Float[np.ndarray, " B"]:
+        """Return the members' mean return of each segment, the sum of its rewards."""
+        mean: np.ndarray = self.member_returns(segments).mean(axis=0)
+        return mean
+
+    def member_rewards(self, segments: SegmentBatch) -> Float[np.ndarray, "M B L"]:
+        """Return every member's reward of each step."""
+        return self._evaluate(segments, "compute_rewards")
+
+    def member_returns(self, segments: SegmentBatch) -> Float[np.ndarray, "M B"]:
+        """Return every member's return of each segment."""
+        return self._evaluate(segments, "compute_returns")
+
+    @torch.no_grad()
+    def score(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N"]:
+        """Return the members' mean score of candidate chunks for observations (B, To, Do).
+
+        Raises:
+            ValueError: This reward cannot score candidates, or was built for other sizes.
+        """
+        return self.candidate_scores(obs, candidates).mean(0)
+
+    @overload
+    def uncertainty(self, segments: SegmentBatch, /) -> np.ndarray: ...
+
+    @overload
+    def uncertainty(self, obs: Mapping[str, Tensor], candidates: Tensor, /) -> Tensor: ...
+
+    @torch.no_grad()
+    def uncertainty(
+        self,
+        segments: SegmentBatch | Mapping[str, Tensor],
+        candidates: Tensor | None = None,
+        /,
+    ) -> np.ndarray | Tensor:
+        """Return the members' standard deviation, of rewards or of candidates' scores.
+
+        Args:
+            segments: Segments, for the deviation of each step's reward (B, L); or observations
+                (B, To, Do) that `candidates` are for, for the deviation of each score (B, N).
+            candidates: Chunks (B, N, Tp, Da), with observations.
+        """
+        if isinstance(segments, SegmentBatch):
+            deviation: np.ndarray = self.member_rewards(segments).std(axis=0)
+            return deviation
+        assert candidates is not None
+        return self.candidate_scores(segments, candidates).std(0, correction=0)
+
+    def action_scorer_ways(self) -> tuple[str, ...]:
+        """Return the ways in which this reward can become an action scorer."""
+        return self.ways
+
+    def as_action_scorer(self, how: str = "chunk") -> "EnsembleReward":
+        """Return this reward as an action scorer.
+
+        Raises:
+            ValueError: This reward cannot do it that way.
+        """
+        if how not in self.ways:
+            raise self._no_way(how)
+        return self
+
+    def fit(
+        self,
+        preferences: PairwiseView,
+        *,
+        validation: PairwiseView | None = None,
+        generator: torch.Generator,
+        directory: Path | None = None,
+    ) -> dict[str, float]:
+        """Learn from pairs, from new weights on, and return what was measured.
+
+        With enough held-out pairs (see `FitConfig`) training stops early by their loss; else it
+        takes all its steps. Pairs that stopped it are not an independent test.
+
+        Args:
+            preferences: The pairs.
+            validation: Pairs that share no episode with them; None holds some out if there are
+                enough.
+            generator: Draws the weights and the batches; the same state gives the same reward.
+            directory: Where checkpoints and logs go, and from where a fit goes on that was
+                interrupted.
+
+        Returns:
+            `train/accuracy`, `train/loss`, `train/ece`, the same of `validation/` if pairs were
+            held out, `steps`, `best_step` and `seconds`.
+
+        Raises:
+            ValueError: There is nothing to learn from, or sizes are not this reward's.
+            DataError: A number in the data is not finite.
+        """
+        for view in (preferences, validation):
+            if view is not None and (view is preferences or len(view)):
+                check_preferences(view, self.obs_dim, self.action_dim)
+        config: FitConfig = self.config.fit
+        training, held_out = split_validation(preferences, validation, config, generator)
+        self._fit_normalizers(preferences.segments)
+        self.reset_parameters(generator)
+        result = self._train(training, held_out, generator, directory)
+        measured = {"train": training, "validation": held_out if held_out else validation}
+        figures = {
+            f"{name}/{key}": value
+            for name, view in measured.items()
+            if view
+            for key, value in measure_pairs(self, view, temperature=config.temperature).items()
+        }
+        return figures | result
+
+    def _train(
+        self,
+        training: PairwiseView,
+        held_out: PairwiseView | None,
+        generator: torch.Generator,
+        directory: Path | None,
+    ) -> dict[str, float]:
+        config: FitConfig = self.config.fit
+        objective = self._objective(training, generator)
+        check = self._objective(held_out, generator).validate if held_out else None
+        trainer = Trainer(
+            config.trainer if held_out else replace(config.trainer, patience=None),
+            objective,
+            PairSource(len(training), config.trainer.batch_size),
+            generator=generator,
+            validate=check,
+            directory=directory,
+            description="reward",
+        )
+        result = trainer.fit()
+        return {
+            "steps": float(result.steps),
+            "best_step": float(result.best_step),
+            "seconds": result.seconds,
+        }
+
+    def _objective(self, preferences: PairwiseView, generator: torch.Generator) -> PairObjective:
+        view = compact(preferences)
+        return PairObjective(
+            self,
+            self.compute_returns,
+            self._prepare(view.segments),
+            view,
+            num_members=self.num_members,
+            config=self.config.fit,
+            generator=generator,
+        )
+
+    def _fit_normalizers(self, segments: SegmentBatch) -> None:
+        for normalizer, values in (
+            (self.state_normalizer, segments.obs[STATE]),
+            (self.action_normalizer, segments.action),
+        ):
+            real = values[segments.mask].astype(np.float64)
+            deviation = real.std(axis=0)
+            smallest = SMALLEST_DEVIATION * deviation.max(initial=0.0)
+            normalizer.fit({"mean": real.mean(axis=0), "std": deviation.clip(smallest)})
+
+    @torch.no_grad()
+    def _evaluate(self, segments: SegmentBatch, method: str) -> np.ndarray:
+        """Return `method` of the segments, some at a time."""
+        check_segments(segments, self.obs_dim, self.action_dim)
+        compute = getattr(self, method)
+        at_once = max(1, STEPS_AT_ONCE // max(segments.mask.shape[1], 1))
+        parts = [
+            compute(self._prepare(segments[i : i + at_once])).float().cpu().numpy()
+            for i in range(0, max(len(segments), 1), at_once)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    @torch.no_grad()
+    def _prepare(self, segments: SegmentBatch) -> dict[str, Tensor]:
+        device = self.state_normalizer.loc.device
+        state, action, mask = (
+            torch.as_tensor(array).to(device)
+            for array in (segments.obs[STATE], segments.action, segments.mask)
+        )
+        # Padding may hold anything, and 0 times NaN is NaN.
+        padded = ~mask[..., None]
+        return self.prepare(
+            state.float().masked_fill(padded, 0.0), action.float().masked_fill(padded, 0.0), mask
+        )
+
+    def normalize_state(self, state: Float[Tensor, "*B Do"]) -> Float[Tensor, "*B Do"]:
+        """Return normalised observations within the limit."""
+        return self.state_normalizer(state).clamp(-NORMALISED_LIMIT, NORMALISED_LIMIT)  # type: ignore[no-any-return]
+
+    def normalize_action(self, action: Float[Tensor, "*B Da"]) -> Float[Tensor, "*B Da"]:
+        """Return normalised actions within the limit."""
+        return self.action_normalizer(action).clamp(-NORMALISED_LIMIT, NORMALISED_LIMIT)  # type: ignore[no-any-return]
+
+    def _check_candidates(self, obs: Mapping[str, Tensor], candidates: Tensor) -> None:
+        if STATE not in obs:
+            raise ValueError(f"`obs` must hold '{STATE}', got {sorted(obs)}.")
+        check_sizes(obs[STATE].shape[-1], candidates.shape[-1], self.obs_dim, self.action_dim)
+
+    def _no_way(self, how: str) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} cannot become an action scorer by '{how}'. "
+            f"Ways that it has: {list(self.ways)}."
+        )

@@ -1,0 +1,174 @@
+"""How a reward ensemble learns from pairs: its options, split, batches and objective.
+
+Shapes: S distinct segments, N pairs, B pairs of a batch, M members.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robopref.errors import check_at_least, check_between
+from robopref.preferences.preference import PairwiseView
+from robopref.rewards.losses import bradley_terry_loss
+from robopref.trainer import Batch, TrainerConfig
+
+Inputs = Mapping[str, Tensor]
+"""What a reward makes of segments before its networks see them; first axis the segment."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How an ensemble is fitted to preferences."""
+
+    temperature: float = 1.0
+    """Difference of segment returns that makes the odds e : 1."""
+    bootstrap: bool = False
+    """Give each member its own resample of the pairs; with few labels that costs accuracy."""
+    validation_fraction: float = 0.2
+    """Share of the pairs held out, by whole episodes, when no validation pairs are given."""
+    min_validation_pairs: int = 10
+    """With fewer held-out pairs than this, train for all steps instead of stopping early."""
+    trainer: TrainerConfig = field(
+        default_factory=lambda: TrainerConfig(
+            num_steps=200,
+            batch_size=128,
+            learning_rate=3e-4,
+            weight_decay=1e-2,
+            warmup_steps=20,
+            validation_interval=25,
+            patience=4,
+        )
+    )
+    """Steps, batch size in pairs, learning rate and the like."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.temperature > 0:
+            raise ValueError(f"`temperature` must be above 0, got {self.temperature}.")
+        check_between("validation_fraction", self.validation_fraction, 0, 0.5)
+        check_at_least("min_validation_pairs", self.min_validation_pairs, 1)
+
+
+def split_validation(
+    preferences: PairwiseView,
+    validation: PairwiseView | None,
+    config: FitConfig,
+    generator: torch.Generator,
+) -> tuple[PairwiseView, PairwiseView | None]:
+    """Return training pairs, and validation pairs if there are enough to stop early by.
+
+    Pairs that were given are used as they are; otherwise whole episodes are held out, and given
+    back to training when too few pairs lie among them.
+    """
+    if validation is not None:
+        return preferences, validation if len(validation) >= config.min_validation_pairs else None
+    if len(preferences) * config.validation_fraction < config.min_validation_pairs:
+        return preferences, None
+    seed = int(torch.randint(2**62, (), generator=generator))
+    training, held_out = preferences.split(config.validation_fraction, np.random.default_rng(seed))
+    if len(held_out) < config.min_validation_pairs or (training.prefers_b == 0.5).all():
+        return preferences, None
+    return training, held_out
+
+
+class PairSource:
+    """Gives the trainer indices of pairs; a batch that would hold all pairs holds each once."""
+
+    def __init__(self, num_pairs: int, batch_size: int) -> None:
+        self._num_pairs = num_pairs
+        self._all = torch.arange(num_pairs) if num_pairs <= batch_size else None
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return self._num_pairs
+
+    def gather(self, indices: Tensor) -> Batch:
+        """Return the pairs at `indices`, or all of them."""
+        return {"pair": indices if self._all is None else self._all}
+
+
+class PairObjective(nn.Module):
+    """Bradley-Terry loss of an ensemble on pairs; the segments are kept on the device, each once.
+
+    Args:
+        reward: The module that is trained.
+        compute_returns: Its method that gives every member's returns (M, B) of inputs.
+        inputs: What its networks see of the S segments.
+        preferences: The pairs, compact.
+        num_members: M.
+        config: Temperature, and whether members resample the pairs.
+        generator: Draws the resamples.
+    """
+
+    a: Tensor
+    b: Tensor
+    prefers_b: Tensor
+    weight: Tensor
+
+    def __init__(
+        self,
+        reward: nn.Module,
+        compute_returns: Callable[[Inputs], Tensor],
+        inputs: Inputs,
+        preferences: PairwiseView,
+        *,
+        num_members: int,
+        config: FitConfig,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.reward = reward
+        self._compute_returns = compute_returns
+        self.temperature = config.temperature
+        self._names = list(inputs)
+        buffers = {f"input_{name}": value for name, value in inputs.items()} | {
+            "a": torch.from_numpy(preferences.a),
+            "b": torch.from_numpy(preferences.b),
+            "prefers_b": torch.from_numpy(preferences.prefers_b),
+            "weight": _pair_weights(preferences, num_members, config, generator),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value, persistent=False)
+        self._num_segments = len(preferences.segments)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the mean loss of the members on the pairs in `batch`."""
+        return self._losses(batch["pair"]).mean(), {}
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean loss of the members on all pairs."""
+        return {"loss": self._losses(torch.arange(len(self.a), device=self.a.device)).mean().item()}
+
+    def _losses(self, pair: Tensor) -> Float[Tensor, " M"]:
+        # A segment that stands in several pairs of the batch goes through the network once.
+        segments, place = torch.unique(
+            torch.stack([self.a[pair], self.b[pair]]), return_inverse=True
+        )
+        inputs = {name: getattr(self, f"input_{name}") for name in self._names}
+        if len(segments) < self._num_segments:
+            inputs = {name: value[segments] for name, value in inputs.items()}
+        returns = self._compute_returns(inputs)
+        return bradley_terry_loss(
+            returns[:, place[0]],
+            returns[:, place[1]],
+            self.prefers_b[pair],
+            weight=self.weight[:, pair],
+            temperature=self.temperature,
+        )
+
+
+def _pair_weights(
+    preferences: PairwiseView, num_members: int, config: FitConfig, generator: torch.Generator
+) -> Float[Tensor, "#M N"]:
+    """Return each pair's weight, of mean 1, times how often each member's resample drew it."""
+    weight = torch.from_numpy(preferences.weight).float()[None]
+    if config.bootstrap:
+        num_pairs = len(preferences)
+        drawn = torch.randint(num_pairs, (num_members, num_pairs), generator=generator)
+        counts = torch.zeros(num_members, num_pairs)
+        weight = weight * counts.scatter_add_(1, drawn, torch.ones(drawn.shape))
+    return weight / weight.mean(-1, keepdim=True).clamp_min(1e-12)

@@ -1,0 +1,59 @@
+"""The Bradley-Terry model of preferences, as a probability and as a loss.
+
+Shapes: B pairs; leading axes such as M members are free.
+Notation: code name -> symbol in [1]: return_a, return_b -> sum of r-hat over a segment,
+prefers_b -> mu(2).
+
+References:
+    [1] Christiano et al., Deep reinforcement learning from human preferences, 2017,
+        arXiv:1706.03741, section 2.2.3.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def preference_probability(
+    return_a: Float[Tensor, "*B"], return_b: Float[Tensor, "*B"], *, temperature: float = 1.0
+) -> Float[Tensor, "*B"]:
+    r"""Return the probability that b is preferred, $\sigma((R_b - R_a) / \tau)$ ([1], eq. 1).
+
+    Args:
+        return_a: Return of the first segment.
+        return_b: Return of the second.
+        temperature: Difference of returns that makes the odds e : 1.
+
+    Example:
+        >>> preference_probability(torch.tensor([1.0]), torch.tensor([1.0]))
+        tensor([0.5000])
+    """
+    return torch.sigmoid((return_b - return_a) / temperature)
+
+
+def bradley_terry_loss(
+    return_a: Float[Tensor, "*M B"],
+    return_b: Float[Tensor, "*M B"],
+    prefers_b: Float[Tensor, " B"],
+    *,
+    weight: Float[Tensor, "*#M B"] | None = None,
+    temperature: float = 1.0,
+) -> Float[Tensor, "*M"]:
+    r"""Return the weighted mean cross-entropy of the pairs, one value for each leading index.
+
+    Cross-entropy of $\sigma((R_b - R_a) / \tau)$ against `prefers_b` ([1], the loss of section
+    2.2.3), computed from the logits, so that it stays finite for any difference. A tie is the soft
+    label 0.5 and pulls the two returns together.
+
+    Args:
+        return_a: Return of the first segment of each pair.
+        return_b: Return of the second.
+        prefers_b: Probability that b is preferred, in [0, 1]; 0.5 is a tie.
+        weight: Factor of each pair's loss, of mean 1 over all pairs; None stands for ones. The
+            sum is divided by B and not by the weights, so that a batch stays an unbiased sample.
+        temperature: Difference of returns that makes the odds e : 1.
+    """
+    logits = (return_b - return_a) / temperature
+    loss = binary_cross_entropy_with_logits(logits, prefers_b.expand_as(logits), reduction="none")
+    return (loss if weight is None else loss * weight).mean(-1)

@@ -1,0 +1,192 @@
+"""Actors: what drives a group of episodes in lockstep, described so that a worker can build it.
+
+A spec is plain data and crosses to worker processes; it builds the actor there. All episodes of a
+group start together, so chunk boundaries coincide and one batched pass serves the whole group.
+
+Shapes: B episodes of the group, To observation steps, N candidates, Tp chunk, Da action size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from robopref.protocols import Environment
+from robopref.seeding import make_generator, make_rng
+from robopref.types import Obs
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """Acts in B episodes at once."""
+
+    def begin(self, seeds: Sequence[int]) -> None:
+        """Start B episodes with these start seeds."""
+        ...
+
+    def act(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return actions (B, Da) for the newest observations."""
+        ...
+
+
+@runtime_checkable
+class ActorSpec(Protocol):
+    """Plain description of an actor."""
+
+    def build(self, envs: Sequence[Environment]) -> Actor:
+        """Build the actor for these environments, one an episode."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScriptedSpec:
+    """A scripted expert, showing the styles of a behaviour.
+
+    Args:
+        behaviour: Config of the behaviour; None acts in the expert's own way.
+        preferred_share: Share of episodes in the preferred style; the others show the other one.
+        noise: Standard deviation of the noise on its motions, in units of the action.
+        seed: Decides which episode shows which style.
+    """
+
+    behaviour: Any
+    preferred_share: float = 0.5
+    noise: float = 0.0
+    seed: int = 0
+
+    def build(self, envs: Sequence[Environment]) -> Actor:
+        """Build the actor."""
+        return _ScriptedActor(self, list(envs))
+
+
+class _ScriptedActor:
+    def __init__(self, spec: ScriptedSpec, envs: list[Environment]) -> None:
+        self.spec = spec
+        self.envs = envs
+        self._policies: list[Any] = []
+
+    def begin(self, seeds: Sequence[int]) -> None:
+        from robopref.envs.scripted import scripted_policy
+
+        self._policies = []
+        for env, seed, shown in zip(self.envs, seeds, self._shown(seeds), strict=True):
+            # Built anew for each episode: a style keeps what it drew for its episode.
+            preferred, other = self.spec.behaviour.styles()
+            rng = make_rng(self.spec.seed, "style", seed)
+            style = preferred if shown else other
+            self._policies.append(scripted_policy(env, style, rng, noise=self.spec.noise))
+            self._policies[-1].reset(rng)
+
+    def _shown(self, seeds: Sequence[int]) -> np.ndarray:
+        """Return which episodes show the preferred style: the share of the group, rounded.
+
+        What is left over is drawn, so that the share holds on average for groups of any size.
+        """
+        rng = make_rng(self.spec.seed, "styles", *seeds)
+        num = int(self.spec.preferred_share * len(seeds) + rng.random())
+        shown: np.ndarray = rng.permutation(len(seeds)) < num
+        return shown
+
+    def act(self, obs: Sequence[Obs]) -> np.ndarray:
+        actions = [policy.act(one) for policy, one in zip(self._policies, obs, strict=True)]
+        return np.asarray(actions, np.float32)
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A saved policy, alone or choosing among candidates by a saved reward.
+
+    Args:
+        policy: Directory of the policy.
+        reward: Directory of the reward; None for the policy alone.
+        selection: Options of best-of-N when there is a reward.
+    """
+
+    policy: Path
+    reward: Path | None = None
+    selection: Any = field(default=None)
+
+    def build(self, envs: Sequence[Environment]) -> Actor:
+        """Load the policy and build the actor."""
+        from robopref.policies.selection import BestOfN
+        from robopref.policies.serialization import load_policy
+        from robopref.rewards.serialization import load_reward
+
+        policy: Any = load_policy(self.policy)
+        if self.reward is not None:
+            scorer = load_reward(self.reward).as_action_scorer("chunk")
+            policy = BestOfN(policy, scorer, self.selection)
+        return PolicyActor(policy)
+
+
+def policy_spec(policy: Path, reward: Path | None = None) -> PolicySpec:
+    """Return the spec of a policy's run, with the default selection when there is a reward.
+
+    Args:
+        policy: Run directory of a policy, or the saved policy itself.
+        reward: Run directory of a reward, or the saved reward itself.
+
+    Raises:
+        FileNotFoundError: There is no policy or no reward in that place.
+    """
+    from robopref.policies.selection import BestOfNConfig
+
+    return PolicySpec(
+        _saved(policy, "policy"),
+        None if reward is None else _saved(reward, "reward"),
+        None if reward is None else BestOfNConfig(),
+    )
+
+
+def _saved(directory: Path, kind: str) -> Path:
+    for place in (directory, directory / kind):
+        if (place / "config.json").is_file():
+            return place
+    raise FileNotFoundError(
+        f"No {kind} in '{directory}': neither it nor '{directory / kind}' holds a config.json."
+    )
+
+
+class PolicyActor:
+    """Drives a `Policy` of the protocols: keeps observations, executes chunks."""
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+        self._step = 0
+        self._history: dict[str, np.ndarray] = {}
+        self._chunk = np.zeros((0, 0, 0), np.float32)
+        self._generator = make_generator(0)
+
+    def begin(self, seeds: Sequence[int]) -> None:
+        """Forget everything; one generator serves the group, so a group repeats exactly."""
+        self._step = 0
+        self._history = {}
+        self._generator = make_generator(0, "act", *seeds)
+
+    def act(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return the next action of each chunk, sampling new chunks when they are used up."""
+        self._remember(obs)
+        place = self._step % self.policy.n_action_steps
+        if place == 0:
+            self._chunk = self._predict()
+        self._step += 1
+        action: np.ndarray = self._chunk[:, place]
+        return action
+
+    def _remember(self, obs: Sequence[Obs]) -> None:
+        for key in obs[0]:
+            newest = np.stack([one[key] for one in obs])[:, None]
+            if key not in self._history:
+                self._history[key] = np.repeat(newest, self.policy.n_obs_steps, axis=1)
+            else:
+                self._history[key] = np.concatenate([self._history[key][:, 1:], newest], axis=1)
+
+    def _predict(self) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            obs = {key: torch.from_numpy(value) for key, value in self._history.items()}
+            chunk: np.ndarray = self.policy.predict_action_chunk(obs, self._generator).numpy()
+        return chunk

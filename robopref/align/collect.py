@@ -1,0 +1,305 @@
+"""Recording episodes: groups in lockstep, whole groups given to worker processes.
+
+A group of episodes is the unit of work: it is always computed together, by a process with one
+torch thread, so the episodes are the same however many workers there are and wherever an
+interrupted collection goes on. Stepping environments of several processes in lockstep would be
+slower than one process; whole groups scale.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.align.actors import ActorSpec
+from robopref.data.episode import Episode
+from robopref.data.store import EpisodeStore
+from robopref.errors import check_at_least
+from robopref.progress import Progress, interruptible
+from robopref.protocols import Environment
+from robopref.seeding import derive_seed, derive_uuid
+from robopref.types import Obs
+
+START_SETS = ("demonstrations", "pool", "selection", "validation", "test")
+
+
+def start_seed(seed: int, start_set: str, index: int) -> int:
+    """Return the reset seed of episode `index` of a set of starts.
+
+    Sets never share a seed: the set is the remainder of the seed by the number of sets.
+
+    Raises:
+        ValueError: `start_set` is unknown.
+    """
+    remainder = START_SETS.index(start_set)
+    spread = derive_seed(seed, "start", start_set, index) % 2**28
+    return spread * len(START_SETS) + remainder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which episodes to record.
+
+    Args:
+        env: Environment as for `make_env`.
+        actor: Who acts.
+        seed: Seed of the run.
+        start_set: Which set of starts.
+        num_episodes: How many.
+        group_size: Episodes computed together.
+        max_episode_steps: Time limit; None for the environment's own.
+        metadata: Kept with every episode.
+    """
+
+    env: str
+    actor: ActorSpec
+    seed: int
+    start_set: str
+    num_episodes: int
+    group_size: int = 10
+    max_episode_steps: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_at_least("num_episodes", self.num_episodes, 1)
+        check_at_least("group_size", self.group_size, 1)
+
+    def groups(self) -> list["Group"]:
+        """Return the groups, each with the seeds and identities of its episodes."""
+        name = str(self.metadata.get("name", self.start_set))
+        indices = range(self.num_episodes)
+        return [
+            Group(
+                self,
+                tuple(start_seed(self.seed, self.start_set, i) for i in part),
+                tuple(derive_uuid(self.seed, "episode", name, i) for i in part),
+            )
+            for part in (
+                indices[k : k + self.group_size] for k in range(0, len(indices), self.group_size)
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Episodes that are computed together."""
+
+    plan: Plan
+    seeds: tuple[int, ...]
+    ids: tuple[str, ...]
+
+
+class Workers:
+    """A pool of worker processes that is kept between collections; use with `with`.
+
+    Args:
+        num_workers: Processes; 0 records in this process.
+    """
+
+    def __init__(self, num_workers: int = 2) -> None:
+        check_at_least("num_workers", num_workers, 0)
+        self.num_workers = num_workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        """Start the processes, which import their packages meanwhile."""
+        if self.num_workers:
+            import multiprocessing
+
+            self._pool = ProcessPoolExecutor(
+                self.num_workers, multiprocessing.get_context("spawn"), _start_worker
+            )
+            for _ in range(self.num_workers):
+                self._pool.submit(os.getpid)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End the processes; work that has not begun is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        _close_envs()
+
+    def record(self, groups: Sequence[Group]) -> Iterator[list[Episode]]:
+        """Yield the episodes of each group as it is finished, in the order of `groups`."""
+        if self._pool is None:
+            yield from _record_here(groups)
+            return
+        pending = list(groups)
+        running: dict[int, Future[list[Episode]]] = {}
+        next_out = next_in = 0
+        while next_out < len(pending):
+            while next_in < len(pending) and next_in - next_out < 2 * self.num_workers:
+                running[next_in] = self._pool.submit(record_group, pending[next_in])
+                next_in += 1
+            if not running[next_out].done():
+                wait(running.values(), return_when=FIRST_COMPLETED)
+                continue
+            yield running.pop(next_out).result()
+            next_out += 1
+
+
+def open_or_create(path: Path, env: str) -> EpisodeStore:
+    """Open the data set at `path`, or begin one for `env`."""
+    from robopref.envs.make import make_env
+
+    if (path / "meta" / "info.json").is_file():
+        return EpisodeStore.open(path)
+    built: Any = make_env(env)
+    built.close()
+    return EpisodeStore.create(path, fps=built.fps)
+
+
+def collect(plan: Plan, store: EpisodeStore, workers: Workers, *, description: str = "") -> None:
+    """Record the episodes of `plan` that `store` does not have yet.
+
+    Episodes that a group computes again after an interruption are equal to those already stored.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; finished episodes are stored.
+    """
+    known = set(store.ids)
+    groups = [group for group in plan.groups() if not known.issuperset(group.ids)]
+    done = plan.num_episodes - sum(len(group.ids) for group in groups)
+    with interruptible() as interrupt, Progress(
+        description or f"record {plan.start_set}", plan.num_episodes
+    ) as bar:  # fmt: skip
+        bar.advance(done)
+        successes: list[bool] = []
+        for episodes in workers.record(groups):
+            for episode in episodes:
+                if episode.id not in known:
+                    store.add(episode)
+                successes.append(episode.succeeded)
+            bar.advance(len(episodes), success=float(np.mean(successes)))
+            if interrupt:
+                raise KeyboardInterrupt
+
+
+def _record_here(groups: Sequence[Group]) -> Iterator[list[Episode]]:
+    """Record in this process, with one thread as a worker has, so that results are equal."""
+    import torch
+
+    threads = torch.get_num_threads()
+    for group in groups:
+        torch.set_num_threads(1)
+        try:
+            episodes = record_group(group)
+        finally:
+            torch.set_num_threads(threads)
+        yield episodes
+
+
+def record_group(group: Group) -> list[Episode]:
+    """Record one group in this process."""
+    plan = group.plan
+    envs = _envs(plan, len(group.ids))
+    actor = plan.actor.build(envs)
+    tracks = [_Track(env, seed) for env, seed in zip(envs, group.seeds, strict=True)]
+    actor.begin(group.seeds)
+    while not all(track.done for track in tracks):
+        actions = actor.act([track.obs[-1] for track in tracks])
+        for track, action in zip(tracks, actions, strict=True):
+            if not track.done:
+                track.step(action)
+    return [
+        track.episode(plan, episode_id) for track, episode_id in zip(tracks, group.ids, strict=True)
+    ]
+
+
+class _Track:
+    """What one environment of a group has gone through."""
+
+    def __init__(self, env: Environment, seed: int) -> None:
+        self.env = env
+        self.seed = seed
+        first, _ = env.reset(seed=seed)
+        state = env.get_state()
+        self.obs: list[Obs] = [first]
+        self.states = [state.step]
+        self.sim_episode = state.episode
+        self.actions: list[np.ndarray] = []
+        self.rewards: list[float] = []
+        self.successes: list[bool] = []
+        self.terminated = self.truncated = False
+
+    @property
+    def done(self) -> bool:
+        return self.terminated or self.truncated
+
+    def step(self, action: np.ndarray) -> None:
+        space = self.env.action_space
+        action = np.clip(action, space.low, space.high).astype(np.float32)
+        obs, reward, self.terminated, self.truncated, info = self.env.step(action)
+        self.obs.append(obs)
+        self.states.append(self.env.get_state().step)
+        self.actions.append(action)
+        self.rewards.append(float(reward))
+        self.successes.append(bool(info.get("success", False)))
+
+    def episode(self, plan: Plan, episode_id: str) -> Episode:
+        env: Any = self.env
+        return Episode(
+            id=episode_id,
+            obs={key: np.stack([one[key] for one in self.obs]) for key in self.obs[0]},
+            action=np.stack(self.actions),
+            reward=np.array(self.rewards, np.float32),
+            success=np.array(self.successes),
+            terminated=self.terminated,
+            truncated=self.truncated,
+            env=plan.env,
+            task=env.task_description,
+            seed=self.seed,
+            fps=env.fps,
+            sim_states=np.stack(self.states),
+            sim_episode=self.sim_episode,
+            metadata={**plan.metadata, "start_set": plan.start_set},
+        )
+
+
+_ENVS: dict[tuple[str, int | None], list[Environment]] = {}
+
+
+def _envs(plan: Plan, num: int) -> list[Environment]:
+    """Return `num` environments of this process, made once and kept."""
+    from robopref.envs.make import make_env
+
+    kept = _ENVS.setdefault((plan.env, plan.max_episode_steps), [])
+    options = {} if plan.max_episode_steps is None else {
+        "max_episode_steps": plan.max_episode_steps
+    }  # fmt: skip
+    while len(kept) < num:
+        kept.append(make_env(plan.env, **options))
+    return kept[:num]
+
+
+def _close_envs() -> None:
+    for envs in _ENVS.values():
+        for env in envs:
+            env.close()
+    _ENVS.clear()
+
+
+def _start_worker() -> None:
+    """Prepare a worker: one thread, Ctrl-C left to the parent, and no life without it."""
+    import multiprocessing
+    import signal
+
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def leave_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()

@@ -1,0 +1,71 @@
+"""What counts as aligned: joint rate, success, preferred rate, with intervals.
+
+The measure that defines a behaviour is visible here and to the scripted teacher, and to nothing
+that learns. Methods are compared on the same test starts.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robopref.data.episode import Episode
+from robopref.statistics import Proportion, wilson
+
+MIN_SUCCESSES = 10
+"""Below this many successes the preferred rate says nothing and is left undefined."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How often episodes succeed and show the preferred behaviour.
+
+    Args:
+        success: Share of episodes that succeed.
+        preferred: Share of the successful ones that show the behaviour; undefined (NaN, 0 trials)
+            below 10 successes.
+        joint: Share of episodes that succeed and show it: the figure methods are judged by.
+        measure_mean: Mean of the behaviour's measure.
+        length_mean: Mean number of steps.
+    """
+
+    success: Proportion
+    preferred: Proportion
+    joint: Proportion
+    measure_mean: float
+    length_mean: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        rates = {name: vars(getattr(self, name)) for name in ("success", "preferred", "joint")}
+        return {**rates, "measure_mean": self.measure_mean, "length_mean": self.length_mean}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Evaluation":
+        """Return what `to_dict` was made from."""
+        rates = {name: Proportion(**values[name]) for name in ("success", "preferred", "joint")}
+        return cls(**rates, measure_mean=values["measure_mean"], length_mean=values["length_mean"])
+
+
+def evaluate_episodes(episodes: Iterable[Episode], behaviour: Any) -> Evaluation:
+    """Return the rates of recorded episodes.
+
+    Args:
+        episodes: Episodes from test starts.
+        behaviour: Has `measure(state, action) -> float` and `shows(measure) -> bool`.
+    """
+    rows = [(e.succeeded, behaviour.measure(e.state[:-1], e.action), len(e)) for e in episodes]
+    succeeded = np.array([row[0] for row in rows])
+    measures = np.array([row[1] for row in rows])
+    shown = np.array([behaviour.shows(float(m)) for m in measures])
+    num_success = int(succeeded.sum())
+    counted = num_success if num_success >= MIN_SUCCESSES else 0
+    both = int((succeeded & shown).sum())
+    return Evaluation(
+        success=wilson(num_success, len(rows)),
+        preferred=wilson(both if counted else 0, counted),
+        joint=wilson(both, len(rows)),
+        measure_mean=float(measures.mean()),
+        length_mean=float(np.mean([row[2] for row in rows])),
+    )

@@ -1,0 +1,184 @@
+"""The middle of the loop: choosing queries, having them answered, fitting the reward.
+
+Queries compare whole episodes of the pool, or segments of them. Each round fits the reward to all
+answers so far and asks what its members disagree about; the first round knows nothing and asks
+what needs no reward.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.config import resolve
+from robopref.data.episode import Episode, batch_segments
+from robopref.data.segment import Segment
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
+from robopref.preferences.pool import CandidatePool
+from robopref.preferences.preference import PairwiseView, Preference
+from robopref.preferences.query import Query
+from robopref.preferences.store import PreferenceStore
+from robopref.preferences.teachers import Teacher
+from robopref.seeding import make_generator, make_rng
+from robopref.types import STATE, SegmentBatch
+
+MAX_QUERIES_PER_LABEL = 5
+"""A teacher who passes on more than this gives too little to learn from."""
+
+
+class Labels:
+    """Queries, answers and the reward of one run.
+
+    Args:
+        config: The run's settings.
+        directory: The run's folder.
+        pool: Episodes that queries are made of.
+        behaviour: Gives the scripted teacher its measure; nothing that learns sees it.
+    """
+
+    def __init__(self, config: Any, directory: Path, pool: EpisodeStore, behaviour: Any) -> None:
+        self.config = config
+        self.pool = pool
+        self.behaviour = behaviour
+        self.preference_store = PreferenceStore(directory / "preferences.sqlite")
+        self.teacher_config = resolve(config, "teacher")
+        self.strategy_config = resolve(config, "strategy")
+
+    def preferences(self) -> list[Preference]:
+        """Return all answers so far, in the order they were given."""
+        return self.preference_store.preferences()
+
+    def ask(self, person: Any = None) -> dict[str, Any]:
+        """Ask until the budget of labels is used; return how the reward learned on the way.
+
+        Args:
+            person: How a person is reached, for a teacher who is one.
+
+        Raises:
+            DataError: The teacher passes on too many queries.
+            KeyboardInterrupt: The teacher stopped; every answer so far is kept.
+        """
+        teacher = self._teacher(person)
+        curve: list[dict[str, float]] = []
+        while (missing := self._missing()) > 0:
+            self._check_progress()
+            pending = self._pending()
+            if not pending:
+                reward = self._reward_so_far(curve)
+                pending = self._propose(reward, min(missing, self.config.labels_per_round))
+            for query in pending:
+                preference = teacher.answer(query)
+                if preference is None:
+                    raise KeyboardInterrupt
+                self.preference_store.answer(preference)
+        self._reward_so_far(curve)
+        return {"curve": curve, "labels": self.preference_store.num_labels()}
+
+    def fit_reward(self, name: str) -> tuple[Any, dict[str, float]]:
+        """Fit a fresh reward to all answers; `name` names its random stream."""
+        view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
+        reward = resolve(self.config, "reward").build(
+            obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
+        )
+        figures = reward.fit(view, generator=make_generator(self.config.seed, "reward", name))
+        return reward, {key: float(value) for key, value in figures.items()}
+
+    def returns(self, reward: Any, episodes: Sequence[Episode]) -> np.ndarray:
+        """Return the learned return of each episode."""
+        returns: np.ndarray = reward.segment_return(whole(episodes))
+        return returns
+
+    def rewards_along(
+        self, reward: Any, episodes: Sequence[Episode]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the learned rewards and their spread along each episode, (T,) each."""
+        batch = whole(episodes)
+        rewards, spread = reward.rewards(batch), reward.uncertainty(batch)
+        return [(rewards[i, :n], spread[i, :n]) for i, n in enumerate(batch.lengths)]
+
+    def true_accuracy(self, reward: Any, *, num_pairs: int = 2000) -> float:
+        """Return the share of pool pairs that the reward orders as the behaviour's measure does.
+
+        For the report only: it uses the measure, which no learner may see.
+        """
+        episodes = list(self.pool)
+        truth = np.array([self.behaviour.measure(e.state[:-1], e.action) for e in episodes])
+        learned = self.returns(reward, episodes)
+        rng = make_rng(self.config.seed, "accuracy")
+        a, b = rng.integers(len(episodes), size=(2, num_pairs))
+        differ = truth[a] != truth[b]
+        right = (truth[a] > truth[b]) == (learned[a] > learned[b])
+        return float(right[differ].mean()) if differ.any() else float("nan")
+
+    def _missing(self) -> int:
+        missing: int = self.config.num_labels - self.preference_store.num_labels()
+        return missing
+
+    def _pending(self) -> list[Query]:
+        teacher = self.teacher_config
+        return self.preference_store.pending(teacher.annotator, teacher.criterion)
+
+    def _check_progress(self) -> None:
+        num_answers, num_labels = len(self.preferences()), self.preference_store.num_labels()
+        if num_answers >= MAX_QUERIES_PER_LABEL * max(num_labels, self.config.num_labels):
+            raise DataError(
+                f"The teacher answered {num_answers} queries with only {num_labels} labels, the "
+                "rest were skipped or could not be told. Ask about another behaviour, or episodes "
+                "that differ more."
+            )
+
+    def _teacher(self, person: Any) -> Teacher:
+        config = self.teacher_config
+
+        def score(item: Any) -> np.ndarray:
+            obs, action = self.pool.cut(item)
+            return np.array([self.behaviour.measure(obs[STATE], action)])
+
+        spread, centre = 1.0, 0.0
+        if hasattr(config, "measure_returns"):
+            spread, centre = config.measure_returns(score, self._segments())
+        teacher: Teacher = config.build(
+            score, spread=spread, centre=centre, person=person,
+            rng=make_rng(self.config.seed, "teacher"),
+        )  # fmt: skip
+        return teacher
+
+    def _segments(self) -> list[Segment]:
+        """Return what is compared: whole episodes, or one random window of each."""
+        length = self.config.segment_length
+        segments = []
+        for row in self.pool.rows:
+            rng = make_rng(self.config.seed, "segment", row.episode_id)
+            size = row.length if length is None else min(length, row.length)
+            start = int(rng.integers(row.length - size + 1))
+            segments.append(Segment(row.episode_id, start, size))
+        return segments
+
+    def _propose(self, reward: Any, num: int) -> list[Query]:
+        """Choose the next queries and keep them."""
+        asked = self.preference_store.queries()
+        segments = self._segments()
+        rng = make_rng(self.config.seed, "queries", len(asked))
+        pool = CandidatePool.build(
+            segments, batch_segments([self.pool.cut(s) for s in segments]), rng=rng, asked=asked
+        )
+        strategy = self.strategy_config.build()
+        queries: list[Query] = strategy.propose(pool, reward, num, rng)
+        self.preference_store.add_queries(queries, cut_hash=self.pool.content_hash)
+        return queries
+
+    def _reward_so_far(self, curve: list[dict[str, float]]) -> Any:
+        """Return a reward fitted to the answers so far, None before there are any."""
+        num_labels = self.preference_store.num_labels()
+        if not num_labels:
+            return None
+        reward, figures = self.fit_reward(f"{num_labels}")
+        curve.append({"labels": num_labels, **figures, "pool_accuracy": self.true_accuracy(reward)})
+        return reward
+
+
+def whole(episodes: Sequence[Episode]) -> SegmentBatch:
+    """Return whole episodes as segments."""
+    return batch_segments([({key: v[:-1] for key, v in e.obs.items()}, e.action) for e in episodes])

@@ -1,0 +1,259 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+from pathlib import Path
+from typing import Any
+
+from robopref.align import figures
+from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
+from robopref.config import to_dict, write_text_atomically
+from robopref.data.episode import Episode
+from robopref.data.segment import Segment
+from robopref.data.video import encode_mp4
+from robopref.preferences.preference import Preference
+from robopref.preferences.ranking import Answer
+from robopref.tracker import read_metrics
+
+NAMES = {
+    "base": ("before", "cloned from the demonstrations"),
+    "selected": ("best-of-N", "the same policy, its proposals chosen by the learned reward"),
+    "aligned": ("after", "fine-tuned on what was chosen, acting alone"),
+}
+NUM_CLIPS = 4
+CLIP_SIZE = 200
+STRIP_SIZE = 96
+
+
+def write_report(loop: AlignmentLoop) -> Path:
+    """Write `report.html` into the run's folder and return its path."""
+    import jinja2
+
+    template = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False
+    ).from_string((Path(__file__).parent / "report.html").read_text())
+    path = loop.directory / "report.html"
+    write_text_atomically(path, template.render(**_Report(loop).context()))
+    return path
+
+
+class _Report:
+    def __init__(self, loop: AlignmentLoop) -> None:
+        from robopref.envs.make import make_env
+
+        self.loop = loop
+        self.config = loop.config
+        self.evaluations = loop.evaluations()
+        self.episodes = {
+            name: {e.seed: e for e in loop.store(f"evaluation/{name}")}
+            for name in POLICIES_EVALUATED
+        }
+        self.pool = loop.store("pool")
+        self.behaviour = to_dict(self.config)["behaviour"]["type"]
+        self._make_env = make_env
+
+    def context(self) -> dict[str, Any]:
+        env: Any = self._make_env(self.config.env)
+        try:
+            pictures = {"clips": self._clips(env), "asked": self._asked(env)}
+        finally:
+            env.close()
+        return {
+            **pictures,
+            "title": f"{self.config.num_labels} answers: “{self.behaviour}” on {self.config.env}",
+            "lead": "A policy was cloned from demonstrations that show two behaviours. A teacher "
+            "compared a few of its episodes; this is what became of it.",
+            "tiles": self._tiles(),
+            "verdict": self._verdict(),
+            "measure_name": "mean measure",
+            "rates": self._rates(),
+            "accounting": self._accounting(),
+            "rates_svg": figures.rates_figure(
+                {NAMES[name][0]: vars(e) for name, e in self.evaluations.items()}
+            ),
+            "num_labels": self.config.num_labels,
+            "paths_svg": self._paths(),
+            "asked_lead": self._asked_lead(),
+            "loss_svg": self._losses(),
+            "labels_svg": self._label_curve(),
+            "reward_svg": self._rewards(),
+            "stages": self._stages(),
+            "next_commands": self._next(),
+        }
+
+    def _tiles(self) -> list[dict[str, str]]:
+        base, aligned = self.evaluations["base"], self.evaluations["aligned"]
+
+        def arrow(name: str) -> str:
+            before, after = getattr(base, name), getattr(aligned, name)
+            texts = [f"{rate.value:.2f}" if rate.num else "?" for rate in (before, after)]
+            return " → ".join(texts)
+
+        return [
+            {"value": arrow("preferred"), "label": "preferred rate, before → after"},
+            {"value": arrow("success"), "label": "success, before → after"},
+            {"value": arrow("joint"), "label": "joint rate, before → after"},
+            {"value": str(self.config.num_labels), "label": "answers asked of the teacher"},
+            {"value": f"{self.loop.run.seconds:.0f} s", "label": "from nothing to here"},
+        ]
+
+    def _verdict(self) -> dict[str, Any]:
+        base, aligned = self.evaluations["base"].joint, self.evaluations["aligned"].joint
+        if aligned.low > base.high:
+            text = "Better: the joint rate after is above the one before, intervals apart."
+        elif aligned.high < base.low:
+            text = "Worse: the joint rate fell. Keep the policy from before, and ask more answers."
+        elif aligned.value >= base.value:
+            text = (
+                "Not clearly better: the intervals overlap. More answers or test episodes decide."
+            )
+        else:
+            text = "Not clearly worse, but lower. Keep the policy from before until more is known."
+        return {"text": text, "worse": aligned.value < base.value}
+
+    def _rates(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": NAMES[name][0], "what": NAMES[name][1],
+                "rates": [e.success, e.preferred, e.joint],
+                "measure": e.measure_mean, "length": e.length_mean,
+            }
+            for name, e in self.evaluations.items()
+        ]  # fmt: skip
+
+    def _accounting(self) -> str:
+        config = self.config
+        success = "used" if config.use_success else "not used"
+        return (
+            f"Accounting: {config.num_labels} labels; {config.num_pool_episodes} unlabelled "
+            f"episodes of the policy for queries and {config.num_selected_episodes} recorded with "
+            f"best-of-N to fine-tune on; the success signal was {success}. "
+            f"{config.num_test_episodes} test starts that nothing else saw, the same for every "
+            "policy."
+        )
+
+    def _clips(self, env: Any) -> list[dict[str, str]]:
+        seeds = list(self.episodes["base"])[:NUM_CLIPS]
+        return [self._clip(env, *(self.episodes[n][s] for n in ("base", "aligned"))) for s in seeds]
+
+    def _clip(self, env: Any, before: Episode, after: Episode) -> dict[str, str]:
+        clips = [
+            figures.render_episode(env, e, size=CLIP_SIZE, max_frames=60) for e in (before, after)
+        ]
+        frames = figures.beside(*clips)
+        return {
+            "video": figures.mp4_uri(encode_mp4(frames, fps=20.0)),
+            "poster": figures.png_uri(frames[len(frames) // 2]),
+            "before": self._said(before),
+            "after": self._said(after),
+        }
+
+    def _said(self, episode: Episode) -> str:
+        behaviour = self.loop.behaviour
+        shown = behaviour.shows(behaviour.measure(episode.state[:-1], episode.action))
+        return (
+            f"{'succeeds' if episode.succeeded else 'fails'}, "
+            f"{'shows' if shown else 'does not show'} it"
+        )
+
+    def _asked(self, env: Any) -> list[dict[str, Any]]:
+        return [self._asked_row(env, p) for p in self.loop.labels().preferences()[:20]]
+
+    def _asked_row(self, env: Any, preference: Preference) -> dict[str, Any]:
+        ranking = preference.ranking
+        words = {Answer.SKIPPED: "skipped", Answer.INCOMPARABLE: "cannot tell"}
+        best = set(ranking.order[0]) if ranking.order else set()
+        tie = len(best) == ranking.num_items
+        answer = "equal" if tie else f"the {'first' if 0 in best else 'second'}"
+        items = [item for item in preference.query.items if isinstance(item, Segment)]
+        return {
+            "items": [
+                {
+                    "picture": self._strip(env, item), "episode": item.episode_id[:8],
+                    "best": i in best and not tie,
+                }
+                for i, item in enumerate(items)
+            ],
+            "answer": words.get(ranking.answer, answer),
+            "reason": preference.query.reason,
+        }  # fmt: skip
+
+    def _strip(self, env: Any, segment: Segment) -> str:
+        episode = self.pool.episode(segment.episode_id)
+        frames = figures.render_episode(env, episode, size=STRIP_SIZE, max_frames=6)
+        return figures.png_uri(figures.film_strip(frames, 6))
+
+    def _asked_lead(self) -> str:
+        return (
+            f"Each answer says which of two episodes of the cloned policy is better. The teacher "
+            f"prefers “{self.behaviour}”; the outlined strip won."
+        )
+
+    def _paths(self) -> str:
+        behaviour = self.loop.behaviour
+        if not hasattr(behaviour, "tcp_path"):
+            return ""
+        groups = {
+            NAMES[name][0]: [behaviour.tcp_path(e.state)[:, :2] for e in episodes.values()]
+            for name, episodes in self.episodes.items()
+        }
+        return figures.paths_figure(groups, ("x [m]", "y [m]"))
+
+    def _losses(self) -> str:
+        curves = {}
+        for stage, name in (("base", "cloned"), ("aligned", "fine-tuned")):
+            rows = [r for r in read_metrics(self.loop.directory / stage / "metrics.jsonl")
+                    if "loss" in r]  # fmt: skip
+            if rows:
+                curves[name] = ([r["step"] for r in rows], [r["loss"] for r in rows])
+        return figures.curves_figure(curves, x="gradient step", y="denoising loss")
+
+    def _label_curve(self) -> str:
+        rows = self.loop.run.figures("labels")["curve"]
+        curve = ([row["labels"] for row in rows], [row["pool_accuracy"] for row in rows])
+        return figures.curves_figure({"accuracy": curve}, x="answers", y="pairs ordered right")
+
+    def _rewards(self) -> str:
+        base, aligned = (list(self.episodes[name].values()) for name in ("base", "aligned"))
+        behaviour = self.loop.behaviour
+        other = [
+            e for e in base if not behaviour.shows(behaviour.measure(e.state[:-1], e.action))
+        ] or base
+        from robopref.rewards.serialization import load_reward
+
+        pair = {"not preferred (before)": other[0], "preferred (after)": aligned[0]}
+        reward = load_reward(self.loop.directory / "reward")
+        rows = self.loop.labels().rewards_along(reward, list(pair.values()))
+        return figures.reward_figure(dict(zip(pair, rows, strict=True)))
+
+    def _stages(self) -> list[dict[str, Any]]:
+        words: dict[str, str] = {
+            "demonstrations": f"{self.config.num_demonstrations} scripted episodes",
+            "base": "diffusion policy cloned from them",
+            "pool": f"{self.config.num_pool_episodes} episodes of that policy",
+            "labels": f"{self.config.num_labels} answers, the reward fitted again between rounds",
+            "reward": "reward fitted to all answers",
+            "selection": f"{self.config.num_selected_episodes} episodes with best-of-N",
+            "aligned": "policy fine-tuned on the best of them",
+        }
+        return [
+            {
+                "name": name, "seconds": stage["seconds"],
+                "what": words.get(name, f"{self.config.num_test_episodes} test episodes"),
+            }
+            for name, stage in self.loop.run.stages.items()
+        ]  # fmt: skip
+
+    def _next(self) -> str:
+        out = self.loop.directory
+        env, behaviour = self.config.env, self.behaviour
+        return "\n".join(
+            [
+                "# Measure the policy on more starts",
+                f"robopref evaluate --policy {out}/aligned --env {env} --behaviour {behaviour} "
+                "--num-episodes 200",
+                "# Answer queries yourself, on the terminal",
+                f"robopref align --env {env} --teacher terminal --out {out}-mine",
+                "# Another task",
+                f"robopref align --env metaworld/drawer-close-v3 --behaviour {behaviour} "
+                "--out runs/drawer",
+            ]
+        )

@@ -1,0 +1,127 @@
+"""`robopref answer`: a person answers queries on the terminal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robopref.errors import DataError
+
+if TYPE_CHECKING:
+    from robopref.commands.clips import ClipMaker
+    from robopref.data.store import EpisodeStore
+    from robopref.preferences.preference import Preference
+    from robopref.preferences.query import Query
+    from robopref.preferences.store import PreferenceStore
+    from robopref.preferences.terminal import Request
+
+
+@dataclass(frozen=True)
+class AnswerCommand:
+    """Answer waiting queries: clips are written as video files, and the better one is asked for.
+
+    Each answer is on disk before the next query is shown; stop whenever you like and go on later.
+
+    Example:
+        robopref answer --data runs/reach --db runs/reach/preferences.sqlite --annotator anna
+    """
+
+    data: Path
+    """Data set that the queries are about."""
+    db: str
+    """Preference store: a SQLite file, or a URL like postgresql://user@host/name."""
+    annotator: str = "person"
+    """Name under which the answers are kept."""
+    criterion: str = "overall"
+    """By what the clips are compared; each criterion is asked and kept on its own."""
+    out: Path = Path("runs/answer")
+    """Folder for the clips."""
+    width: int = 320
+    """Width of a clip [pixels]; even."""
+    height: int = 240
+    """Height of a clip [pixels]; even."""
+    camera: str | None = None
+    """Camera of the environment or of the data set; None for the usual one."""
+
+    def run(self) -> None:
+        """Ask until nothing is pending or the person stops."""
+        from robopref.commands.clips import ClipMaker
+        from robopref.data.store import EpisodeStore
+        from robopref.preferences.store import PreferenceStore
+
+        episodes = EpisodeStore.open(self.data)
+        clips = ClipMaker(
+            episodes, self.out, width=self.width, height=self.height, camera=self.camera
+        )
+        with PreferenceStore(self.db, create=False) as store:
+            try:
+                AnswerSession(store, episodes, clips, self).run()
+            finally:
+                clips.close()
+            labels = store.num_labels(self.criterion)
+            left = len(store.pending(self.annotator, self.criterion))
+        print(f"{labels} labels by '{self.criterion}' in {self.db}, {left} queries left.")
+        following = "answer" if left else "train reward"
+        print(f"Next:   robopref {following} --data {self.data} --db {self.db}")
+
+
+class AnswerSession:
+    """One sitting of one annotator."""
+
+    def __init__(
+        self,
+        store: "PreferenceStore",
+        episodes: "EpisodeStore",
+        clips: "ClipMaker",
+        settings: AnswerCommand,
+    ) -> None:
+        from robopref.preferences.terminal import Person, TerminalTeacher, TerminalTeacherConfig
+
+        self.store = store
+        self.episodes = episodes
+        self.clips = clips
+        self.who = (settings.annotator, settings.criterion)
+        config = TerminalTeacherConfig(settings.annotator, settings.criterion)
+        self.teacher = TerminalTeacher(config, Person(self._show, read_line))
+
+    def run(self) -> None:
+        """Ask the pending queries, oldest first; one that was undone comes back at once."""
+        from robopref.preferences.terminal import Request
+
+        while pending := self.store.pending(*self.who, limit=1):
+            reply = self.teacher.reply(pending[0])
+            if reply is Request.QUIT:
+                return
+            self._take(reply)
+
+    def _take(self, reply: "Preference | Request") -> None:
+        from robopref.preferences.preference import Preference
+
+        if isinstance(reply, Preference):
+            self.store.answer(reply)
+            return
+        annotator, criterion = self.who
+        answers = self.store.preferences(criterion, annotator)
+        if answers:
+            self.store.undo(answers[-1].id)
+        print("Your last answer is taken back." if answers else "There is nothing to undo.")
+
+    def _show(self, query: "Query") -> None:
+        changed = self.store.verify(self.episodes.content_hash, [query.id])
+        if changed:
+            raise DataError(
+                f"Query '{query.id}' cannot be shown from '{self.episodes.root}': "
+                f"{changed[0].problem}. Give the data set from which it was chosen."
+            )
+        left = len(self.store.pending(*self.who))
+        print(f"\n{left} to answer. By '{self.who[1]}', which is better? {query.reason}")
+        for place, path in enumerate(self.clips.write(query), start=1):
+            print(f"  {place}: {path}")
+
+
+def read_line(prompt: str) -> str | None:
+    """Return the line that is typed after `prompt`, or None at the end of input or Ctrl-C."""
+    try:
+        return input(prompt)
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return None

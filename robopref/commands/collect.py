@@ -1,0 +1,67 @@
+"""`robopref collect`: record episodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robopref.config import component, resolve
+from robopref.errors import check_at_least
+
+
+@dataclass(frozen=True)
+class CollectCommand:
+    """Record episodes of a scripted behaviour, or of a policy, as a LeRobot v3 data set.
+
+    Killed or interrupted, the same command records what is missing.
+
+    Example:
+        robopref collect --env metaworld/reach-v3 --behaviour fast --num-episodes 4 --out runs/reach
+    """
+
+    out: Path
+    """Folder of the data set."""
+    env: str = "metaworld/button-press-topdown-v3"
+    """Environment, as "<adapter>/<task>"."""
+    policy: Path | None = None
+    """Run of a policy; without it, scripted experts act."""
+    reward: Path | None = None
+    """Run of a reward, by which the policy's proposals are chosen."""
+    behaviour: Any = component("robopref.envs:BEHAVIOURS", default="detour-right")
+    """Behaviour whose two styles the scripted experts show."""
+    preferred_share: float = 0.5
+    """Share of scripted episodes in the preferred style."""
+    num_episodes: int = 50
+    """Episodes to record."""
+    max_episode_steps: int | None = None
+    """Time limit; None for the environment's own."""
+    seed: int = 0
+    """Decides the starts and everything else random."""
+    num_workers: int = 2
+    """Processes that record."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_at_least("num_episodes", self.num_episodes, 1)
+
+    def run(self) -> None:
+        """Record what the data set does not have yet."""
+        from robopref.align.actors import ScriptedSpec, policy_spec
+        from robopref.align.collect import Plan, Workers, collect, open_or_create
+
+        if self.policy is None:
+            actor: Any = ScriptedSpec(
+                resolve(self, "behaviour"), self.preferred_share, 0.1, self.seed
+            )
+        else:
+            actor = policy_spec(self.policy, self.reward)
+        plan = Plan(
+            env=self.env, actor=actor, seed=self.seed, start_set="pool",
+            num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
+            metadata={"name": "collect"},
+        )  # fmt: skip
+        store = open_or_create(self.out, self.env)
+        with Workers(self.num_workers) as workers:
+            collect(plan, store, workers)
+        successes = sum(episode.succeeded for episode in store)
+        print(f"{len(store)} episodes in {self.out}, {successes} successful.")
+        print(f"Next:   robopref data info --data {self.out}")

@@ -1,0 +1,247 @@
+"""`robopref data`: look at data sets, check them, and convert them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robopref.errors import DataError, check_at_least, check_choice
+
+if TYPE_CHECKING:
+    from robopref.data.store import EpisodeStore
+
+PREFERENCE_FORMATS = ("chosen-rejected", "jsonl", "parquet")
+
+
+@dataclass(frozen=True)
+class InfoCommand:
+    """Show what a data set holds.
+
+    Example:
+        robopref data info --data runs/demo/pool
+    """
+
+    data: Path
+    """Folder of the data set."""
+
+    def run(self) -> None:
+        """Print two tables: the data set, and its columns."""
+        from rich.console import Console
+        from rich.table import Table
+
+        from robopref.data.store import EpisodeStore
+
+        store = EpisodeStore.open(self.data)
+        console = Console()
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in _facts(store):
+            table.add_row(name, value)
+        console.print(table)
+        columns = Table("column", "each step", box=None, pad_edge=False)
+        for key, feature in store.features.items():
+            columns.add_row(key, str(feature))
+        console.print("", columns)
+        for line in store.report:
+            console.print(f"Note: {line}", highlight=False, soft_wrap=True)
+        print(f"Next:   robopref data validate --data {self.data}")
+
+
+@dataclass(frozen=True)
+class ValidateCommand:
+    """Check every file of a data set: hashes, numbers, lengths, frames.
+
+    Example:
+        robopref data validate --data runs/demo/pool
+    """
+
+    data: Path
+    """Folder of the data set."""
+    drop_damaged: bool = False
+    """Delete the episodes that cannot be read or have changed; the others stay."""
+
+    def run(self) -> None:
+        """List each problem; with any left, end with an error."""
+        from robopref.data.store import EpisodeStore
+
+        store = EpisodeStore.open(self.data)
+        for line in store.report:
+            print(f"Note: {line}")
+        if self.drop_damaged:
+            damaged = store.damaged_ids()
+            if damaged:
+                store.delete(damaged)
+            print(f"Deleted {len(damaged)} damaged episodes.")
+        problems = store.validate()
+        for line in problems:
+            print(line)
+        if problems:
+            raise DataError(f"'{self.data}' has {len(problems)} problems, listed above.")
+        print(f"'{self.data}' is sound: {len(store)} episodes, {store.num_steps} steps.")
+        print(f"Next:   robopref data compact --data {self.data}")
+
+
+@dataclass(frozen=True)
+class CompactCommand:
+    """Join the small files of a data set into few large ones.
+
+    Old files stay until the new ones are in place; an interruption loses nothing.
+
+    Example:
+        robopref data compact --data runs/demo/pool
+    """
+
+    data: Path
+    """Folder of the data set."""
+
+    def run(self) -> None:
+        """Compact, and print the number of files before and after."""
+        from robopref.data.store import EpisodeStore
+
+        store = EpisodeStore.open(self.data)
+        before = _num_files(self.data)
+        store.compact()
+        print(f"{len(store)} episodes: {before} files before, {_num_files(self.data)} now.")
+        print(f"Next:   robopref data info --data {self.data}")
+
+
+@dataclass(frozen=True)
+class ImportCommand:
+    """Read a data set of another format: robomimic HDF5, or Minari in its HDF5 form.
+
+    Importing the same again adds nothing, so an interrupted import may be repeated.
+
+    Example:
+        robopref data import --source lift/ph/low_dim_v141.hdf5 --out runs/lift
+    """
+
+    source: Path
+    """File (robomimic) or folder (Minari) to read."""
+    out: Path
+    """Data set to write to; made if missing."""
+    format: str | None = None
+    """"robomimic" or "minari"; by default what the source looks like."""
+    filter_key: str | None = None
+    """robomimic: only the demonstrations of this mask."""
+    fps: float | None = None
+    """Steps a second [Hz], where the source does not say."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        from robopref.data.formats import FORMATS
+
+        if self.format is not None:
+            check_choice("format", self.format, FORMATS)
+        if self.fps is not None:
+            check_at_least("fps", self.fps, 1e-3)
+
+    def run(self) -> None:
+        """Read, store, and print what was added."""
+        from robopref.data.formats import format_of, read_episodes
+        from robopref.data.store import EpisodeStore
+        from robopref.progress import Progress
+
+        name = format_of(self.source, self.format)
+        episodes = read_episodes(self.source, name, filter_key=self.filter_key, fps=self.fps)
+        store: EpisodeStore | None = None
+        if (self.out / "meta" / "info.json").is_file():
+            store = EpisodeStore.open(self.out)
+        before = len(store) if store else 0
+        with Progress(f"import {name}", 0) as bar:
+            for episode in episodes:
+                # Made with the first episode, so that a source that cannot be read leaves nothing.
+                store = store or EpisodeStore.create(self.out, fps=episode.fps)
+                store.add(episode)
+                bar.advance()
+        if store is None:
+            raise DataError(f"'{self.source}' holds no episodes.")
+        added = len(store) - before
+        print(f"Imported {added} episodes from {self.source}; {self.out} has {len(store)}.")
+        print(f"Next:   robopref data info --data {self.out}")
+
+
+@dataclass(frozen=True)
+class ExportCommand:
+    """Write a data set or its preferences in another format.
+
+    Episodes are LeRobot v3.0 as they are and need no export for that.
+
+    Example:
+        robopref data export --data runs/demo/pool --out runs/demo/pool.hdf5
+        robopref data export --db runs/demo/preferences.sqlite --out runs/demo/answers.jsonl
+    """
+
+    out: Path
+    """File or folder to write."""
+    data: Path | None = None
+    """Data set to export: as robomimic HDF5 (a name like x.hdf5) or Minari (a name like x-v0)."""
+    db: str | None = None
+    """Preference store to export instead: a SQLite file, or a URL of a database."""
+    format: str | None = None
+    """"robomimic" or "minari"; for preferences "jsonl", "parquet" or "chosen-rejected"."""
+
+    def __post_init__(self) -> None:
+        """Check that there is one thing to export, in a format that it has."""
+        from robopref.data.formats import FORMATS
+
+        if (self.data is None) == (self.db is None):
+            raise ValueError("Give one of `data` and `db`: what to export.")
+        if self.format is not None:
+            known = FORMATS if self.db is None else PREFERENCE_FORMATS
+            check_choice("format", self.format, known)
+
+    def run(self) -> None:
+        """Export, and print how much."""
+        if self.data is not None:
+            self._export_episodes(self.data)
+        elif self.db is not None:
+            self._export_preferences(self.db)
+
+    def _export_episodes(self, data: Path) -> None:
+        from robopref.data.formats import format_of, write_episodes
+        from robopref.data.store import EpisodeStore
+
+        name = format_of(self.out, self.format)
+        num = write_episodes(EpisodeStore.open(data), self.out, name)
+        print(f"Exported {num} episodes to {self.out} ({name}).")
+        print(f"Next:   robopref data import --source {self.out} --out {data}-again")
+
+    def _export_preferences(self, db: str) -> None:
+        from robopref.preferences.store import PreferenceStore
+
+        name = self.format or {".parquet": "parquet"}.get(self.out.suffix, "jsonl")
+        with PreferenceStore(db, create=False) as store:
+            write = {
+                "jsonl": store.export_jsonl,
+                "parquet": store.export_parquet,
+                "chosen-rejected": store.export_chosen_rejected,
+            }[name]
+            num = write(self.out)
+        print(f"Exported {num} rows to {self.out} ({name}).")
+        print(f"Next:   robopref answer --help  (to add to {db})")
+
+
+def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
+    rows = store.rows
+    size_mb = sum(p.stat().st_size for p in store.root.rglob("*") if p.is_file()) / 1e6
+    facts = [
+        ("data set", str(store.root)),
+        ("episodes", str(len(rows))),
+        ("steps", f"{store.num_steps} at {store.fps:g} a second"),
+        ("files", f"{_num_files(store.root)}, {size_mb:.1f} MB"),
+    ]
+    for env, num in Counter(row.env for row in rows).most_common():
+        solved = sum(row.succeeded for row in rows if row.env == env)
+        facts.append((env, f"{num} episodes, {solved / num:.0%} solved"))
+    for task, num in Counter(row.task for row in rows).most_common(8):
+        facts.append((f"task '{task}'", f"{num} episodes"))
+    if rows:
+        lengths = sorted(row.length for row in rows)
+        middle = lengths[len(lengths) // 2]
+        facts.append(("length", f"{lengths[0]} to {lengths[-1]} steps, median {middle}"))
+        facts.append(("ended", f"{sum(r.terminated for r in rows)} terminated"))
+    return facts
+
+
+def _num_files(root: Path) -> int:
+    patterns = ("data/*/*.parquet", "meta/episodes/*/*.parquet", "videos/*/*/*.mp4")
+    return sum(1 for pattern in patterns for _ in root.glob(pattern))

@@ -1,0 +1,38 @@
+"""What several commands print: evaluations as a table, and a run of the loop."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robopref.align.evaluate import Evaluation
+
+
+def print_evaluations(evaluations: Mapping[str, Evaluation]) -> None:
+    """Print one row a policy: success, preferred and joint rate with intervals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("policy")
+    for name in ("success", "preferred", "joint"):
+        table.add_column(name, justify="right")
+    for policy, evaluation in evaluations.items():
+        table.add_row(
+            policy, str(evaluation.success), str(evaluation.preferred), str(evaluation.joint)
+        )
+    Console().print(table)
+
+
+def run_loop(config: Any, directory: Path) -> None:
+    """Run the alignment loop in `directory`, write its report, and print what came out."""
+    from robopref.align.collect import Workers
+    from robopref.align.loop import AlignmentLoop
+    from robopref.align.report import write_report
+
+    with Workers(config.num_workers) as workers:
+        loop = AlignmentLoop(config, directory, workers)
+        evaluations = loop.execute()
+        report = write_report(loop)
+    print_evaluations(evaluations)
+    print(f"\n{loop.run.seconds:.0f} s of work, {config.num_labels} answers.")
+    print(f"Report: {report}")

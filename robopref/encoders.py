@@ -1,0 +1,95 @@
+"""The slot through which a policy or a critic sees: observations in, one feature vector out.
+
+Shapes: B batch, To observation steps, Do observation size, Dc feature size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robopref.errors import check_at_least
+from robopref.nn import Normalizer
+from robopref.registry import Registry
+from robopref.types import STATE
+
+ENCODERS = Registry("encoder", "robopref.encoders")
+ENCODERS.register(
+    "state", "robopref.encoders:StateEncoderConfig", "Normalised state history, flattened."
+)
+
+ObsShapes = Mapping[str, tuple[int, ...]]
+"""Shape of one observation by LeRobot key, such as {"observation.state": (39,)}."""
+Statistics = Mapping[str, Mapping[str, np.ndarray]]
+"""min, max, mean and std of each feature by LeRobot key, as in LeRobot's stats.json."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns an observation history into one feature vector; also an `nn.Module`."""
+
+    keys: tuple[str, ...]
+    feature_dim: int
+
+    def fit_normalizer(self, statistics: Statistics) -> None:
+        """Take over the statistics of the training data."""
+        ...
+
+    def __call__(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """Return features (B, Dc) of observations (B, To, ...)."""
+        ...
+
+
+@dataclass(frozen=True)
+class StateEncoderConfig:
+    """Settings of `StateEncoder`."""
+
+    normalization: Literal["range", "gaussian"] = "range"
+    """range: the seen range becomes [-1, 1]; gaussian: zero mean and unit deviation."""
+    clip: float = 5.0
+    """Normalised features are held within this bound."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_at_least("clip", self.clip, 1)
+
+    def build(self, obs_shapes: ObsShapes, n_obs_steps: int) -> "StateEncoder":
+        """Return the encoder.
+
+        Raises:
+            ValueError: There is no state observation, or it is not a vector.
+        """
+        return StateEncoder(self, obs_shapes, n_obs_steps)
+
+
+class StateEncoder(nn.Module):
+    """Normalises the states of the history and lays them side by side.
+
+    Features are clipped: one that hardly moved in training, and so is scaled up a lot, must not
+    drown all others when it moves at test time.
+    """
+
+    def __init__(self, config: StateEncoderConfig, obs_shapes: ObsShapes, n_obs_steps: int) -> None:
+        super().__init__()
+        shape = obs_shapes.get(STATE)
+        if shape is None or len(shape) != 1:
+            raise ValueError(
+                f"The state encoder needs '{STATE}' of shape (Do,), got {dict(obs_shapes)}."
+            )
+        self.keys = (STATE,)
+        self.clip = config.clip
+        self.feature_dim = n_obs_steps * shape[0]
+        self.normalizer = Normalizer(shape[0], config.normalization)
+
+    def fit_normalizer(self, statistics: Statistics) -> None:
+        """Take over the statistics of the training data."""
+        self.normalizer.fit(statistics[STATE])
+
+    def forward(self, obs: Mapping[str, Any]) -> Float[Tensor, "B Dc"]:
+        """Return features of observations (B, To, Do)."""
+        state: Tensor = self.normalizer(obs[STATE])
+        return torch.clamp(state, -self.clip, self.clip).flatten(1)

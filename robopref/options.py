@@ -1,0 +1,171 @@
+"""Options of the command line, made from the dataclass of a command by tyro.
+
+A field made with `robopref.config.component` becomes `--field NAME`, and the options of the chosen
+component become `--field.option VALUE`. The names are read from the arguments first, so that only
+the chosen components are imported; the others are listed from the registry's strings.
+"""
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import docstring_parser
+import tyro
+
+from robopref.config import load_registry
+from robopref.registry import Registry
+
+FieldSpec = tuple[str, Any, "dataclasses.Field[Any]"]
+"""Name, type and default of a field, as `dataclasses.make_dataclass` takes them."""
+
+
+def parse_options(command_class: type[Any], argv: Sequence[str], *, program: str) -> Any:
+    """Return `command_class` filled from `argv`, with its components as their configs.
+
+    Raises:
+        UnknownNameError: A component has no such name; the message suggests the nearest.
+        ValueError: An option is out of its range.
+        SystemExit: An option is unknown or cannot be read, or help was asked for.
+    """
+    # Help is about all options: tyro leaves out the positional ones that were given.
+    wants_help = not {"-h", "--help"}.isdisjoint(argv)
+    filled = tyro.cli(
+        _make_form(command_class, "", argv),
+        args=["--help"] if wants_help else list(argv),
+        prog=program,
+        description=inspect.getdoc(command_class),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+    )
+    return _from_form(filled)
+
+
+def _make_form(
+    config_class: type[Any], prefix: str, argv: Sequence[str], default: Any = dataclasses.MISSING
+) -> type[Any]:
+    """Return a subclass of `config_class` for tyro to fill, with the values of `default`.
+
+    Each component stands in it as the config of the chosen name, with that name beside it. Ranges
+    are not checked while the form is filled but when `_from_form` builds the real class, so that
+    their errors look like all others.
+    """
+    hints = typing.get_type_hints(config_class, include_extras=True)
+    specs: list[FieldSpec] = []
+    for field in dataclasses.fields(config_class):
+        if not field.init:
+            continue
+        value = _default(field, default)
+        flag = f"{prefix}{field.name.replace('_', '-')}"
+        hint = hints[field.name]
+        if "registry" in field.metadata:
+            specs += _component(config_class, field, flag, argv, value)
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            form = _make_form(hint, f"{flag}.", argv, value)
+            specs.append((field.name, form, _factory(form, value)))
+        else:
+            specs.append((field.name, hint, _constant(value)))
+    return dataclasses.make_dataclass(
+        config_class.__name__,
+        specs,
+        bases=(config_class,),
+        namespace={"__post_init__": lambda _form: None, "form_of": config_class},
+        frozen=config_class.__dataclass_params__.frozen,
+    )
+
+
+def _component(
+    config_class: type[Any],
+    field: "dataclasses.Field[Any]",
+    flag: str,
+    argv: Sequence[str],
+    value: Any,
+) -> list[FieldSpec]:
+    """Return two fields: the name of the component, and the form of its options."""
+    registry = load_registry(field.metadata["registry"])
+    missing = value is dataclasses.MISSING
+    default_name = value if missing or isinstance(value, str) else registry.name_of(type(value))
+    name = _chosen(flag, argv, default_name)
+    about = field_help(config_class, field.name)
+    hint = "(required)" if missing else f"(default: {default_name})"
+    choice = tyro.conf.arg(
+        name=field.name,
+        metavar="NAME",
+        help=_list_names(f"{about} {hint}".strip(), registry),
+        help_behavior_hint="",
+    )
+    specs: list[FieldSpec] = [
+        (f"{field.name}__name", Annotated[str, choice], _constant(default_name))
+    ]
+    if not isinstance(name, str):
+        return specs  # tyro says that it is required.
+    chosen_class = registry.config_class(name)
+    start = value if isinstance(value, chosen_class) else dataclasses.MISSING
+    form = _make_form(chosen_class, f"{flag}.", argv, start)
+    group = tyro.conf.arg(help=f"Options of the {registry.kind} '{name}'.")
+    return [*specs, (field.name, Annotated[form, group], _factory(form, None))]
+
+
+def _from_form(value: Any) -> Any:
+    """Return the real config for a filled form, and anything else as it is."""
+    config_class = getattr(type(value), "form_of", None)
+    if config_class is None:
+        return value
+    fields = [field.name for field in dataclasses.fields(config_class) if field.init]
+    return config_class(**{name: _from_form(getattr(value, name)) for name in fields})
+
+
+def _chosen(flag: str, argv: Sequence[str], default: Any) -> Any:
+    """Return the value that `argv` gives `--flag`, the last one if there are several."""
+    chosen = default
+    for i, argument in enumerate(argv):
+        option, equals, value = argument.partition("=")
+        if option.startswith("--") and option[2:].replace("_", "-") == flag:
+            if equals:
+                chosen = value
+            elif i + 1 < len(argv) and not argv[i + 1].startswith("-"):
+                chosen = argv[i + 1]
+    return chosen
+
+
+def _default(field: "dataclasses.Field[Any]", instance: Any) -> Any:
+    if instance is not dataclasses.MISSING:
+        return getattr(instance, field.name)
+    factory: Any = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
+
+
+def _constant(value: Any) -> Any:
+    """Return a field with this default, or a required one if there is none."""
+    if value is dataclasses.MISSING:
+        return dataclasses.field(kw_only=True)
+    return dataclasses.field(default_factory=lambda: value, kw_only=True)
+
+
+def _factory(form: type[Any], default: Any) -> Any:
+    """Return a field whose default is the form with its own defaults."""
+    if default is dataclasses.MISSING:
+        return dataclasses.field(kw_only=True)
+    return dataclasses.field(default_factory=form, kw_only=True)
+
+
+def _list_names(about: str, registry: Registry) -> str:
+    names = registry.names()
+    width = max((len(name) for name in names), default=0)
+    lines = [f"  {name:<{width}}  {registry.summary(name)}".rstrip() for name in names]
+    return "\n".join([about, *lines])
+
+
+def field_help(config_class: type[Any], name: str) -> str:
+    """Return the string under a field, looked up through the bases as tyro does."""
+    for base in config_class.__mro__[:-1]:
+        if name in (helps := _field_helps(base)):
+            return helps[name]
+    return ""
+
+
+@functools.cache
+def _field_helps(config_class: type[Any]) -> dict[str, str]:
+    parameters = docstring_parser.parse_from_object(config_class).params
+    return {p.arg_name: " ".join(p.description.split()) for p in parameters if p.description}

@@ -1,0 +1,116 @@
+"""The store's content for other programs: JSONL, parquet, and TRL's chosen/rejected pairs.
+
+Every form names the winner: `order` is a list of groups of item numbers, best group first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robopref.config import write_bytes_atomically, write_text_atomically
+from robopref.errors import DataError
+from robopref.preferences import records
+from robopref.preferences.preference import Preference
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write_jsonl(path: Path, rows: Sequence[records.Row]) -> int:
+    """Write one JSON object a line, replacing `path` in one step; return how many."""
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+    write_text_atomically(path, "".join(lines))
+    return len(rows)
+
+
+def read_jsonl(path: Path) -> list[records.Row]:
+    """Read what `PreferenceStore.export_jsonl` wrote.
+
+    Raises:
+        DataError: A line is not JSON or not a preference; the message names the line.
+        FileNotFoundError: There is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No preferences at '{path}'.")
+    rows = []
+    # Not splitlines(): it would also cut at line separators inside a reason.
+    for number, line in enumerate(path.read_text().split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"Line {number} of '{path}'"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where} is not JSON: {error}.") from error
+        rows.append(records.check_row(row, where))
+    return rows
+
+
+def write_parquet(path: Path, rows: Sequence[records.Row]) -> int:
+    """Write one row an answer, replacing `path` in one step; return how many."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    flat = [_flat(row) for row in rows]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(flat, schema=_parquet_schema()), buffer)
+    write_bytes_atomically(path, buffer.getvalue().to_pybytes())
+    return len(rows)
+
+
+def chosen_rejected(preference: Preference) -> list[dict[str, Any]]:
+    """Return the pairs of one answer that have a winner, as TRL's prompt, chosen, rejected."""
+    items = records.query_row(
+        preference.query, [""] * len(preference.query.items), context={}, created_s=0.0
+    )["items"]
+    plain = [{key: value for key, value in item.items() if key != "hash"} for item in items]
+    pairs = []
+    for a, b, prefers_b in preference.ranking.pairs():
+        if prefers_b == 0.5:
+            continue
+        winner, loser = (b, a) if prefers_b > 0.5 else (a, b)
+        pairs.append(
+            {
+                "prompt": preference.criterion,
+                "chosen": plain[winner],
+                "rejected": plain[loser],
+                "preference_id": preference.id,
+                "annotator": preference.annotator,
+                "strength": preference.strength,
+            }
+        )
+    return pairs
+
+
+def _flat(row: records.Row) -> records.Row:
+    flat = {key: row[key] for key in records.PREFERENCE_FIELDS}
+    query = row["query"]
+    flat.update({f"query_{key}": query[key] for key in records.QUERY_FIELDS if key != "items"})
+    flat["query_context"] = json.dumps(query["context"], ensure_ascii=False)
+    flat["items"] = query["items"]
+    return flat
+
+
+def _parquet_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    text, real = pa.string(), pa.float64()
+    item = pa.struct(
+        {
+            "episode_id": text, "hash": text,
+            "start": pa.int64(), "length": pa.int64(),  # of a segment
+            "step": pa.int64(), "action": pa.list_(pa.list_(real)),  # of an action candidate
+        }
+    )  # fmt: skip
+    return pa.schema(
+        {
+            "id": text, "answer": text, "order": pa.list_(pa.list_(pa.int64())),
+            "annotator": text, "criterion": text, "strength": pa.int64(), "reason": text,
+            "time_s": real, "response_time_s": real,
+            "query_id": text, "query_kind": text, "query_strategy": text, "query_reason": text,
+            "query_context": text, "query_created_s": real, "items": pa.list_(item),
+        }
+    )  # fmt: skip

@@ -1,0 +1,236 @@
+"""Tables of the preference store, and how its database is opened and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from robopref.errors import DataError
+from robopref.registry import import_extra
+
+SCHEMA_VERSION = 1
+"""Raised whenever the tables change; a store of another version is refused, never guessed at."""
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another one [s]; an answer's transaction takes milliseconds."""
+WRITE = "robopref_write"
+"""Execution option that marks a connection as about to write."""
+
+metadata = sa.MetaData()
+meta = sa.Table(
+    "robopref_meta",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
+queries = sa.Table(
+    "queries",
+    metadata,
+    sa.Column("seq", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("id", sa.String, nullable=False, unique=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("num_items", sa.Integer, nullable=False),
+    sa.Column("items", sa.JSON, nullable=False),
+    sa.Column("strategy", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("context", sa.JSON, nullable=False),
+    sa.Column("created_s", sa.Double, nullable=False),
+)
+preferences = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("seq", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("id", sa.String, nullable=False, unique=True),
+    sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False),
+    sa.Column("answer", sa.String, nullable=False),
+    sa.Column("order", sa.JSON, nullable=False),
+    sa.Column("annotator", sa.String, nullable=False),
+    sa.Column("criterion", sa.String, nullable=False),
+    sa.Column("strength", sa.Integer, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("time_s", sa.Double, nullable=False),
+    sa.Column("response_time_s", sa.Double, nullable=False),
+    # An answer taken back keeps its row, so that a late retry of it does not bring it back.
+    sa.Column("undone", sa.Boolean, nullable=False, default=False),
+)
+sa.Index(
+    "one_answer_each",
+    preferences.c.query_id,
+    preferences.c.annotator,
+    preferences.c.criterion,
+    unique=True,
+    sqlite_where=~preferences.c.undone,
+    postgresql_where=~preferences.c.undone,
+)
+
+
+def open_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:
+    """Open or make the database of a store.
+
+    Args:
+        location: Path of a SQLite file, or a URL such as `postgresql://user@host/name`.
+        create: Make the store where there is none.
+
+    Returns:
+        The engine, and the store's name for messages, without a password.
+
+    Raises:
+        DataError: What is there is not a preference store of this version.
+        FileNotFoundError: There is none, and `create` is False.
+        MissingExtraError: The URL needs a database driver that is not installed.
+    """
+    if "://" in str(location):
+        engine = _engine_of_url(str(location))
+        name = f"'{engine.url.render_as_string(hide_password=True)}'"
+    else:
+        engine = _engine_of_file(Path(location), create=create)
+        name = f"'{location}'"
+    try:
+        with readable_errors(name):
+            _check_or_create(engine, name, create=create)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine, name
+
+
+@contextlib.contextmanager
+def readable_errors(name: str) -> Iterator[None]:
+    """Turn what a database raises into a `DataError` that says what to do."""
+    try:
+        yield
+    except exc.IntegrityError:
+        raise
+    except exc.DBAPIError as error:
+        raise DataError(_explain(name, error.orig)) from error
+
+
+def _explain(name: str, error: BaseException | None) -> str:
+    text = " ".join(str(error).split())
+    if "disk is full" in text or "disk I/O error" in text or "No space left" in text:
+        return (
+            f"The disk that holds the preference store {name} is full or failing ({text}): the "
+            "last change was not stored, everything before it was. Free some space and repeat it."
+        )
+    if "locked" in text:
+        return (
+            f"The preference store {name} is held by another program for more than "
+            f"{BUSY_TIMEOUT_S:.0f} s. Close that program and repeat."
+        )
+    if "not a database" in text or "malformed" in text:
+        return f"{name} is damaged or not a SQLite database ({text}). Give the path of another."
+    if "readonly" in text:
+        return f"The preference store {name} cannot be written to: the file is read-only."
+    return f"The preference store {name} cannot be used: {text}"
+
+
+def _engine_of_url(location: str) -> sa.Engine:
+    try:
+        url = sa.make_url(location)
+    except exc.ArgumentError as error:
+        raise DataError(
+            "The store's URL is not readable. Give the path of a SQLite file, or a URL like "
+            "'postgresql://user@host/name'."
+        ) from error
+    if url.get_backend_name() != "postgresql":
+        raise DataError(
+            f"No preference store can be kept in '{url.get_backend_name()}'. Give the path of a "
+            "SQLite file, or a URL like 'postgresql://user@host/name'."
+        )
+    import_extra("psycopg", purpose="A preference store on PostgreSQL", extra="postgresql")
+    engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # A server may be set to acknowledge before the log is on disk; an answer may not be.
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO on")
+    connection.commit()
+
+
+def _engine_of_file(path: Path, *, create: bool) -> sa.Engine:
+    if path.is_dir():
+        raise DataError(f"'{path}' is a directory; a preference store is a file.")
+    if not path.exists() and not create:
+        raise FileNotFoundError(
+            f"No preference store at '{path}'. Make one with: "
+            f"robopref query --data DIR --db {path}."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_TIMEOUT_S}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # Python's sqlite3 would open transactions when it sees fit; `_begin_sqlite` does it instead.
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A writer takes its lock at once: one that reads first and locks later may find that another
+    # wrote in between, which no waiting can mend.
+    writes = connection.get_execution_options().get(WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def take_turn(connection: sa.Connection) -> None:
+    """Wait until no other program writes; from here to the end of the transaction.
+
+    SQLite does so by itself. On PostgreSQL, writers that take turns cannot add the same row at
+    once and cannot wait for each other in a circle, and answers come seldom enough.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7263)"))
+
+
+def _check_or_create(engine: sa.Engine, name: str, *, create: bool) -> None:
+    with engine.connect() as connection:
+        if _is_store(connection, name):
+            return
+    if not create:
+        raise FileNotFoundError(f"{name} holds no preference store yet.")
+    if engine.dialect.name == "sqlite":
+        # Outside any transaction, as SQLite demands; the file remembers it.
+        with contextlib.closing(engine.raw_connection()) as raw:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")
+    with engine.connect().execution_options(**{WRITE: True}) as connection, connection.begin():
+        take_turn(connection)
+        if _is_store(connection, name):
+            return
+        metadata.create_all(connection)
+        connection.execute(meta.insert(), {"key": "version", "value": str(SCHEMA_VERSION)})
+
+
+def _is_store(connection: sa.Connection, name: str) -> bool:
+    """Return whether a store is there; False where one can be made."""
+    tables = set(sa.inspect(connection).get_table_names())
+    if meta.name not in tables:
+        own = {queries.name, preferences.name}
+        foreign = tables if connection.dialect.name == "sqlite" else tables & own
+        if foreign:
+            raise DataError(
+                f"{name} is a database of another program: it has tables {sorted(foreign)} and no "
+                f"'{meta.name}'. Give the path of a preference store, or of a file to be made."
+            )
+        return False
+    version = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "version"))
+    if version != str(SCHEMA_VERSION):
+        raise DataError(
+            f"{name} is a preference store of version {version}; this robopref reads version "
+            f"{SCHEMA_VERSION}. Write it out with `export_jsonl` of the robopref that made it, and "
+            "read that file with `import_jsonl` into a new store."
+        )
+    return True

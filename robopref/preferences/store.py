@@ -1,0 +1,354 @@
+"""Where queries and answers are kept: SQLAlchemy on a SQLite file, or PostgreSQL by URL.
+
+An answer that was acknowledged is on disk: each is one transaction, SQLite runs with a write-ahead
+log flushed at every commit, and PostgreSQL with `synchronous_commit`. Every answer carries an id
+made by whoever gave it, so that sending it twice counts once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from robopref.data.segment import Segment
+from robopref.errors import DataError, check_at_least
+from robopref.preferences import exports, records, schema
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Item, Query
+from robopref.preferences.ranking import Answer
+
+
+@dataclass(frozen=True)
+class ChangedItem:
+    """An item whose clip is no longer what it was when the query was made.
+
+    Args:
+        query_id: The query that holds it.
+        item: The segment or candidate.
+        problem: What is different.
+    """
+
+    query_id: str
+    item: Item
+    problem: str
+
+
+class PreferenceStore:
+    """Queries and the answers to them.
+
+    Args:
+        location: Path of a SQLite file, or a URL such as `postgresql://user@host/name`.
+        create: Make the store where there is none.
+
+    Raises:
+        DataError: What is there is not a preference store of this version.
+        FileNotFoundError: There is none, and `create` is False.
+        MissingExtraError: The URL needs a database driver that is not installed.
+    """
+
+    def __init__(self, location: str | Path, *, create: bool = True) -> None:
+        self._engine, self._name = schema.open_engine(location, create=create)
+
+    def __enter__(self) -> PreferenceStore:
+        """Return the store."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def add_query(
+        self,
+        query: Query,
+        *,
+        cut_hash: Callable[[Segment], str],
+        context: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Keep one query; see `add_queries`."""
+        return self.add_queries([query], cut_hash=cut_hash, context=context) == 1
+
+    def add_queries(
+        self,
+        queries: Iterable[Query],
+        *,
+        cut_hash: Callable[[Segment], str],
+        context: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Keep queries, all or none, in the order in which they are to be asked.
+
+        Args:
+            queries: The queries; one that is there already is left as it is.
+            cut_hash: Gives the content hash of a segment: `EpisodeStore.content_hash`.
+            context: Where they come from, as plain values: data set, run, round.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            DataError: A query with the same id and other items is there.
+        """
+        now = time.time()
+        rows = [
+            records.query_row(
+                query,
+                [records.hash_item(item, cut_hash) for item in query.items],
+                context=context or {},
+                created_s=now,
+            )
+            for query in queries
+        ]
+        with self._writing() as connection:
+            return sum(self._insert_query(connection, row) for row in rows)
+
+    def queries(self) -> list[Query]:
+        """Return all queries, answered or not, in the order in which they were added."""
+        table = schema.queries
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.seq)).mappings()
+            return [records.query_of(dict(row)) for row in rows]
+
+    def query(self, query_id: str) -> Query:
+        """Return one query.
+
+        Raises:
+            DataError: It is not there.
+        """
+        with self._reading() as connection:
+            row = self._find(connection, schema.queries, query_id)
+        if row is None:
+            raise DataError(f"No query '{query_id}' in {self._name}.")
+        return records.query_of(row)
+
+    def pending(
+        self, annotator: str = "scripted", criterion: str = "overall", limit: int | None = None
+    ) -> list[Query]:
+        """Return the queries that `annotator` has not answered by `criterion`, oldest first.
+
+        A query that was skipped, or answered with "cannot tell", is not pending.
+        """
+        if limit is not None:
+            check_at_least("limit", limit, 0)
+        queries, preferences = schema.queries, schema.preferences
+        answered = sa.exists().where(
+            preferences.c.query_id == queries.c.id,
+            preferences.c.annotator == annotator,
+            preferences.c.criterion == criterion,
+            ~preferences.c.undone,
+        )
+        statement = sa.select(queries).where(~answered).order_by(queries.c.seq).limit(limit)
+        with self._reading() as connection:
+            rows = connection.execute(statement).mappings()
+            return [records.query_of(dict(row)) for row in rows]
+
+    def answer(self, preference: Preference) -> bool:
+        """Keep an answer; when this returns, it is on disk.
+
+        Returns:
+            True if it is new; False if it was there already, or was there and undone since.
+
+        Raises:
+            DataError: Its query is not in the store or has other items, another answer has its
+                id, or this annotator answered the query by this criterion already.
+        """
+        row = records.preference_row(preference) | {"query_id": preference.query.id}
+        with self._writing() as connection:
+            query = self._find(connection, schema.queries, preference.query.id)
+            if query is None:
+                raise DataError(
+                    f"Query '{preference.query.id}' is not in {self._name}. "
+                    "Add it first with add_queries()."
+                )
+            if records.query_of(query) != preference.query:
+                raise DataError(f"Query '{preference.query.id}' in {self._name} has other items.")
+            return self._insert_preference(connection, row)
+
+    def preferences(
+        self, criterion: str | None = None, annotator: str | None = None
+    ) -> list[Preference]:
+        """Return the answers in the order in which they were given; None means any."""
+        pairs = self._answers(criterion, annotator)
+        return [records.preference_of(row, records.query_of(query)) for row, query in pairs]
+
+    def num_labels(self, criterion: str | None = None, annotator: str | None = None) -> int:
+        """Count labels: K - 1 for an ordered query of K items; ties count, skips do not."""
+        queries, preferences = schema.queries, schema.preferences
+        statement = (
+            sa.select(sa.func.coalesce(sa.func.sum(queries.c.num_items - 1), 0))
+            .join_from(preferences, queries)
+            .where(preferences.c.answer == str(Answer.RANKED))
+            .where(*self._filters(criterion, annotator))
+        )
+        with self._reading() as connection:
+            return int(connection.scalar(statement) or 0)
+
+    def undo(self, preference_id: str) -> Preference:
+        """Take an answer back and return it; its query is pending again.
+
+        Raises:
+            DataError: There is no such answer, or it was undone before.
+        """
+        table = schema.preferences
+        with self._writing() as connection:
+            row = self._find(connection, table, preference_id)
+            if row is None or row["undone"]:
+                raise DataError(f"No answer '{preference_id}' to undo in {self._name}.")
+            connection.execute(table.update().where(table.c.id == preference_id), {"undone": True})
+            query = self._find(connection, schema.queries, row["query_id"])
+        assert query is not None  # the database keeps to its foreign key
+        return records.preference_of(row, records.query_of(query))
+
+    def verify(
+        self, cut_hash: Callable[[Segment], str], query_ids: Iterable[str] | None = None
+    ) -> list[ChangedItem]:
+        """Return the items whose clip has changed or is gone since their query was made.
+
+        Args:
+            cut_hash: Gives the content hash of a segment now: `EpisodeStore.content_hash`.
+            query_ids: Queries to look at; None for all that are answered.
+        """
+        table = schema.queries
+        if query_ids is None:
+            query_ids = {row["query_id"] for row, _ in self._answers(None, None)}
+        statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
+        with self._reading() as connection:
+            rows = [dict(row) for row in connection.execute(statement).mappings()]
+        items = [item for row in rows for item in records.stored_items(row)]
+        changed = []
+        for stored in items:
+            try:
+                same = records.hash_item(stored.item, cut_hash) == stored.hash
+                problem = "its content differs from what it was when the query was made"
+            except (DataError, LookupError) as error:
+                same, problem = False, f"it cannot be cut: {error}"
+            if not same:
+                changed.append(ChangedItem(stored.query_id, stored.item, problem))
+        return changed
+
+    def export_jsonl(self, path: Path) -> int:
+        """Write every answer with its query to `path`, one JSON object a line; return how many."""
+        return exports.write_jsonl(path, self._rows())
+
+    def export_parquet(self, path: Path) -> int:
+        """Write every answer with its query to `path` as parquet; return how many."""
+        return exports.write_parquet(path, self._rows())
+
+    def export_chosen_rejected(self, path: Path) -> int:
+        """Write `chosen_rejected` to `path`, one JSON object a line; return how many."""
+        return exports.write_jsonl(path, self.chosen_rejected())
+
+    def chosen_rejected(self, criterion: str | None = None) -> list[dict[str, Any]]:
+        """Return decided pairs in the form that TRL's trainers read: prompt, chosen, rejected.
+
+        The prompt is the criterion; ties have no winner and are left out.
+        """
+        return [
+            pair
+            for preference in self.preferences(criterion)
+            for pair in exports.chosen_rejected(preference)
+        ]
+
+    def import_jsonl(self, path: Path) -> int:
+        """Add what `export_jsonl` wrote, all or none; return how many answers were new.
+
+        Raises:
+            DataError: A line is not such a row, or contradicts what the store holds.
+            FileNotFoundError: There is no such file.
+        """
+        rows = exports.read_jsonl(path)
+        num_new = 0
+        with self._writing() as connection:
+            for row in rows:
+                query = row.pop("query")
+                self._insert_query(connection, query)
+                num_new += self._insert_preference(connection, row | {"query_id": query["id"]})
+        return num_new
+
+    def _insert_query(self, connection: sa.Connection, row: records.Row) -> bool:
+        known = self._find(connection, schema.queries, row["id"])
+        if known is None:
+            connection.execute(schema.queries.insert(), row | {"num_items": len(row["items"])})
+            return True
+        if known["items"] != row["items"]:
+            raise DataError(
+                f"Query '{row['id']}' is in {self._name} already, with other items or contents. "
+                "Give a new query a new id."
+            )
+        return False
+
+    def _insert_preference(self, connection: sa.Connection, row: records.Row) -> bool:
+        try:
+            with connection.begin_nested():
+                connection.execute(schema.preferences.insert(), row | {"undone": False})
+        except exc.IntegrityError:
+            known = self._find(connection, schema.preferences, row["id"])
+            if known is None:
+                raise DataError(
+                    f"Query '{row['query_id']}' was already answered by '{row['annotator']}' by "
+                    f"the criterion '{row['criterion']}'. Undo that answer to give another."
+                ) from None
+            if any(known[key] != value for key, value in row.items()):
+                raise DataError(
+                    f"Answer '{row['id']}' is in {self._name} already, with other content. "
+                    "Give a new answer a new id."
+                ) from None
+            return False
+        return True
+
+    def _answers(
+        self, criterion: str | None, annotator: str | None
+    ) -> list[tuple[records.Row, records.Row]]:
+        queries, preferences = schema.queries, schema.preferences
+        where = self._filters(criterion, annotator)
+        of_answers = sa.select(preferences).where(*where).order_by(preferences.c.seq)
+        chosen = sa.select(preferences.c.query_id).where(*where)
+        of_queries = sa.select(queries).where(queries.c.id.in_(chosen))
+        with self._reading() as connection:
+            rows = [dict(row) for row in connection.execute(of_answers).mappings()]
+            by_id = {row["id"]: dict(row) for row in connection.execute(of_queries).mappings()}
+        return [(row, by_id[row["query_id"]]) for row in rows]
+
+    def _rows(self) -> list[records.Row]:
+        return [
+            {key: row[key] for key in records.PREFERENCE_FIELDS}
+            | {"query": {key: query[key] for key in records.QUERY_FIELDS}}
+            for row, query in self._answers(None, None)
+        ]
+
+    @staticmethod
+    def _filters(criterion: str | None, annotator: str | None) -> Sequence[Any]:
+        table = schema.preferences
+        filters = [~table.c.undone]
+        if criterion is not None:
+            filters.append(table.c.criterion == criterion)
+        if annotator is not None:
+            filters.append(table.c.annotator == annotator)
+        return filters
+
+    @staticmethod
+    def _find(connection: sa.Connection, table: sa.Table, key: str) -> records.Row | None:
+        row = connection.execute(sa.select(table).where(table.c.id == key)).mappings().first()
+        return None if row is None else dict(row)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with schema.readable_errors(self._name), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with schema.readable_errors(self._name), self._engine.connect() as plain:
+            connection = plain.execution_options(**{schema.WRITE: True})
+            with connection.begin():
+                schema.take_turn(connection)
+                yield connection

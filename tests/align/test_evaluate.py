@@ -1,0 +1,56 @@
+"""Tests for align/evaluate.py."""
+
+import math
+
+import numpy as np
+
+from robopref.align.evaluate import Evaluation, evaluate_episodes
+from robopref.data.episode import Episode
+from robopref.types import STATE
+
+
+class AboveZero:
+    """Measures the mean of the first number of the state."""
+
+    def measure(self, state, action):
+        assert len(state) == len(action)
+        return float(state[:, 0].mean())
+
+    def shows(self, measure):
+        return measure > 0
+
+
+def episode(i, *, succeeded, shown):
+    state = np.full((5, 2), 1.0 if shown else -1.0, np.float32)
+    return Episode(
+        id=str(i),
+        obs={STATE: state},
+        action=np.zeros((4, 1), np.float32),
+        reward=np.zeros(4, np.float32),
+        success=np.array([False, False, False, succeeded]),
+        terminated=succeeded,
+        truncated=not succeeded,
+        env="none/none",
+        task="",
+        seed=i,
+        fps=10.0,
+    )
+
+
+def test_rates_count_what_they_say():
+    kinds = [(True, True)] * 12 + [(True, False)] * 4 + [(False, True)] * 3 + [(False, False)]
+    rows = [episode(i, succeeded=s, shown=p) for i, (s, p) in enumerate(kinds)]
+    found = evaluate_episodes(rows, AboveZero())
+    assert (found.success.successes, found.success.num) == (16, 20)
+    assert (found.preferred.successes, found.preferred.num) == (12, 16)
+    assert (found.joint.successes, found.joint.num) == (12, 20)
+    assert found.length_mean == 4
+    assert Evaluation.from_dict(found.to_dict()) == found
+
+
+def test_preferred_rate_is_undefined_below_ten_successes():
+    rows = [episode(i, succeeded=i < 9, shown=True) for i in range(20)]
+    found = evaluate_episodes(rows, AboveZero())
+    assert found.preferred.num == 0
+    assert math.isnan(found.preferred.value)
+    assert found.joint.successes == 9

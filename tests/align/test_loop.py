@@ -1,0 +1,142 @@
+"""Tests for align/loop.py, labels.py and report.py: real runs, as small as they can be."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from robopref.align.collect import Workers
+from robopref.align.loop import AlignmentLoop
+from robopref.align.report import write_report
+from robopref.config import load_yaml, to_dict
+from robopref.errors import ConfigError, DataError
+from robopref.preferences.teachers import SkipTeacherConfig
+from tests.align.conftest import make_tiny
+
+WEIGHTS = ("base/policy", "reward", "aligned/policy")
+
+
+def weights(directory):
+    return {name: (directory / name / "model.safetensors").read_bytes() for name in WEIGHTS}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    with Workers(0) as workers:
+        loop = AlignmentLoop(make_tiny(), directory, workers)
+        loop.execute()
+    return loop
+
+
+def test_every_stage_leaves_what_the_next_one_needs(finished):
+    assert list(finished.run.stages) == [
+        "demonstrations", "base", "pool", "labels", "reward", "selection", "aligned",
+        "evaluation-base", "evaluation-selected", "evaluation-aligned",
+    ]  # fmt: skip
+    assert finished.run.figures("labels")["labels"] == 4
+    assert len(finished.labels().preferences()) == 4
+    for name in ("base", "selected", "aligned"):
+        assert len(finished.store(f"evaluation/{name}")) == 4
+    assert set(weights(finished.directory)) == set(WEIGHTS)
+
+
+def test_policies_are_tested_on_the_same_starts_that_nothing_else_used(finished):
+    seeds = {
+        name: [row.seed for row in finished.store(name).rows]
+        for name in ("demonstrations", "pool", "selection", "evaluation/base",
+                     "evaluation/selected", "evaluation/aligned")
+    }  # fmt: skip
+    assert seeds["evaluation/base"] == seeds["evaluation/aligned"] == seeds["evaluation/selected"]
+    used = {*seeds["demonstrations"], *seeds["pool"], *seeds["selection"]}
+    assert not used & set(seeds["evaluation/base"])
+
+
+def test_the_config_is_kept_and_says_all(finished):
+    loaded = load_yaml(type(finished.config), finished.directory / "config.yaml")
+    assert to_dict(loaded) == to_dict(finished.config)
+    assert loaded.behaviour == finished.behaviour
+
+
+def test_the_report_stands_alone(finished):
+    text = write_report(finished).read_text()
+    assert text.count("<video") == 4
+    assert text.count("<svg") >= 4
+    assert 'src="http' not in text
+    for name in ("success", "preferred", "joint"):
+        assert name in text
+
+
+def test_rewards_and_policies_never_see_the_measure(finished, monkeypatch):
+    """Training again with a measure that lies gives the same weights, given the same answers."""
+    before = weights(finished.directory)["reward"]
+    monkeypatch.setattr(type(finished.behaviour), "measure", lambda *_: 1 / 0)
+    reward, _ = finished.labels().fit_reward("final")
+    folder = finished.directory / "again"
+    reward.save_pretrained(folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+    chosen = [episode.id for episode in finished.chosen()]
+    assert len(chosen) == round(finished.config.selected_share * 4)
+
+
+def test_a_teacher_who_only_skips_is_reported(finished, tmp_path):
+    config = make_tiny(teacher=SkipTeacherConfig(skip_below=100.0))
+    for name in ("pool", "base"):
+        (tmp_path / name).symlink_to(finished.directory / name)
+    with Workers(0) as workers:
+        loop = AlignmentLoop(config, tmp_path, workers)
+        with pytest.raises(DataError) as error:
+            loop.labels().ask()
+    assert str(error.value).startswith("The teacher answered ")
+    assert "with only 0 labels" in str(error.value)
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished):
+    with Workers(0) as workers, pytest.raises(ConfigError) as error:
+        AlignmentLoop(make_tiny(num_labels=5), finished.directory, workers)
+    assert str(error.value) == (
+        f"'{finished.directory}' holds a run with other settings: `num_labels` was 4, now 5. "
+        "Choose another folder with --out, or delete this one."
+    )
+
+
+RUN = """
+import sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from robopref.align.collect import Workers
+from robopref.align.loop import AlignmentLoop
+from tests.align.conftest import make_tiny
+with Workers(0) as workers:
+    AlignmentLoop(make_tiny(), Path(sys.argv[1]), workers).execute()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_twenty_kills_change_nothing(finished, tmp_path):
+    """Kill -9 at random moments of recording, labelling and training; the end is the same."""
+    rng = random.Random(0)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", RUN, str(tmp_path / "run")], env=environment
+        )
+        # The run must have begun: importing takes most of its time at first.
+        while not (tmp_path / "run").is_dir() and process.poll() is None:
+            time.sleep(0.01)
+        delay = rng.uniform(0.0, 12.0) if kills < 20 else 600.0
+        try:
+            assert process.wait(delay) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert weights(tmp_path / "run") == weights(finished.directory)

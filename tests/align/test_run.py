@@ -1,0 +1,46 @@
+"""Tests for align/run.py."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from robopref.align.run import Run
+from robopref.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Settings:
+    num: int = 3
+    name: str = "a"
+
+
+def test_a_stage_is_done_once(tmp_path):
+    calls = []
+
+    def work():
+        calls.append("called")
+        return {"found": 5}
+
+    for _ in range(2):
+        run = Run(tmp_path, Settings())
+        figures = run.stage("one", work)
+        assert figures["found"] == 5
+    assert len(calls) == 1
+    assert run.seconds == figures["seconds"]
+
+
+def test_a_stage_that_failed_is_begun_again(tmp_path):
+    run = Run(tmp_path, Settings())
+    with pytest.raises(RuntimeError):
+        run.stage("one", lambda: (_ for _ in ()).throw(RuntimeError("cut off")))
+    assert Run(tmp_path, Settings()).stage("one", lambda: {"found": 1})["found"] == 1
+
+
+def test_other_settings_are_refused(tmp_path):
+    Run(tmp_path, Settings())
+    with pytest.raises(ConfigError) as error:
+        Run(tmp_path, Settings(num=4))
+    assert str(error.value) == (
+        f"'{tmp_path}' holds a run with other settings: `num` was 3, now 4. "
+        "Choose another folder with --out, or delete this one."
+    )

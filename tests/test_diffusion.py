@@ -1,0 +1,124 @@
+"""Noise schedules, losses and samplers against diffusers' own."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robopref.diffusion import (
+    NoiseSchedule,
+    Sampler,
+    draw_noise,
+    noise_error,
+    noise_prediction_loss,
+)
+
+
+def predict(x, denoise_step):
+    """Stand in for a network: any smooth function of chunk and step, large enough to be clipped."""
+    return torch.tanh(2 * x) + 0.3 * torch.cos(3 * x + 0.1 * denoise_step)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm-solver++"])
+@pytest.mark.parametrize(
+    ("num_train_steps", "num_denoise_steps"), [(50, 10), (100, 10), (100, 20), (50, 5), (64, 1)]
+)
+def test_sampling_equals_the_steps_of_diffusers(
+    name, num_train_steps, num_denoise_steps, generator
+):
+    sampler = Sampler(name, num_train_steps, num_denoise_steps)
+    noise = torch.randn(3, 4, 8, 2, generator=generator)
+    ours = sampler.sample(lambda x, i: predict(x, sampler.steps[i].denoise_step), noise)
+    scheduler = sampler.make_scheduler()
+    theirs = noise.flatten(0, 1)  # diffusers thresholds each sample of a batch by itself.
+    for k in scheduler.timesteps:
+        theirs = scheduler.step(predict(theirs, int(k)), k, theirs).prev_sample
+    assert [step.denoise_step for step in sampler.steps] == scheduler.timesteps.tolist()
+    torch.testing.assert_close(ours.flatten(0, 1), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm-solver++"])
+def test_samplers_recover_a_point_from_perfect_noise_predictions(name, generator):
+    point = torch.linspace(-0.9, 0.9, 16).view(1, 1, 8, 2)
+    sampler = Sampler(name, 50, 10)
+    schedule = NoiseSchedule(50)
+
+    def exact(x, i):
+        k = sampler.steps[i].denoise_step
+        return (x - schedule.alpha[k] * point) / schedule.sigma[k]
+
+    sampled = sampler.sample(exact, torch.randn(5, 6, 8, 2, generator=generator))
+    torch.testing.assert_close(sampled, point.expand(5, 6, 8, 2), rtol=1e-3, atol=1e-3)
+
+
+def test_samples_stay_within_the_clip(generator):
+    sampler = Sampler("dpm-solver++", 50, 10, clip=0.5)
+    noise = torch.randn(4, 2, 8, 3, generator=generator)
+    sampled = sampler.sample(lambda x, i: -5 * x, noise)
+    assert sampled.abs().max() == 0.5
+
+
+def test_noise_is_added_as_diffusers_adds_it(generator):
+    chunk = torch.randn(64, 8, 4, generator=generator)
+    noise = torch.randn(64, 8, 4, generator=generator)
+    steps = torch.randint(50, (64,), generator=generator)
+    scheduler: Any = DDPMScheduler(50, beta_schedule="squaredcos_cap_v2")
+    theirs = scheduler.add_noise(chunk, noise, steps)
+    assert torch.equal(NoiseSchedule(50).add_noise(chunk, noise, steps), theirs)
+
+
+def test_more_solver_steps_than_levels_are_refused():
+    with pytest.raises(ValueError) as error:
+        Sampler("dpm-solver++", 50, 50)
+    assert str(error.value) == (
+        "`num_denoise_steps` (=50) must be less than `num_train_steps` (=50) for dpm-solver++, "
+        "which skips the noisiest levels. Use fewer steps, or ddim."
+    )
+
+
+def test_padded_actions_do_not_count(generator):
+    predicted, noise = torch.randn(2, 5, 8, 3, generator=generator)
+    is_pad = torch.zeros(5, 8, dtype=torch.bool)
+    is_pad[1, 3:] = True
+    loss = noise_prediction_loss(predicted, noise, is_pad)
+    error = noise_error(predicted, noise, is_pad)
+    changed = predicted.clone()
+    changed[1, 3:] += 100
+    assert torch.equal(noise_prediction_loss(changed, noise, is_pad), loss)
+    assert torch.equal(noise_error(changed, noise, is_pad), error)
+    torch.testing.assert_close(error[1], (predicted - noise)[1, :3].square().mean())
+    torch.testing.assert_close(loss, (predicted - noise)[~is_pad].square().mean())
+
+
+@settings(deadline=None, max_examples=30)
+@given(batch=st.integers(1, 6), seed=st.integers(0, 1000))
+def test_loss_is_the_mean_error_without_padding_or_with_equal_weights(batch, seed):
+    generator = torch.Generator().manual_seed(seed)
+    predicted, noise = torch.randn(2, batch, 4, 2, generator=generator)
+    loss = noise_prediction_loss(predicted, noise)
+    torch.testing.assert_close(noise_error(predicted, noise).mean(), loss)
+    weighted = noise_prediction_loss(predicted, noise, weight=torch.full((batch,), 3.0))
+    torch.testing.assert_close(weighted, loss)
+
+
+def test_a_chunk_of_weight_zero_does_not_count(generator):
+    predicted, noise = torch.randn(2, 2, 4, 2, generator=generator)
+    loss = noise_prediction_loss(predicted, noise, weight=torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(loss, noise_error(predicted, noise)[0])
+
+
+def test_noise_of_a_row_does_not_depend_on_its_neighbours():
+    def make(seed):
+        return torch.Generator().manual_seed(seed)
+
+    together = draw_noise((3, 4, 2), [make(1), make(2), make(3)])
+    assert torch.equal(together[1:2], draw_noise((1, 4, 2), [make(2)]))
+
+
+def test_generators_are_counted():
+    with pytest.raises(ValueError) as error:
+        draw_noise((3, 4), [torch.Generator()])
+    assert str(error.value) == "`generator` must hold one generator for each of 3 rows, got 1."

@@ -1,0 +1,157 @@
+"""Tests for options.py."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from robopref import options
+from robopref.errors import UnknownNameError
+
+PROBE = "options_probe"
+PROBE_SOURCE = '''
+import dataclasses
+import os
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from robopref.config import component
+from robopref.errors import DataError, check_at_least
+from robopref.registry import Registry
+
+REWARDS = Registry("reward", "robopref.none")
+REWARDS.register("mlp", "options_probe:MLPConfig", "A network.")
+REWARDS.register("ensemble", "options_probe:EnsembleConfig", "Several networks.")
+REWARDS.register("broken", "options_probe_broken:BrokenConfig", "Must not be imported.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How to train."""
+
+    num_steps: int = 10
+    """Steps to take."""
+
+    def __post_init__(self):
+        check_at_least("num_steps", self.num_steps, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPConfig:
+    """A network."""
+
+    width: int = 64
+    """Width of each layer."""
+    train: TrainConfig = TrainConfig(num_steps=500)
+    """How to train it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleConfig:
+    """Several networks."""
+
+    member: MLPConfig | str = component("options_probe:REWARDS", default="mlp")
+    """What it is made of."""
+    num_members: int = 3
+    """How many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeCommand:
+    """Do something to a path.
+
+    Example:
+        robopref probe some/path --reward mlp
+    """
+
+    path: Positional[Path]
+    """Where."""
+    reward: MLPConfig | EnsembleConfig | str = component("options_probe:REWARDS", default="mlp")
+    """What scores."""
+    quick: bool = False
+    """Less of everything."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RequiredCommand:
+    """Need a reward."""
+
+    reward: MLPConfig | EnsembleConfig | str = component("options_probe:REWARDS")
+    """What scores."""
+'''
+
+
+@pytest.fixture
+def probe(tmp_path, monkeypatch):
+    (tmp_path / f"{PROBE}.py").write_text(PROBE_SOURCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module(PROBE)
+    sys.modules.pop(PROBE)
+
+
+def parse(probe, *argv, command="ProbeCommand"):
+    return options.parse_options(getattr(probe, command), argv, program="robopref probe")
+
+
+def test_defaults_come_from_the_dataclasses(probe):
+    command = parse(probe, "here")
+    assert type(command) is probe.ProbeCommand
+    assert command == probe.ProbeCommand(Path("here"), probe.MLPConfig())
+    assert command.reward.train.num_steps == 500  # The default of the field, not of the class.
+
+
+def test_options_of_the_chosen_component(probe):
+    argv = ["here", "--reward", "ensemble", "--reward.num-members=5",
+            "--reward.member.train.num_steps", "7", "--quick"]  # fmt: skip
+    command = parse(probe, *argv)
+    member = probe.MLPConfig(train=probe.TrainConfig(7))
+    assert command.reward == probe.EnsembleConfig(member, 5)
+    assert type(command.reward.member) is probe.MLPConfig
+    assert command.quick
+
+
+def test_an_option_of_another_component_is_refused(probe, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(probe, "here", "--reward", "mlp", "--reward.num-members", "5")
+    assert stop.value.code == 2
+    assert "Unrecognized options: --reward.num-members" in capsys.readouterr().err
+
+
+def test_unknown_component_suggests_the_nearest(probe):
+    with pytest.raises(UnknownNameError) as error:
+        parse(probe, "here", "--reward=ensembel")
+    assert str(error.value) == (
+        "No reward named 'ensembel'. Did you mean 'ensemble'? "
+        "Registered: ['broken', 'ensemble', 'mlp']."
+    )
+
+
+def test_ranges_are_checked_in_the_words_of_the_config(probe):
+    with pytest.raises(ValueError) as error:
+        parse(probe, "here", "--reward.train.num-steps", "0")
+    assert str(error.value) == "`num_steps` must be at least 1, got 0."
+
+
+def test_help_lists_the_names_without_importing_them(probe, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(probe, "here", "--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "robopref probe some/path --reward mlp" in text
+    assert (
+        "--reward NAME What scores. (default: mlp) broken Must not be imported. "
+        "ensemble Several networks. mlp A network." in text
+    )
+    assert "--reward.train.num-steps INT Steps to take. (default: 500)" in text
+    assert "PATH Where. (required)" in text
+
+
+def test_a_component_without_default_is_required(probe, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(probe, command="RequiredCommand")
+    assert stop.value.code == 2
+    assert "--reward" in capsys.readouterr().err
+    given = parse(probe, "--reward", "mlp", command="RequiredCommand")
+    assert given == probe.RequiredCommand(probe.MLPConfig())
