@@ -23,13 +23,16 @@ STEP_ATTRIBUTES = (
     "placeCompleted",
     "reachCompleted",
 )
-"""Attributes that code reached from `step` assigns, in any of the 50 tasks; None is kept as NaN.
+"""Attributes that code reached from `step` assigns, in any of the 50 tasks.
 tests/envs/test_metaworld_exact.py compares all attributes before and after steps."""
 DERIVED_ATTRIBUTES = ("_last_stable_obs",)
 """Assigned by `step` and read only after a simulator exception, which nothing raises."""
 MODEL_FIELDS = ("body_pos", "body_quat", "site_pos")
 """Fields of the model that a reset edits (found by comparing whole models between seeds)."""
 OBS_SIZE = 39
+_NONE = -1.0
+"""Stands for None, which only `_target_to_obj_init` can be, a distance. NaN would stand for it as
+well, but not survive JSON."""
 
 
 class StateLayout:
@@ -115,7 +118,7 @@ def _size(value: Any) -> int:
 
 
 def _to_numbers(value: Any) -> np.ndarray:
-    return np.asarray(np.nan if value is None else value, np.float64).ravel()
+    return np.asarray(_NONE if value is None else value, np.float64).ravel()
 
 
 def _assign(raw: Any, name: str, numbers: np.ndarray) -> None:
@@ -124,8 +127,10 @@ def _assign(raw: Any, name: str, numbers: np.ndarray) -> None:
     new: Any
     if isinstance(old, np.ndarray):
         new = numbers.reshape(old.shape).astype(old.dtype)
-    elif old is None or isinstance(old, (float, np.floating)):
-        new = None if np.isnan(numbers[0]) else np.float64(numbers[0])
+    elif name == "_target_to_obj_init":
+        new = None if numbers[0] == _NONE else np.float64(numbers[0])
+    elif isinstance(old, (float, np.floating)):
+        new = np.float64(numbers[0])
     else:
         new = type(old)(numbers[0])
     raw.__dict__[name] = new

@@ -195,17 +195,7 @@ class _ConvBlock(nn.Module):
         self.norm = nn.GroupNorm(config.num_groups, out_channels)
 
     def forward(self, x: Float[Tensor, "T R C"]) -> Float[Tensor, "T R O"]:
-        return mish(self._normalised(self.conv(x)))
-
-    def _normalised(self, x: Tensor) -> Tensor:
-        """Return the group norm over time and the channels of a group."""
-        rows, groups = x.shape[1], self.norm.num_groups
-        mean = x.mean(dim=0).view(rows, groups, -1).mean(dim=2)
-        square = x.square().mean(dim=0).view(rows, groups, -1).mean(dim=2)
-        inverse = torch.rsqrt((square - mean.square()).clamp_min(0) + self.norm.eps)
-        scale = inverse[..., None] * self.norm.weight.view(groups, -1)
-        shift = self.norm.bias.view(groups, -1) - mean[..., None] * scale
-        return torch.addcmul(shift.view(rows, -1), x, scale.view(rows, -1))
+        return mish(self.norm(self.conv(x).permute(1, 2, 0)).permute(2, 0, 1))
 
 
 class _Residual(nn.Module):

@@ -52,6 +52,24 @@ class PretrainedReward(  # type: ignore[call-arg]
     obs_dim: int
     action_dim: int
 
+    def save_pretrained(self, save_directory: str | Path, **hub: Any) -> str | None:
+        """Write the reward into a folder, which is made if it is missing.
+
+        Args:
+            save_directory: The folder.
+            **hub: Options of `PyTorchModelHubMixin.save_pretrained`, such as `push_to_hub=True`.
+        """
+        return super().save_pretrained(save_directory, **hub)  # type: ignore[no-any-return]
+
+    def push_to_hub(self, repo_id: str, **hub: Any) -> str:
+        """Upload the reward to the Hugging Face hub, and return the commit's address.
+
+        Args:
+            repo_id: "owner/name" of the repository, which is made if it is missing.
+            **hub: Options of `PyTorchModelHubMixin.push_to_hub`, such as `private=True`.
+        """
+        return super().push_to_hub(repo_id, **hub)  # type: ignore[no-any-return]
+
     def _save_pretrained(self, save_directory: Path) -> None:
         tensors = {name: value.cpu().contiguous() for name, value in self.state_dict().items()}
         write_bytes_atomically(save_directory / WEIGHTS_FILE, save(tensors, {"format": "pt"}))

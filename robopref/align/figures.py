@@ -97,12 +97,11 @@ def reward_figure(rows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     return svg_data(figure)
 
 
-def paths_figure(groups: Mapping[str, Sequence[np.ndarray]], axes_names: tuple[str, str]) -> str:
-    """Plot the end effector's paths of several policies side by side, seen from above.
+def paths_figure(groups: Mapping[str, Sequence[np.ndarray]]) -> str:
+    """Plot the hand's paths of several policies side by side, from above, as the camera faces it.
 
     Args:
-        groups: For each policy, paths (T + 1, 2) [m].
-        axes_names: What the two coordinates are called.
+        groups: For each policy, paths (A, 2) of x and y [m].
     """
     import matplotlib
 
@@ -119,8 +118,11 @@ def paths_figure(groups: Mapping[str, Sequence[np.ndarray]], axes_names: tuple[s
             axes.plot(path[:, 0], path[:, 1], color=colour, alpha=0.35, linewidth=1)
         axes.set_title(name, fontsize=9, color=INK)
         axes.tick_params(colors=MUTED, labelsize=7)
-        axes.set_xlabel(axes_names[0], fontsize=8, color=MUTED)
-    panels[0][0].set_ylabel(axes_names[1], fontsize=8, color=MUTED)
+        axes.set_xlabel("x [m]", fontsize=8, color=MUTED)
+    # The camera faces the robot: its right is -x, and what is near to it is at the bottom.
+    panels[0][0].invert_xaxis()
+    panels[0][0].invert_yaxis()
+    panels[0][0].set_ylabel("y [m]", fontsize=8, color=MUTED)
     return svg_data(figure)
 
 

@@ -21,6 +21,7 @@ from robopref.preferences.preference import PairwiseView, Preference
 from robopref.preferences.query import Query
 from robopref.preferences.store import PreferenceStore
 from robopref.preferences.teachers import Teacher
+from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator, make_rng
 from robopref.types import STATE, SegmentBatch
 
@@ -50,7 +51,7 @@ class Labels:
         """Return all answers so far, in the order they were given."""
         return self.preference_store.preferences()
 
-    def ask(self, person: Any = None) -> dict[str, Any]:
+    def ask(self, person: Person | None = None) -> dict[str, Any]:
         """Ask until the budget of labels is used; return how the reward learned on the way.
 
         Args:
@@ -129,7 +130,7 @@ class Labels:
                 "that differ more."
             )
 
-    def _teacher(self, person: Any) -> Teacher:
+    def _teacher(self, person: Person | None) -> Teacher:
         config = self.teacher_config
 
         def score(item: Any) -> np.ndarray:

@@ -26,6 +26,7 @@ from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.errors import check_at_least, check_between
 from robopref.policies.selection import BestOfNConfig
+from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator
 from robopref.trainer import TrainerConfig
 
@@ -97,10 +98,26 @@ class AlignConfig:
 
 
 class AlignmentLoop:
-    """One alignment run in one folder."""
+    """One alignment run in one folder.
 
-    def __init__(self, config: AlignConfig, directory: Path, workers: Workers) -> None:
+    Args:
+        config: What to run.
+        directory: Where; a run that is there already goes on.
+        workers: Who records.
+        person: For a teacher who is a person: returns how they are reached, given the episodes
+            that the queries are about.
+    """
+
+    def __init__(
+        self,
+        config: AlignConfig,
+        directory: Path,
+        workers: Workers,
+        *,
+        person: Callable[[EpisodeStore], Person] | None = None,
+    ) -> None:
         self.config = config
+        self.person = person
         self.run = Run(directory, config)
         self.directory = directory
         self.workers = workers
@@ -176,7 +193,8 @@ class AlignmentLoop:
         return Labels(self.config, self.directory, self.store("pool"), self.behaviour)
 
     def _ask(self) -> dict[str, Any]:
-        return self.labels().ask()
+        person = None if self.person is None else self.person(self.store("pool"))
+        return self.labels().ask(person)
 
     def _train_reward(self) -> dict[str, Any]:
         labels = self.labels()

@@ -188,14 +188,16 @@ class _Report:
         )
 
     def _paths(self) -> str:
-        behaviour = self.loop.behaviour
-        if not hasattr(behaviour, "tcp_path"):
+        """Plot the hand's way to the object; only Meta-World's states say where the hand is."""
+        if not self.config.env.startswith("metaworld/"):
             return ""
+        from robopref.envs.behaviours import approach
+
         groups = {
-            NAMES[name][0]: [behaviour.tcp_path(e.state)[:, :2] for e in episodes.values()]
+            NAMES[name][0]: [approach(e.state)[:, :2] for e in episodes.values()]
             for name, episodes in self.episodes.items()
         }
-        return figures.paths_figure(groups, ("x [m]", "y [m]"))
+        return figures.paths_figure(groups)
 
     def _losses(self) -> str:
         curves = {}

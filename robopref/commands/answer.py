@@ -59,7 +59,7 @@ class AnswerCommand:
                 clips.close()
             labels = store.num_labels(self.criterion)
             left = len(store.pending(self.annotator, self.criterion))
-        print(f"{labels} labels by '{self.criterion}' in {self.db}, {left} queries left.")
+        print(f"Labels by '{self.criterion}' in {self.db}: {labels}. Queries left: {left}.")
         following = "answer" if left else "train reward"
         print(f"Next:   robopref {following} --data {self.data} --db {self.db}")
 

@@ -1,10 +1,16 @@
 """What several commands print: evaluations as a table, and a run of the loop."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robopref.align.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from robopref.data.store import EpisodeStore
+    from robopref.preferences.query import Query
+    from robopref.preferences.terminal import Person
 
 
 def print_evaluations(evaluations: Mapping[str, Evaluation]) -> None:
@@ -30,9 +36,26 @@ def run_loop(config: Any, directory: Path) -> None:
     from robopref.align.report import write_report
 
     with Workers(config.num_workers) as workers:
-        loop = AlignmentLoop(config, directory, workers)
+        person = functools.partial(reach_person, directory=directory)
+        loop = AlignmentLoop(config, directory, workers, person=person)
         evaluations = loop.execute()
         report = write_report(loop)
     print_evaluations(evaluations)
     print(f"\n{loop.run.seconds:.0f} s of work, {config.num_labels} answers.")
     print(f"Report: {report}")
+
+
+def reach_person(episodes: "EpisodeStore", *, directory: Path) -> "Person":
+    """Return how the person at the terminal is shown a query and asked for a line."""
+    from robopref.commands.answer import read_line
+    from robopref.commands.clips import ClipMaker
+    from robopref.preferences.terminal import Person
+
+    clips = ClipMaker(episodes, directory / "clips", width=320, height=240)
+
+    def show(query: "Query") -> None:
+        print(f"\nWhich is better? {query.reason}")
+        for place, path in enumerate(clips.write(query), start=1):
+            print(f"  {place}: {path}")
+
+    return Person(show, read_line)

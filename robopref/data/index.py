@@ -252,7 +252,8 @@ def _find_ignored(index: Index, info: dict[str, Any]) -> list[str]:
     patterns = ("data/*/*.parquet", "videos/*/*/*.mp4")
     present = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
     lines = [
-        f"'{root / path}' belongs to no episode and is ignored: its recording was interrupted."
+        f"'{root / path}' belongs to no episode and is ignored: its recording was interrupted, "
+        "or is under way."
         for path in sorted(present - files_of(index.rows))
     ]
     lines += [

@@ -21,10 +21,9 @@ def in_minari(script: str, *arguments: object, root: Path) -> dict:
     if not SIDE.exists():
         pytest.skip("there is no .venv-minari; 'make peers' builds it (Minari needs numpy 2)")
     keep = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME")}
-    done = subprocess.run(
-        [str(SIDE), "-c", script, *map(str, arguments)],
-        env={**keep, "MINARI_DATASETS_PATH": str(root)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [str(SIDE), "-c", script, *map(str, arguments)]
+    environment = {**keep, "MINARI_DATASETS_PATH": str(root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -87,8 +86,8 @@ def test_minari_itself_reads_an_export(store, make_episode, tmp_path):
     episodes = [make_episode(i, steps=4 + i) for i in range(3)]
     for episode in episodes:
         store.add(episode)
-    write_minari(store, tmp_path / "reach-v0")
-    found = in_minari(READ, "reach-v0", root=tmp_path)
+    write_minari(store, tmp_path / "minari" / "reach-v0")
+    found = in_minari(READ, "reach-v0", root=tmp_path / "minari")
     assert (found["episodes"], found["steps"], found["lengths"]) == (3, 15, [4, 5, 6])
     assert found["listed"] == ["reach-v0"]
     assert found["space"] == "Box(-inf, inf, (5,), float32)"
@@ -103,14 +102,23 @@ def test_minari_itself_reads_an_export(store, make_episode, tmp_path):
 
 
 WRITE = """
-import gymnasium as gym, json, minari, numpy as np, sys
-env = minari.DataCollector(gym.make("Pendulum-v1"), record_infos=True)
+import gymnasium as gym, json, minari, numpy as np
+from minari.data_collector import EpisodeBuffer
+env = gym.make("Pendulum-v1")
+buffers = []
 for seed in range(3):
     env.action_space.seed(seed)
-    env.reset(seed=seed)
+    steps = [(env.reset(seed=seed)[0],)]
     for _ in range(200):
-        env.step(env.action_space.sample())
-dataset = env.create_dataset("test/pendulum-v0", algorithm_name="random")
+        action = env.action_space.sample()
+        steps.append((*env.step(action)[:4], action))
+    observations, rewards, terminations, truncations, actions = (
+        [step[i] for step in steps if len(step) > i] for i in range(5))
+    buffers.append(EpisodeBuffer(
+        seed=seed, observations=np.stack(observations), actions=np.stack(actions),
+        rewards=rewards, terminations=terminations, truncations=truncations, infos={}))
+dataset = minari.create_dataset_from_buffers(
+    "test/pendulum-v0", buffer=buffers, env="Pendulum-v1", algorithm_name="random")
 print(json.dumps([e.observations.tolist() for e in dataset.iterate_episodes()]))
 """
 

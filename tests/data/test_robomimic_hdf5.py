@@ -170,9 +170,9 @@ def test_robomimic_itself_reads_an_export(store, make_episode, tmp_path, capsys)
         items = [dataset[i] for i in range(num)]
     episode = make_episode(0, steps=6)
     np.testing.assert_array_equal(items[0]["obs"]["state"], episode.state[[0, 0, 1, 2, 3]])
-    np.testing.assert_array_equal(items[0]["next_obs"]["state"], episode.state[[0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(items[0]["next_obs"]["state"], episode.state[[1, 1, 2, 3, 4]])
     np.testing.assert_array_equal(items[2]["actions"], episode.action[[1, 2, 3, 4, 5]])
-    assert [float(item["dones"][1, 0]) for item in items[:6]] == [0, 0, 0, 0, 0, 1]
+    assert [float(item["dones"][1]) for item in items[:6]] == [0, 0, 0, 0, 0, 1]
     assert "robomimic" in sys.modules
     capsys.readouterr()
 

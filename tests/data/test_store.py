@@ -346,9 +346,9 @@ def test_files_without_a_row_are_ignored_and_reported(store, make_episode, caplo
     assert opened.ids == [make_episode(0).id]
     assert opened.report == [
         f"'{store.root}/data/chunk-000/file-001.parquet' belongs to no episode and is ignored: its "
-        "recording was interrupted.",
+        "recording was interrupted, or is under way.",
         f"'{store.root}/videos/{CAMERA}/chunk-000/file-001.mp4' belongs to no episode and is "
-        "ignored: its recording was interrupted.",
+        "ignored: its recording was interrupted, or is under way.",
         f"'{store.root}/meta/info.json' counts 2 episodes; the episode table has 1, which is what "
         "counts.",
     ]

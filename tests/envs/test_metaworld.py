@@ -23,6 +23,7 @@ FAST_TASKS = (
     "stick-pull-v3",
     "soccer-v3",
 )
+# With the scope "module", pytest runs the tests of a task together: its model is compiled once.
 ALL_TASKS = [
     pytest.param(task, marks=() if task in FAST_TASKS else pytest.mark.slow) for task in TASKS
 ]
@@ -43,9 +44,11 @@ def assert_same_state(a, b):
     first, second = a.get_state(), b.get_state()
     np.testing.assert_array_equal(first.step, second.step)
     np.testing.assert_array_equal(first.episode, second.episode)
+    assert np.isfinite(first.step).all()
+    assert np.isfinite(first.episode).all()
 
 
-@pytest.mark.parametrize("task", ALL_TASKS)
+@pytest.mark.parametrize("task", ALL_TASKS, scope="module")
 @pytest.mark.parametrize("num_steps", [0, 35])
 def test_a_state_continues_bit_for_bit_in_a_fresh_environment(task, num_steps):
     env, fresh = make(task), make(task)
@@ -68,6 +71,7 @@ def test_a_state_continues_bit_for_bit_in_a_fresh_environment(task, num_steps):
         pytest.param(task, marks=() if task in FAST_TASKS[:2] else pytest.mark.slow)
         for task in TASKS
     ],
+    scope="module",
 )
 def test_pictures_are_equal_in_a_fresh_environment(task):
     env, fresh = make(task), make(task)
@@ -91,7 +95,7 @@ def test_pictures_are_equal_in_a_fresh_environment(task):
     fresh.close()
 
 
-@pytest.mark.parametrize("task", ALL_TASKS)
+@pytest.mark.parametrize("task", ALL_TASKS, scope="module")
 def test_a_start_is_the_packages_own_and_depends_on_the_seed_alone(task):
     from metaworld.env_dict import ENV_CLS_MAP
 
@@ -112,7 +116,7 @@ def test_a_start_is_the_packages_own_and_depends_on_the_seed_alone(task):
     np.testing.assert_array_equal(obs[STATE], theirs.astype(np.float32).clip(space.low, space.high))
 
 
-@pytest.mark.parametrize("task", ALL_TASKS)
+@pytest.mark.parametrize("task", ALL_TASKS, scope="module")
 def test_states_name_everything_that_changes(task):
     """Whatever a step or a reset changes in the package's environment is in the state."""
     env = make(task)

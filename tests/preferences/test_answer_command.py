@@ -132,7 +132,7 @@ def test_a_person_answers_undoes_skips_and_goes_on_later(data, db, tmp_path, typ
     shown = capsys.readouterr().out
     assert "There is nothing to undo." in shown
     assert "Your last answer is taken back." in shown
-    assert f"1 labels by 'overall' in {db}, 1 queries left." in shown
+    assert f"Labels by 'overall' in {db}: 1. Queries left: 1." in shown
     assert shown.splitlines()[-1] == f"Next:   robopref answer --data {data} --db {db}"
     with PreferenceStore(db) as store:
         queries = store.queries()
@@ -143,7 +143,7 @@ def test_a_person_answers_undoes_skips_and_goes_on_later(data, db, tmp_path, typ
     type_lines("=")
     command.run()
     shown = capsys.readouterr().out
-    assert f"2 labels by 'overall' in {db}, 0 queries left." in shown
+    assert f"Labels by 'overall' in {db}: 2. Queries left: 0." in shown
     assert shown.splitlines()[-1] == f"Next:   robopref train reward --data {data} --db {db}"
 
 
@@ -251,7 +251,7 @@ def test_the_whole_way_on_a_real_terminal(data, db, tmp_path):
     os.close(master)
     text = output.decode()
     assert "2 to answer. By 'speed', which is better?" in text
-    assert f"1 labels by 'speed' in {db}, 1 queries left." in text
+    assert f"Labels by 'speed' in {db}: 1. Queries left: 1." in text
     with PreferenceStore(db) as store:
         (answer,) = store.preferences("speed")
     assert (answer.annotator, answer.ranking) == ("ben", Ranking.prefer(1))

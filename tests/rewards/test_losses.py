@@ -72,5 +72,5 @@ def test_weights_count_pairs_and_members_are_apart(generator):
 
 
 def test_the_probability_is_the_closed_form():
-    probability = preference_probability(torch.zeros(1), torch.tensor([np.log(3.0)]))
+    probability = preference_probability(torch.zeros(1), torch.tensor([float(np.log(3.0))]))
     torch.testing.assert_close(probability, torch.tensor([0.75]))
