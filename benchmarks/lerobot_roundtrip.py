@@ -50,9 +50,10 @@ arrays = {k: torch.stack([torch.as_tensor(item[k]) for item in items]).numpy() f
 arrays = {k: np.round(v * 255).astype(np.uint8) if v.ndim == 4 else v for k, v in arrays.items()}
 if "sim.state" in arrays:
     # Items are float32, as torch makes them of Python numbers; the columns are what is on disk.
-    exact = plain.hf_dataset.with_format("numpy")[:]["sim.state"]
+    column = plain.hf_dataset.with_format("arrow")[:len(plain)]["sim.state"]
+    exact = np.stack([np.asarray(row, np.float64) for row in column.to_pylist()])
     assert np.array_equal(np.float32(exact), arrays["sim.state"])
-    arrays["sim.state"] = np.asarray(exact)
+    arrays["sim.state"] = exact
 fps = plain.fps
 deltas = {"observation.state": [i / fps for i in range(1 - n_obs, 1)],
           "action": [i / fps for i in range(chunk)]}

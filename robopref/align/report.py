@@ -191,7 +191,7 @@ class _Report:
         """Plot the hand's way to the object; only Meta-World's states say where the hand is."""
         if not self.config.env.startswith("metaworld/"):
             return ""
-        from robopref.envs.behaviours import approach
+        from robopref.envs.paths import approach
 
         groups = {
             NAMES[name][0]: [approach(e.state)[:, :2] for e in episodes.values()]

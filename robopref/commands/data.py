@@ -111,7 +111,7 @@ class ImportCommand:
     Importing the same again adds nothing, so an interrupted import may be repeated.
 
     Example:
-        robopref data import --source lift/ph/low_dim_v141.hdf5 --out runs/lift
+        robopref data import --source runs/demo/pool.hdf5 --out runs/pool
     """
 
     source: Path

@@ -1,5 +1,6 @@
 import json
 import sys
+from typing import Any
 
 import h5py
 import numpy as np
@@ -54,12 +55,13 @@ def test_demonstrations_come_in_the_order_of_their_numbers(foreign):
 
 def test_an_imported_demonstration_holds_what_the_file_does(foreign):
     episode = list(read_robomimic(foreign))[3]
+    assert episode.sim_states is not None
     with h5py.File(foreign) as file:
-        demo = file["data/demo_3"]
+        demo: Any = file["data/demo_3"]
         wanted = np.concatenate([demo[f"obs/{key}"][:] for key in STATE_KEYS], axis=1)
         last = np.concatenate([demo[f"next_obs/{key}"][-1] for key in STATE_KEYS])
         np.testing.assert_array_equal(episode.sim_states[:-1], demo["states"][:])
-    np.testing.assert_array_equal(episode.state, np.float32([*wanted, last]))
+    np.testing.assert_array_equal(episode.state, np.stack([*wanted, last]).astype(np.float32))
     assert (episode.env, episode.task, episode.fps) == ("robomimic/Lift", "Lift", 20)
     assert list(np.flatnonzero(episode.success)) == [7]
     assert episode.terminated
@@ -99,6 +101,8 @@ def test_export_of_an_import_is_the_file_again(foreign, tmp_path):
         store.add(episode)
     out = tmp_path / "again.hdf5"
     assert write_robomimic(store, out, masks={"train": store.ids[::2]}) == 12
+    one: Any
+    two: Any
     with h5py.File(foreign) as one, h5py.File(out) as two:
         assert json.loads(two["data"].attrs["env_args"]) == ENV_ARGS
         assert two["data"].attrs["total"] == one["data"].attrs["total"]
@@ -167,7 +171,7 @@ def test_robomimic_itself_reads_an_export(store, make_episode, tmp_path, capsys)
             frame_stack=2, seq_length=4, hdf5_cache_mode="low_dim", filter_by_attribute=filter_key,
         )  # fmt: skip
         assert len(dataset) == num
-        items = [dataset[i] for i in range(num)]
+        items: list[Any] = [dataset[i] for i in range(num)]
     episode = make_episode(0, steps=6)
     np.testing.assert_array_equal(items[0]["obs"]["state"], episode.state[[0, 0, 1, 2, 3]])
     np.testing.assert_array_equal(items[0]["next_obs"]["state"], episode.state[[1, 1, 2, 3, 4]])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,9 +65,10 @@ def states_along(path):
 
 
 def test_a_behaviour_has_what_is_needed(behaviour):
+    config: Any = behaviour
     assert isinstance(behaviour, Behaviour)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(behaviour, dataclasses.fields(behaviour)[0].name, 1.0)
+        setattr(config, dataclasses.fields(config)[0].name, 1.0)
     assert behaviour.question.endswith("?")
     assert inspect.getdoc(type(behaviour))
     names = [style.name for style in behaviour.styles()]

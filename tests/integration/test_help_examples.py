@@ -1,0 +1,48 @@
+"""Every command's `--help` example runs, one after the other, as a newcomer would run them."""
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from robopref import cli
+
+ORDER = [
+    "doctor", "demo", "data info", "data validate", "data compact", "data export", "data import",
+    "collect", "query", "answer", "train reward", "train policy", "evaluate", "align", "bench",
+]  # fmt: skip
+"""Each finds what the ones before it have made."""
+TYPED = {"answer": "1\n2\n=\n?\n1\n"}
+"""What a person types into a command that asks."""
+
+
+def examples(verb):
+    text = (inspect.getdoc(cli.load(verb)) or "").partition("Example")[2]
+    return re.findall(r"^\s*robopref (.*)$", text, flags=re.MULTILINE)
+
+
+def test_every_verb_has_its_place():
+    assert sorted(ORDER) == sorted(cli.VERBS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_examples_run(tmp_path):
+    for verb in ORDER:
+        for line in examples(verb):
+            done = subprocess.run(
+                [sys.executable, "-m", "robopref.cli", *shlex.split(line)],
+                cwd=tmp_path,
+                input=TYPED.get(verb, ""),
+                capture_output=True,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                check=False,
+            )
+            assert done.returncode == 0, f"robopref {line}\n{done.stdout}\n{done.stderr}"
+            assert done.stdout.strip()
+            assert "Traceback" not in done.stderr
