@@ -27,13 +27,13 @@ LEROBOT = ROOT / ".venv-lerobot" / "bin" / "python"
 OBS_DIM, ACTION_DIM = 39, 4
 """Those of Meta-World."""
 NUM_CANDIDATES = 16
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "n_obs_steps": 2, "chunk_size": 16, "channels": [128, 256, 512], "kernel_size": 5,
     "num_groups": 8, "step_dim": 128, "num_train_steps": 100, "num_denoise_steps": 10,
     "action_dim": ACTION_DIM, "condition_dim": 2 * OBS_DIM, "num_candidates": NUM_CANDIDATES,
 }  # fmt: skip
 """LeRobot's smallest UNet, 17 million parameters, with the sampling of both sides."""
-COMMITTED = {
+COMMITTED: dict[str, Any] = {
     "lerobot": "0.4.4", "threads": 1, "milliseconds": 2702.0, "matmul_milliseconds": 53.8,
 }  # fmt: skip
 """LeRobot's time for SHAPE and that of a 1024^3 product, medians of 10 taken in turns on a busy

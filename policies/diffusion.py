@@ -23,6 +23,7 @@ from robopref.diffusion import (
     Randomness,
     Sampler,
     SamplerName,
+    draw_denoise_steps,
     draw_noise,
     noise_error,
     noise_prediction_loss,
@@ -148,11 +149,9 @@ class DiffusionPolicy(Pretrained, ChunkExecution, nn.Module):
         self, batch_size: int, generator: torch.Generator
     ) -> tuple[Int[Tensor, " B"], Float[Tensor, "B Tp Da"]]:
         """Return denoising steps and noise for `noise_error`."""
-        steps = torch.randint(
-            self.config.num_train_steps, (batch_size,), generator=generator, device=generator.device
-        ).to(self.device)
+        steps = draw_denoise_steps(self.config.num_train_steps, batch_size, generator)
         shape = (batch_size, self.chunk_size, self.action_dim)
-        return steps, draw_noise(shape, generator, device=self.device)
+        return steps.to(self.device), draw_noise(shape, generator, device=self.device)
 
     def noise_error(
         self,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from robopref.diffusion import (
     NoiseSchedule,
     Sampler,
+    draw_denoise_steps,
     draw_noise,
     noise_error,
     noise_prediction_loss,
@@ -122,3 +123,19 @@ def test_generators_are_counted():
     with pytest.raises(ValueError) as error:
         draw_noise((3, 4), [torch.Generator()])
     assert str(error.value) == "`generator` must hold one generator for each of 3 rows, got 1."
+
+
+@settings(deadline=None, max_examples=30)
+@given(num_steps=st.integers(2, 100), batch=st.integers(1, 300), seed=st.integers(0, 1000))
+def test_denoise_steps_are_spread_evenly_over_a_batch(num_steps, batch, seed):
+    steps = draw_denoise_steps(num_steps, batch, torch.Generator().manual_seed(seed))
+    counts = torch.bincount(steps, minlength=num_steps)
+    assert len(counts) == num_steps
+    assert (counts - batch / num_steps).abs().max() <= 1
+
+
+def test_denoise_steps_of_every_row_are_uniform(generator):
+    drawn = torch.stack([draw_denoise_steps(10, 8, generator) for _ in range(4000)])
+    shares = torch.stack([(drawn == k).float().mean(dim=0) for k in range(10)])
+    # Each of the 80 shares is 0.1 with a deviation of 0.0047.
+    assert (shares - 0.1).abs().max() < 0.024

@@ -77,14 +77,17 @@ def merge_statistics(parts: Sequence[Statistics]) -> Statistics:
         return mean
 
     mean = average("mean")
+    low = np.min([part["min"] for part in parts], axis=0)
+    high = np.max([part["max"] for part in parts], axis=0)
     spread = np.stack([part["std"] ** 2 + (part["mean"] - mean) ** 2 for part in parts])
     return {
-        "min": np.min([part["min"] for part in parts], axis=0),
-        "max": np.max([part["max"] for part in parts], axis=0),
+        "min": low,
+        "max": high,
         "mean": mean,
         "std": np.sqrt(np.tensordot(share, spread, axes=1)),
         "count": np.array([int(counts.sum())], np.int64),
-        **{key: average(key) for key in QUANTILES},
+        # Rounding must not put an average outside of the values.
+        **{key: np.clip(average(key), low, high) for key in QUANTILES},
     }
 
 

@@ -1,0 +1,62 @@
+"""`robopref train reward`: learn what is preferred from answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robopref.config import component, resolve
+from robopref.errors import check_between
+
+
+@dataclass(frozen=True)
+class TrainRewardCommand:
+    """Fit a reward to the answers about a data set, and say how well it predicts held-out ones.
+
+    Interrupted or killed, the same command goes on at the last checkpoint.
+
+    Example:
+        robopref train reward --data runs/reach --db runs/reach/preferences.sqlite
+    """
+
+    data: Path
+    """Folder of the data set that the queries are about."""
+    db: str
+    """Preference store: a SQLite file, or a URL like postgresql://user@host/name."""
+    out: Path = Path("runs/reward")
+    """Folder of the run: checkpoints, metrics, and the reward in reward/."""
+    reward: Any = component("robopref.rewards:REWARDS", default="mlp")
+    """Which reward."""
+    criterion: str = "overall"
+    """By what the items were compared."""
+    held_out_share: float = 0.2
+    """Share of the pairs held out to measure on."""
+    seed: int = 0
+    """Decides everything random."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_between("held_out_share", self.held_out_share, 0, 0.5)
+
+    def run(self) -> None:
+        """Fit, from the last checkpoint if there is one, and save the reward."""
+        from robopref.config import save_yaml
+        from robopref.data.store import EpisodeStore
+        from robopref.train_reward import load_preferences, train_reward
+
+        episodes = EpisodeStore.open(self.data)
+        preferences = load_preferences(self.db, episodes, criterion=self.criterion)
+        save_yaml(self, self.out / "config.yaml")
+        _, figures = train_reward(
+            resolve(self, "reward"), preferences, episodes, directory=self.out,
+            seed=self.seed, held_out_share=self.held_out_share,
+        )  # fmt: skip
+        print(f"Fitted to {len(preferences)} answers in {figures['seconds']:.0f} s.")
+        if "held_out/accuracy" in figures:
+            print(
+                f"Held-out accuracy {figures['held_out/accuracy']:.2f}, calibration error "
+                f"{figures['held_out/ece']:.2f}, of {figures['held_out/pairs']:.0f} pairs."
+            )
+        else:
+            print("Too few answers to hold some out: how good the reward is was not measured.")
+        print(f"The reward is in {self.out / 'reward'}.")
+        print(f"Next: robopref evaluate --policy RUN --reward {self.out}")

@@ -1,0 +1,108 @@
+"""Tests for train_reward.py."""
+
+import numpy as np
+import pytest
+
+from robopref.data.episode import Episode
+from robopref.data.segment import Segment
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
+from robopref.preferences.store import PreferenceStore
+from robopref.rewards.fit import FitConfig
+from robopref.rewards.mlp import MLPRewardConfig
+from robopref.rewards.serialization import load_reward
+from robopref.seeding import derive_uuid, make_rng
+from robopref.train_reward import load_preferences, train_reward
+from robopref.trainer import TrainerConfig
+from robopref.types import STATE
+
+REWARD = MLPRewardConfig(
+    num_members=2,
+    hidden_sizes=(16,),
+    n_action_steps=1,
+    fit=FitConfig(trainer=TrainerConfig(num_steps=60, learning_rate=1e-2, checkpoint_interval=20)),
+)
+
+
+def make_episode(i, rng):
+    state = rng.standard_normal((9, 3)).astype(np.float32)
+    return Episode(
+        id=derive_uuid(0, "episode", i),
+        obs={STATE: state},
+        action=rng.standard_normal((8, 2)).astype(np.float32),
+        reward=np.zeros(8, np.float32),
+        success=np.zeros(8, bool),
+        terminated=False,
+        truncated=True,
+        env="none/none",
+        task="a task",
+        seed=i,
+        fps=10.0,
+    )
+
+
+@pytest.fixture
+def answered(tmp_path):
+    """A data set of 80 episodes and 40 answers: more of the first state number is better."""
+    rng = make_rng(0, "episodes")
+    episodes = EpisodeStore.create(tmp_path / "data", fps=10.0)
+    for i in range(80):
+        episodes.add(make_episode(i, rng))
+    store = PreferenceStore(tmp_path / "preferences.sqlite")
+    for k in range(40):
+        a, b = (Segment(episodes.ids[i], 0, 8) for i in (2 * k, 2 * k + 1))
+        sums = [episodes.cut(item)[0][STATE][:, 0].sum() for item in (a, b)]
+        query = Query(derive_uuid(0, "query", k), (a, b))
+        store.add_queries([query], cut_hash=episodes.content_hash)
+        ranking = Ranking.prefer(int(np.argmax(sums)))
+        store.answer(Preference(derive_uuid(0, "answer", k), query, ranking))
+    return episodes, tmp_path / "preferences.sqlite"
+
+
+def test_a_reward_is_measured_on_held_out_pairs_and_saved(answered, tmp_path):
+    episodes, database = answered
+    reward, figures = train_reward(
+        REWARD, load_preferences(database, episodes), episodes, directory=tmp_path / "run"
+    )
+    assert figures["held_out/accuracy"] > 0.7
+    assert figures["held_out/pairs"] >= 5
+    assert 0.0 <= figures["held_out/ece"] <= 1.0
+    loaded = load_reward(tmp_path / "run" / "reward")
+    obs, action = episodes.cut(Segment(episodes.ids[0], 0, 8))
+    from robopref.data.episode import batch_segments
+
+    batch = batch_segments([(obs, action)])
+    np.testing.assert_array_equal(loaded.rewards(batch), reward.rewards(batch))
+
+
+def test_a_second_run_ends_the_same(answered, tmp_path):
+    episodes, database = answered
+    preferences = load_preferences(database, episodes)
+    for name in ("one", "two"):
+        train_reward(REWARD, preferences, episodes, directory=tmp_path / name)
+    first, second = (
+        (tmp_path / name / "reward" / "model.safetensors").read_bytes() for name in ("one", "two")
+    )
+    assert first == second
+
+
+def test_a_store_without_answers_says_how_to_get_some(answered):
+    episodes, database = answered
+    with pytest.raises(DataError) as error:
+        load_preferences(database, episodes, criterion="style")
+    assert str(error.value) == (
+        f"'{database}' holds no answers by 'style'. "
+        f"Answer some with: robopref answer --data {episodes.root} --db {database}"
+    )
+
+
+def test_answers_about_another_data_set_are_refused(answered, tmp_path):
+    _, database = answered
+    other = EpisodeStore.create(tmp_path / "other", fps=10.0)
+    other.add(make_episode(1000, make_rng(1)))
+    with pytest.raises(DataError) as error:
+        load_preferences(database, other)
+    assert "Give the data set from which the queries were chosen." in str(error.value)
