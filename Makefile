@@ -14,7 +14,7 @@ PEERS := lerobot imitation minari
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
 PEER_lerobot := lerobot
 PEER_imitation := imitation==1.0.1 'numpy<2' 'setuptools<81'
-PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2'
+PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2' pillow
 
 .PHONY: help demo test test-slow check install system peers clean
 .DEFAULT_GOAL := help

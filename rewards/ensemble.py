@@ -18,7 +18,14 @@ from torch import Tensor
 from robopref.nn import Normalizer
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.checks import check_preferences, check_segments, check_sizes
-from robopref.rewards.fit import FitConfig, Inputs, PairObjective, PairSource, split_validation
+from robopref.rewards.fit import (
+    FitConfig,
+    Inputs,
+    PairObjective,
+    PairSource,
+    claim_folder,
+    split_validation,
+)
 from robopref.rewards.measure import compact, measure_pairs
 from robopref.rewards.serialization import PretrainedReward
 from robopref.trainer import Trainer
@@ -187,10 +194,13 @@ class EnsembleReward(PretrainedReward, ABC):
         Raises:
             ValueError: There is nothing to learn from, or sizes are not this reward's.
             DataError: A number in the data is not finite.
+            CheckpointError: `directory` holds a fit to other pairs, or of another reward.
         """
         for view in (preferences, validation):
             if view is not None and (view is preferences or len(view)):
                 check_preferences(view, self.obs_dim, self.action_dim)
+        if directory is not None:
+            claim_folder(directory, preferences)
         config: FitConfig = self.config.fit
         training, held_out = split_validation(preferences, validation, config, generator)
         self._fit_normalizers(preferences.segments)

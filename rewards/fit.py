@@ -3,18 +3,22 @@
 Shapes: S distinct segments, N pairs, B pairs of a batch, M members.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopref.errors import check_at_least, check_between
+from robopref.config import write_text_atomically
+from robopref.errors import CheckpointError, check_at_least, check_between
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.losses import bradley_terry_loss
 from robopref.trainer import Batch, TrainerConfig
+from robopref.types import STATE
 
 Inputs = Mapping[str, Tensor]
 """What a reward makes of segments before its networks see them; first axis the segment."""
@@ -73,6 +77,34 @@ def split_validation(
     if len(held_out) < config.min_validation_pairs or (training.prefers_b == 0.5).all():
         return preferences, None
     return training, held_out
+
+
+def claim_folder(directory: Path, preferences: PairwiseView) -> None:
+    """Note in `directory` which pairs are fitted there.
+
+    Raises:
+        CheckpointError: A fit to other pairs was begun there. To go on with it would silently
+            pass over the answers that came in since.
+    """
+    digest = hashlib.sha256()
+    segments = preferences.segments
+    for values in (
+        preferences.a,
+        preferences.b,
+        preferences.prefers_b,
+        preferences.weight,
+        segments.mask,
+        segments.action[segments.mask],
+        segments.obs[STATE][segments.mask],
+    ):
+        digest.update(np.ascontiguousarray(values).data)
+    note = directory / "preferences.sha256"
+    if not note.is_file():
+        write_text_atomically(note, digest.hexdigest())
+    elif note.read_text() != digest.hexdigest():
+        raise CheckpointError(
+            f"'{directory}' holds a fit to other preferences. Delete it, or give another folder."
+        )
 
 
 class PairSource:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from robopref.checkpoint import load_weights
 from robopref.config import from_dict, to_dict, write_bytes_atomically, write_text_atomically
 from robopref.errors import CheckpointError
 from robopref.rewards import REWARDS
@@ -127,11 +128,10 @@ def load_reward(source: str | Path, **hub: Any) -> "EnsembleReward":
     config = from_dict(REWARDS.config_class(name), options)
     reward: EnsembleReward = config.build(obs_dim, action_dim)
     try:
-        reward.load_state_dict(load_file(weights_path))
-    except (SafetensorError, RuntimeError) as error:
-        raise CheckpointError(
-            f"'{weights_path}' is damaged or of another reward: {error}"
-        ) from error
+        weights = load_file(weights_path)
+    except SafetensorError as error:
+        raise CheckpointError(f"'{weights_path}' is damaged: {error}.") from error
+    load_weights(reward, weights, where=weights_path)
     return reward.eval()
 
 

@@ -78,15 +78,15 @@ class WindowSampler:
         self._start = np.concatenate([[0], np.cumsum(self.lengths)])
         self._remaining = np.concatenate([np.arange(n, 0, -1) for n in lengths]).astype(np.int32)
         number = np.repeat(np.arange(len(lengths)), lengths)
-        self._windows: dict[str, np.ndarray] = {}
-        self._row: dict[str, np.ndarray] = {}
         steps = np.arange(int(self._start[-1]))
-        for key, row in rows.items():
-            width = chunk_size if key == ACTION else n_obs_steps
-            padded = _allocate(directory, key, len(steps) + len(lengths) * (width - 1), row)
-            _fill(padded, episodes, key, width)
-            self._windows[key] = _as_windows(padded, width)
-            self._row[key] = steps + number * (width - 1)
+        widths = {key: chunk_size if key == ACTION else n_obs_steps for key in rows}
+        padded = {
+            key: _allocate(directory, key, len(steps) + len(lengths) * (width - 1), rows[key])
+            for key, width in widths.items()
+        }
+        _fill(padded, episodes, widths)
+        self._windows = {key: _as_windows(padded[key], width) for key, width in widths.items()}
+        self._row = {key: steps + number * (width - 1) for key, width in widths.items()}
 
     def __len__(self) -> int:
         """Return the number of windows, which is that of steps."""
@@ -148,20 +148,24 @@ def _allocate(directory: Path | None, key: str, length: int, row: _Row) -> np.nd
     return np.memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(length, *shape))
 
 
-def _fill(padded: np.ndarray, episodes: Sequence[Episode] | Episodes, key: str, width: int) -> None:
+def _fill(
+    padded: dict[str, np.ndarray],
+    episodes: Sequence[Episode] | Episodes,
+    widths: dict[str, int],
+) -> None:
     """Copy each episode's rows with `width - 1` repetitions: of the last action, else the first."""
-    place = 0
+    places = dict.fromkeys(padded, 0)
     for episode in episodes:
-        if key == ACTION:
-            rows, before, after = episode.action, 0, width - 1
-        else:
-            rows, before, after = episode.obs[key][:-1], width - 1, 0
-        padded[place : place + before] = rows[0]
-        place += before
-        padded[place : place + len(rows)] = rows
-        place += len(rows)
-        padded[place : place + after] = rows[-1]
-        place += after
+        for key, target in padded.items():
+            rows = episode.action if key == ACTION else episode.obs[key][:-1]
+            extra, start = widths[key] - 1, places[key]
+            stop = places[key] = start + len(rows) + extra
+            if key == ACTION:
+                target[start : stop - extra] = rows
+                target[stop - extra : stop] = rows[-1]
+            else:
+                target[start : start + extra] = rows[0]
+                target[start + extra : stop] = rows
 
 
 def _as_windows(padded: np.ndarray, width: int) -> np.ndarray:

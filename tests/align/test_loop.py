@@ -63,6 +63,7 @@ def test_the_config_is_kept_and_says_all(finished):
     assert loaded.behaviour == finished.behaviour
 
 
+@pytest.mark.slow
 def test_the_report_stands_alone(finished):
     text = write_report(finished).read_text()
     assert text.count("<video") == 4
@@ -85,7 +86,7 @@ def test_rewards_and_policies_never_see_the_measure(finished, monkeypatch):
 
 
 def test_a_teacher_who_only_skips_is_reported(finished, tmp_path):
-    config = make_tiny(teacher=SkipTeacherConfig(skip_below=100.0))
+    config = make_tiny(teacher=SkipTeacherConfig(skip_below=100.0), num_labels=2)
     for name in ("pool", "base"):
         (tmp_path / name).symlink_to(finished.directory / name)
     with Workers(0) as workers:

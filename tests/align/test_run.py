@@ -21,12 +21,12 @@ def test_a_stage_is_done_once(tmp_path):
         calls.append("called")
         return {"found": 5}
 
-    for _ in range(2):
-        run = Run(tmp_path, Settings())
-        figures = run.stage("one", work)
-        assert figures["found"] == 5
-    assert len(calls) == 1
-    assert run.seconds == figures["seconds"]
+    first = Run(tmp_path, Settings()).stage("one", work)
+    again = Run(tmp_path, Settings())
+    assert again.stage("one", work) == first
+    assert first["found"] == 5
+    assert calls == ["called"]
+    assert again.seconds == first["seconds"]
 
 
 def test_a_stage_that_failed_is_begun_again(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from robopref.errors import DataError
+from robopref.errors import CheckpointError, DataError
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.fit import FitConfig, PairSource, split_validation
 from robopref.rewards.measure import compact, measure_pairs
@@ -217,6 +217,17 @@ def test_a_number_that_is_not_finite_is_found(make_pairs):
         config().build(5, 2).fit(pairs, generator=seeded())
     assert str(error.value) == (
         "'observation.state' is not finite at step 2 of segment 3, which is of episode episode-3."
+    )
+
+
+def test_a_checkpoint_of_other_answers_is_refused(make_pairs, tmp_path):
+    # Silently going on with it would pass over the answers that came in since.
+    config(4).build(5, 2).fit(make_pairs(4), generator=seeded(), directory=tmp_path)
+    config(4).build(5, 2).fit(make_pairs(4), generator=seeded(), directory=tmp_path)
+    with pytest.raises(CheckpointError) as error:
+        config(4).build(5, 2).fit(make_pairs(5), generator=seeded(), directory=tmp_path)
+    assert str(error.value) == (
+        f"'{tmp_path}' holds a fit to other preferences. Delete it, or give another folder."
     )
 
 

@@ -76,12 +76,18 @@ def test_an_unknown_kind_suggests_the_nearest(saved):
 def test_damaged_weights_and_those_of_another_size(saved):
     weights = (saved / "model.safetensors").read_bytes()
     (saved / "model.safetensors").write_bytes(weights[:-7])
-    with pytest.raises(CheckpointError, match="is damaged or of another reward: "):
+    with pytest.raises(CheckpointError) as error:
         load_reward(saved)
+    assert str(error.value).startswith(f"'{saved}/model.safetensors' is damaged: ")
     other = MLPRewardConfig(num_members=2, hidden_sizes=(9,), n_action_steps=2).build(5, 2)
     other.save_pretrained(saved.parent / "other")
     (saved / "model.safetensors").write_bytes(
         (saved.parent / "other" / "model.safetensors").read_bytes()
     )
-    with pytest.raises(CheckpointError, match="is damaged or of another reward: "):
+    with pytest.raises(CheckpointError) as error:
         load_reward(saved)
+    assert str(error.value) == (
+        f"'{saved}/model.safetensors' is of another model: network.layers.0.weight has shape "
+        "(2, 9, 9), expected (2, 9, 8). "
+        "Use that model, or delete the file to start this stage again."
+    )
