@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/robopref-installed
-EXTRAS := dev,label,robomimic
+EXTRAS := dev,label,postgresql,robomimic
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
@@ -13,7 +13,7 @@ PEERS := lerobot imitation minari
 
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
 PEER_lerobot := lerobot
-PEER_imitation := imitation==1.0.1 'numpy<2' 'setuptools<81'
+PEER_imitation := imitation==1.0.1 'setuptools<81'
 PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2' pillow
 
 .PHONY: help demo test test-slow check install system peers clean
@@ -80,7 +80,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "Installing robopref; the first time takes some minutes"; \
 	if ! $(BIN)/python -m pip install -e '.[$(EXTRAS)]'; then \
-	  $(BIN)/python -m pip install -e '.[dev,label]'; \
+	  $(BIN)/python -m pip install -e '.[dev,label,postgresql]'; \
 	  echo "NOTE: the robomimic extra could not be installed, see above; its tests are skipped." >&2; \
 	  echo "It needs cmake and a C++ compiler: sudo apt-get install -y cmake g++ && make install" >&2; \
 	fi

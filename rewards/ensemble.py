@@ -26,6 +26,7 @@ from robopref.rewards.fit import (
     claim_folder,
     split_validation,
 )
+from robopref.rewards.losses import PairBatch
 from robopref.rewards.measure import compact, measure_pairs
 from robopref.rewards.serialization import PretrainedReward
 from robopref.trainer import Trainer
@@ -86,6 +87,18 @@ class EnsembleReward(PretrainedReward, ABC):
     def compute_returns(self, inputs: Inputs) -> Float[Tensor, "M B"]:
         """Return every member's sum of rewards of each segment."""
         return self.compute_rewards(inputs).sum(-1)
+
+    def pair_losses(self, inputs: Inputs, pairs: PairBatch) -> Float[Tensor, " M"]:
+        """Return every member's loss on pairs of segments.
+
+        A segment that stands in several pairs goes through the networks once.
+        """
+        num_segments = len(next(iter(inputs.values())))
+        segments, place = torch.unique(torch.stack([pairs.a, pairs.b]), return_inverse=True)
+        if len(segments) < num_segments:
+            inputs = {name: value[segments] for name, value in inputs.items()}
+        returns = self.compute_returns(inputs)
+        return pairs.losses(returns[:, place[0]], returns[:, place[1]])
 
     def candidate_scores(
         self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
@@ -245,7 +258,7 @@ class EnsembleReward(PretrainedReward, ABC):
         view = compact(preferences)
         return PairObjective(
             self,
-            self.compute_returns,
+            self.pair_losses,
             self._prepare(view.segments),
             view,
             num_members=self.num_members,

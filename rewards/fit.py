@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robopref.config import write_text_atomically
 from robopref.errors import CheckpointError, check_at_least, check_between
 from robopref.preferences.preference import PairwiseView
-from robopref.rewards.losses import bradley_terry_loss
+from robopref.rewards.losses import PairBatch
 from robopref.trainer import Batch, TrainerConfig
 from robopref.types import STATE
 
@@ -128,7 +128,7 @@ class PairObjective(nn.Module):
 
     Args:
         reward: The module that is trained.
-        compute_returns: Its method that gives every member's returns (M, B) of inputs.
+        pair_losses: Its method that gives every member's loss on a batch of pairs.
         inputs: What its networks see of the S segments.
         preferences: The pairs, compact.
         num_members: M.
@@ -144,7 +144,7 @@ class PairObjective(nn.Module):
     def __init__(
         self,
         reward: nn.Module,
-        compute_returns: Callable[[Inputs], Tensor],
+        pair_losses: Callable[[Inputs, PairBatch], Tensor],
         inputs: Inputs,
         preferences: PairwiseView,
         *,
@@ -154,7 +154,7 @@ class PairObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.reward = reward
-        self._compute_returns = compute_returns
+        self._pair_losses = pair_losses
         self.temperature = config.temperature
         self._names = list(inputs)
         buffers = {f"input_{name}": value for name, value in inputs.items()} | {
@@ -165,7 +165,6 @@ class PairObjective(nn.Module):
         }
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
-        self._num_segments = len(preferences.segments)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the mean loss of the members on the pairs in `batch`."""
@@ -176,21 +175,15 @@ class PairObjective(nn.Module):
         return {"loss": self._losses(torch.arange(len(self.a), device=self.a.device)).mean().item()}
 
     def _losses(self, pair: Tensor) -> Float[Tensor, " M"]:
-        # A segment that stands in several pairs of the batch goes through the network once.
-        segments, place = torch.unique(
-            torch.stack([self.a[pair], self.b[pair]]), return_inverse=True
-        )
         inputs = {name: getattr(self, f"input_{name}") for name in self._names}
-        if len(segments) < self._num_segments:
-            inputs = {name: value[segments] for name, value in inputs.items()}
-        returns = self._compute_returns(inputs)
-        return bradley_terry_loss(
-            returns[:, place[0]],
-            returns[:, place[1]],
+        batch = PairBatch(
+            self.a[pair],
+            self.b[pair],
             self.prefers_b[pair],
-            weight=self.weight[:, pair],
-            temperature=self.temperature,
+            self.weight[:, pair],
+            self.temperature,
         )
+        return self._pair_losses(inputs, batch)
 
 
 def _pair_weights(

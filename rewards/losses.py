@@ -9,8 +9,10 @@ References:
         arXiv:1706.03741, section 2.2.3.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -57,3 +59,34 @@ def bradley_terry_loss(
     logits = (return_b - return_a) / temperature
     loss = binary_cross_entropy_with_logits(logits, prefers_b.expand_as(logits), reduction="none")
     return (loss if weight is None else loss * weight).mean(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Pairs as they reach the loss: places among segments, and what was answered.
+
+    Args:
+        a: Place of the first segment of each pair.
+        b: Place of the second.
+        prefers_b: Probability that b is preferred.
+        weight: Factor of each pair's loss, of each member or of all.
+        temperature: Difference of returns that makes the odds e : 1.
+    """
+
+    a: Int[Tensor, " B"]
+    b: Int[Tensor, " B"]
+    prefers_b: Float[Tensor, " B"]
+    weight: Float[Tensor, "#M B"]
+    temperature: float
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.a)
+
+    def losses(
+        self, return_a: Float[Tensor, "M B"], return_b: Float[Tensor, "M B"]
+    ) -> Float[Tensor, " M"]:
+        """Return every member's loss for the returns of the segments."""
+        return bradley_terry_loss(
+            return_a, return_b, self.prefers_b, weight=self.weight, temperature=self.temperature
+        )

@@ -16,6 +16,7 @@ from robopref.align.report import write_report
 from robopref.config import load_yaml, to_dict
 from robopref.errors import ConfigError, DataError
 from robopref.preferences.teachers import SkipTeacherConfig
+from robopref.preferences.terminal import Person, TerminalTeacherConfig
 from tests.align.conftest import make_tiny
 
 WEIGHTS = ("base/policy", "reward", "aligned/policy")
@@ -95,6 +96,23 @@ def test_a_teacher_who_only_skips_is_reported(finished, tmp_path):
             loop.labels().ask()
     assert str(error.value).startswith("The teacher answered ")
     assert "with only 0 labels" in str(error.value)
+
+
+def test_a_person_may_be_the_teacher(finished, tmp_path):
+    (tmp_path / "pool").symlink_to(finished.directory / "pool")
+    shown, typed = [], iter(["1", "nonsense", "=", "q", "2", "2", "1"])
+
+    def ask_in(labels):
+        return labels.ask(Person(shown.append, lambda prompt: next(typed)))
+
+    config = make_tiny(teacher=TerminalTeacherConfig(), num_labels=3)
+    with Workers(0) as workers:
+        labels = AlignmentLoop(config, tmp_path, workers).labels()
+        with pytest.raises(KeyboardInterrupt):  # The person quits after two answers.
+            ask_in(labels)
+        assert [len(p.ranking.order) for p in labels.preferences()] == [2, 1]
+        assert ask_in(labels)["labels"] == 3
+    assert shown[0] == labels.preferences()[0].query
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished):
