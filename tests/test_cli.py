@@ -243,6 +243,8 @@ def test_a_real_interrupt_has_no_traceback(tmp_path):
         [sys.executable, "-c", f"import sys; sys.path.append({str(root)!r}); "
          "from robopref.cli import main; sys.exit(main(['bench', 'long']))"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell starts what it puts in the background with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
     assert process.stderr.readline() == "started\n"

@@ -15,6 +15,7 @@ from robopref.align.loop import AlignmentLoop
 from robopref.align.report import write_report
 from robopref.config import load_yaml, to_dict
 from robopref.errors import ConfigError, DataError
+from robopref.preferences.query import Query
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
 from tests.align.conftest import make_tiny
@@ -100,7 +101,8 @@ def test_a_teacher_who_only_skips_is_reported(finished, tmp_path):
 
 def test_a_person_may_be_the_teacher(finished, tmp_path):
     (tmp_path / "pool").symlink_to(finished.directory / "pool")
-    shown, typed = [], iter(["1", "nonsense", "=", "q", "2", "2", "1"])
+    shown: list[Query] = []
+    typed = iter(["1", "nonsense", "=", "q", "2", "2", "1"])
 
     def ask_in(labels):
         return labels.ask(Person(shown.append, lambda prompt: next(typed)))
