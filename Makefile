@@ -49,7 +49,7 @@ install:
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
 
-# The first interpreter that can run robopref; `newest` for peers that ask for a newer one.
+# The first interpreter that can run robopref; the newest for LeRobot, which asks for 3.12 by now.
 oldest := python3.11 python3.12 python3.13 python3 python
 newest := python3.13 python3.12 python3.11 python3 python
 define find_python
@@ -106,7 +106,7 @@ system:
 peers: $(PEERS:%=.venv-%/versions.txt)
 
 .venv-%/versions.txt:
-	@$(call find_python,$(newest)); \
+	@$(call find_python,$(if $(filter lerobot,$*),$(newest),$(oldest))); \
 	"$$python" -m venv .venv-$*
 	.venv-$*/bin/python -m pip install -q $(PEER_$*)
 	.venv-$*/bin/python -m pip freeze > $@

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from robopref.align.collect import Workers
+from robopref.align.config import AlignConfig
 from robopref.align.evaluate import Evaluation
-from robopref.align.loop import AlignConfig, AlignmentLoop
+from robopref.align.loop import AlignmentLoop
 
 SEEDS = (0, 1, 2, 3, 4)
 RUNS = Path("runs/bench-demo")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from robopref.align.loop import AlignConfig
+from robopref.align.config import AlignConfig
 
 
 @dataclass(frozen=True)

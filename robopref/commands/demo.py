@@ -30,7 +30,7 @@ class DemoCommand:
 
     def run(self) -> None:
         """Run every stage that is not done yet, and write the report."""
-        from robopref.align.loop import AlignConfig
+        from robopref.align.config import AlignConfig
         from robopref.commands.present import run_loop
 
         config = AlignConfig(env=DEMOS[self.task], seed=self.seed, num_workers=self.num_workers)

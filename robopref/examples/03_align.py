@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from robopref.align.collect import Workers
-from robopref.align.loop import AlignConfig, AlignmentLoop
+from robopref.align.config import AlignConfig
+from robopref.align.loop import AlignmentLoop
 from robopref.align.report import write_report
 
 

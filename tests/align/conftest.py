@@ -2,7 +2,7 @@
 
 import pytest
 
-from robopref.align.loop import AlignConfig
+from robopref.align.config import AlignConfig
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.mlp_denoiser import MLPDenoiserConfig

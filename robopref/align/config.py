@@ -1,0 +1,71 @@
+"""Settings of an alignment run; a module of its own so that help need not import the loop."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from robopref.config import component
+from robopref.errors import check_at_least, check_between
+from robopref.policies.selection import BestOfNConfig
+from robopref.trainer import TrainerConfig
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """Settings of an alignment run."""
+
+    env: str = "metaworld/button-press-topdown-v3"
+    """Environment, as "<adapter>/<task>"."""
+    behaviour: Any = component("robopref.envs:BEHAVIOURS", default="detour-right")
+    """Behaviour that the teacher prefers."""
+    teacher: Any = component("robopref.preferences:TEACHERS", default="equal")
+    """Who answers the queries."""
+    strategy: Any = component("robopref.preferences:STRATEGIES", default="batch-diverse")
+    """How queries are chosen."""
+    reward: Any = component("robopref.rewards:REWARDS", default="mlp")
+    """Reward model."""
+    policy: Any = component("robopref.policies:POLICIES", default="diffusion")
+    """Policy that is cloned from the demonstrations."""
+    method: Any = component("robopref.policies.finetune:FINETUNE", default="distil")
+    """How the policy is fine-tuned."""
+    selection: BestOfNConfig = field(default_factory=BestOfNConfig)
+    """How candidates are chosen by the reward."""
+    base_training: TrainerConfig = field(
+        default_factory=lambda: TrainerConfig(num_steps=2500, ema_decay=0.995)
+    )
+    """Training of the cloned policy."""
+    segment_length: int | None = None
+    """Steps of what is compared; None for whole episodes."""
+    action_noise: float = 0.1
+    """Standard deviation of the noise on scripted motions, in units of the action."""
+    num_demonstrations: int = 80
+    """Scripted demonstrations."""
+    preferred_share: float = 0.5
+    """Share of demonstrations that show the preferred style."""
+    num_labels: int = 10
+    """Answers to ask for; ties count, skips do not."""
+    labels_per_round: int = 5
+    """Queries asked before the reward is fitted again."""
+    num_pool_episodes: int = 100
+    """Unlabelled episodes of the base policy, from which queries are made."""
+    num_selected_episodes: int = 100
+    """Episodes recorded with best-of-N, from which the policy is fine-tuned."""
+    selected_share: float = 0.6
+    """Share of those episodes, the best by the learned reward, that is kept."""
+    use_success: bool = True
+    """Keep only successful ones of them: success is a signal of its own beside the labels."""
+    num_test_episodes: int = 50
+    """Episodes of the evaluation, from starts that nothing else used."""
+    max_episode_steps: int | None = 200
+    """Time limit; None for the environment's own."""
+    num_workers: int = 2
+    """Processes that record episodes."""
+    seed: int = 0
+    """Decides everything random."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("num_demonstrations", "num_labels", "labels_per_round", "num_pool_episodes",
+                     "num_selected_episodes", "num_test_episodes"):  # fmt: skip
+            check_at_least(name, getattr(self, name), 1)
+        check_between("preferred_share", self.preferred_share, 0, 1)
+        check_between("selected_share", self.selected_share, 0, 1)
