@@ -26,7 +26,6 @@ from robopref.data.store import EpisodeStore
 from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator
 
-
 POLICIES_EVALUATED = ("base", "selected", "aligned")
 
 
