@@ -142,12 +142,13 @@ def _robomimic_windows(episodes: list[Episode], seconds: float, notes: list[str]
             str(path), ["state"], ["actions"], load_next_obs=False, frame_stack=2, seq_length=16,
             hdf5_cache_mode="all", hdf5_use_swmr=False,
         )  # fmt: skip
-        indices = make_rng(0, "windows").integers(len(theirs), size=2_000)
+        draws = make_rng(0, "windows").integers(len(theirs), size=(8, 256))
 
         def read() -> int:
-            for index in indices:
-                theirs[int(index)]
-            return len(indices)
+            # A batch, as its own training loop gets it from a loader.
+            for indices in draws:
+                torch.utils.data.default_collate([theirs[int(index)] for index in indices])
+            return draws.size
 
         return rate(read, seconds=seconds, min_runs=3)
 

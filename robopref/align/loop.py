@@ -38,6 +38,7 @@ class AlignmentLoop:
         workers: Who records.
         person: For a teacher who is a person: returns how they are reached, given the episodes
             that the queries are about.
+        announce: Told in a line when a stage begins and how long it took.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class AlignmentLoop:
         workers: Workers,
         *,
         person: Callable[[EpisodeStore], Person] | None = None,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
         self.person = person
-        self.run = Run(directory, config)
+        self.run = Run(directory, config, announce=announce)
         self.directory = directory
         self.workers = workers
         self.behaviour = resolve(config, "behaviour")

@@ -20,13 +20,17 @@ class Run:
     Args:
         directory: Where it is.
         config: What it runs; written to `config.yaml` when the folder is new.
+        announce: Told in a line when a stage begins and how long it took.
 
     Raises:
         ConfigError: The folder holds a run with another config.
     """
 
-    def __init__(self, directory: Path, config: Any) -> None:
+    def __init__(
+        self, directory: Path, config: Any, *, announce: Callable[[str], None] | None = None
+    ) -> None:
         self.directory = directory
+        self._announce = announce or _say_nothing
         path = directory / "config.yaml"
         if path.is_file():
             earlier = to_dict(load_yaml(type(config), path))
@@ -44,10 +48,12 @@ class Run:
         Seconds of interrupted attempts are not counted.
         """
         if name not in self._stages:
+            self._announce(f"{name} ...")
             start = time.monotonic()
             figures = dict(work())
             self._stages[name] = {**figures, "seconds": time.monotonic() - start}
             write_text_atomically(self._file, json.dumps(self._stages, indent=1))
+            self._announce(f"{name} done in {self._stages[name]['seconds']:.0f} s")
         return self._stages[name]
 
     @property
@@ -67,6 +73,10 @@ class Run:
     @property
     def _file(self) -> Path:
         return self.directory / "stages.json"
+
+
+def _say_nothing(text: str) -> None:
+    """Take a line and do nothing with it."""
 
 
 def _check_same(earlier: dict[str, Any], now: dict[str, Any], directory: Path) -> None:

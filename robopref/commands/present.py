@@ -1,6 +1,7 @@
 """What several commands print: evaluations as a table, and a run of the loop."""
 
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def run_loop(config: Any, directory: Path) -> None:
 
     with Workers(config.num_workers) as workers:
         person = functools.partial(reach_person, directory=directory)
-        loop = AlignmentLoop(config, directory, workers, person=person)
+        say = functools.partial(print, file=sys.stderr, flush=True)
+        loop = AlignmentLoop(config, directory, workers, person=person, announce=say)
         evaluations = loop.execute()
         report = write_report(loop)
     print_evaluations(evaluations)

@@ -29,6 +29,12 @@ def test_a_stage_is_done_once(tmp_path):
     assert again.seconds == first["seconds"]
 
 
+def test_stages_are_announced(tmp_path):
+    said: list[str] = []
+    Run(tmp_path, Settings(), announce=said.append).stage("one", dict)
+    assert said == ["one ...", "one done in 0 s"]
+
+
 def test_a_stage_that_failed_is_begun_again(tmp_path):
     run = Run(tmp_path, Settings())
     with pytest.raises(RuntimeError):
