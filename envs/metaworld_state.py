@@ -24,7 +24,7 @@ STEP_ATTRIBUTES = (
     "reachCompleted",
 )
 """Attributes that code reached from `step` assigns, in any of the 50 tasks.
-tests/envs/test_metaworld_exact.py compares all attributes before and after steps."""
+tests/envs/test_metaworld.py compares all attributes before and after steps."""
 DERIVED_ATTRIBUTES = ("_last_stable_obs",)
 """Assigned by `step` and read only after a simulator exception, which nothing raises."""
 MODEL_FIELDS = ("body_pos", "body_quat", "site_pos")

@@ -6,6 +6,7 @@ Everything random comes from one generator whose state is saved, so a resumed ru
 same weights, bit for bit, as one that was never interrupted (one process, CPU, equal threads).
 """
 
+import hashlib
 import json
 import math
 import time
@@ -146,6 +147,7 @@ class Trainer:
         )
         self.model, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self._ema = self._make_ema()
+        self._origin = _digest(objective, generator, len(source))
         self.step = 0
         self._best: dict[str, Any] = {"loss": math.inf, "step": 0, "weights": {}, "stale": 0}
         self._figures: dict[str, float] = {}
@@ -283,6 +285,7 @@ class Trainer:
             return
         tree = {
             "config": json.dumps(to_dict(self.config)),
+            "origin": self._origin,
             "step": self.step,
             "objective": self._objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -308,13 +311,32 @@ class Trainer:
                 "Use those, or delete the file to start this stage again."
             )
         load_weights(self._objective, tree["objective"], where=self._checkpoint)
+        if tree.get("origin") != self._origin:
+            raise CheckpointError(
+                f"'{self._checkpoint}' was begun from other data, another model or another seed. "
+                "Use those, or delete the file to start this stage again."
+            )
         self.optimizer.load_state_dict(tree["optimizer"])
         if self._ema is not None:
             self._ema.load_state_dict(tree["ema"])
+            self._ema.to(self.accelerator.device)
         self.generator.set_state(tree["generator"])
         self.step = tree["step"]
         self._best = tree["best"]
         self._figures = tree["figures"]
+
+
+def _digest(objective: nn.Module, generator: torch.Generator, num_items: int) -> str:
+    """Return a hash of what training starts from.
+
+    The first weights and the generator's state follow from the seed, a normaliser's numbers from
+    the data.
+    """
+    digest = hashlib.sha256(str(num_items).encode())
+    for name, value in [*objective.state_dict().items(), ("", generator.get_state())]:
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _as_floats(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""The loop: demonstrations, rollouts, queries, rewards, alignment, evaluation, report."""
+"""The loop: demonstrations, episodes, queries, rewards, alignment, evaluation, report."""

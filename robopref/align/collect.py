@@ -19,7 +19,7 @@ import numpy as np
 from robopref.align.actors import ActorSpec
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
-from robopref.errors import check_at_least
+from robopref.errors import RoboprefError, check_at_least
 from robopref.progress import Progress, interruptible
 from robopref.protocols import Environment
 from robopref.seeding import derive_seed, derive_uuid
@@ -136,7 +136,7 @@ class Workers:
         next_out = next_in = 0
         while next_out < len(pending):
             while next_in < len(pending) and next_in - next_out < 2 * self.num_workers:
-                running[next_in] = self._pool.submit(record_group, pending[next_in])
+                running[next_in] = self._pool.submit(_record_there, pending[next_in])
                 next_in += 1
             if not running[next_out].done():
                 wait(running.values(), return_when=FIRST_COMPLETED)
@@ -180,6 +180,20 @@ def collect(plan: Plan, store: EpisodeStore, workers: Workers, *, description: s
             bar.advance(len(episodes), success=float(np.mean(successes)))
             if interrupt:
                 raise KeyboardInterrupt
+
+
+def _record_there(group: Group) -> list[Episode]:
+    """Record in a worker; what robopref's own code refused there is worded for the command line."""
+    try:
+        return record_group(group)
+    except (ValueError, LookupError) as error:
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        module = "" if frame is None else str(frame.tb_frame.f_globals.get("__name__", ""))
+        if isinstance(error, RoboprefError) or not module.startswith("robopref."):
+            raise
+        raise RoboprefError(str(error)) from error
 
 
 def _record_here(groups: Sequence[Group]) -> Iterator[list[Episode]]:

@@ -5,13 +5,14 @@ answers so far and asks what its members disagree about; the first round knows n
 what needs no reward.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robopref.config import resolve
+from robopref.config import resolve, write_text_atomically
 from robopref.data.episode import Episode, batch_segments
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
@@ -43,6 +44,7 @@ class Labels:
         self.config = config
         self.pool = pool
         self.behaviour = behaviour
+        self._curve_path = directory / "label-curve.json"
         self.preference_store = PreferenceStore(directory / "preferences.sqlite")
         self.teacher_config = resolve(config, "teacher")
         self.strategy_config = resolve(config, "strategy")
@@ -62,7 +64,7 @@ class Labels:
             KeyboardInterrupt: The teacher stopped; every answer so far is kept.
         """
         teacher = self._teacher(person)
-        curve: list[dict[str, float]] = []
+        curve = self._read_curve()
         while (missing := self._missing()) > 0:
             self._check_progress()
             pending = self._pending()
@@ -176,8 +178,18 @@ class Labels:
         if not num_labels:
             return None
         reward, figures = self.fit_reward(f"{num_labels}")
-        curve.append({"labels": num_labels, **figures, "pool_accuracy": self.true_accuracy(reward)})
+        if num_labels not in {row["labels"] for row in curve}:
+            accuracy = self.true_accuracy(reward)
+            curve.append({"labels": num_labels, **figures, "pool_accuracy": accuracy})
+            write_text_atomically(self._curve_path, json.dumps(curve))
         return reward
+
+    def _read_curve(self) -> list[dict[str, float]]:
+        """Return the points of the learning curve that an interrupted run had reached."""
+        if not self._curve_path.is_file():
+            return []
+        curve: list[dict[str, float]] = json.loads(self._curve_path.read_text())
+        return curve
 
 
 def whole(episodes: Sequence[Episode]) -> SegmentBatch:

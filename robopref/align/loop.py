@@ -56,6 +56,7 @@ class AlignmentLoop:
         self.directory = directory
         self.workers = workers
         self.behaviour = resolve(config, "behaviour")
+        _check_parts_fit(config)
 
     def execute(self) -> dict[str, Evaluation]:
         """Do every stage; return the evaluation of the base, selected and aligned policy."""
@@ -186,3 +187,19 @@ class AlignmentLoop:
             return {"rates": evaluate_episodes(store, self.behaviour).to_dict()}
 
         return work
+
+
+def _check_parts_fit(config: AlignConfig) -> None:
+    """Refuse a reward that would judge other actions than the policy executes.
+
+    Raises:
+        ValueError: They differ in `n_action_steps`, or the reward does not score chunks.
+    """
+    policy, reward = resolve(config, "policy"), resolve(config, "reward")
+    executed = getattr(policy, "n_action_steps", None)
+    judged = getattr(reward, "n_action_steps", None)
+    if judged is not None and executed is not None and judged != executed:
+        raise ValueError(
+            f"`reward.n_action_steps` (={judged}) must equal `policy.n_action_steps` "
+            f"(={executed}): the reward has to judge what the policy executes."
+        )

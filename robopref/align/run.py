@@ -6,7 +6,7 @@ what it had left on disk.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ class Run:
 
     Args:
         directory: Where it is.
-        config: What it runs; written to `config.yaml` when the folder is new.
+        config: What it runs; written to `config.yaml` when the folder is new. How many workers
+            record changes no result, and may differ when a run goes on.
+        may_change: Further fields that may differ when a run goes on.
         announce: Told in a line when a stage begins and how long it took.
 
     Raises:
@@ -27,14 +29,19 @@ class Run:
     """
 
     def __init__(
-        self, directory: Path, config: Any, *, announce: Callable[[str], None] | None = None
+        self,
+        directory: Path,
+        config: Any,
+        *,
+        may_change: Iterable[str] = (),
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self.directory = directory
         self._announce = announce or _say_nothing
         path = directory / "config.yaml"
         if path.is_file():
             earlier = to_dict(load_yaml(type(config), path))
-            _check_same(earlier, to_dict(config), directory)
+            _check_same(earlier, to_dict(config), directory, {"num_workers", *may_change})
         else:
             directory.mkdir(parents=True, exist_ok=True)
             save_yaml(config, path)
@@ -79,8 +86,10 @@ def _say_nothing(text: str) -> None:
     """Take a line and do nothing with it."""
 
 
-def _check_same(earlier: dict[str, Any], now: dict[str, Any], directory: Path) -> None:
-    changed = [key for key in now if earlier.get(key) != now[key]]
+def _check_same(
+    earlier: dict[str, Any], now: dict[str, Any], directory: Path, may_change: set[str]
+) -> None:
+    changed = [key for key in now if earlier.get(key) != now[key] and key not in may_change]
     if changed:
         key = changed[0]
         raise ConfigError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from robopref.align.config import AlignConfig
+from robopref.config import to_dict
 
 
 @dataclass(frozen=True)
@@ -25,4 +26,8 @@ class AlignCommand(AlignConfig):
 
         values = {f.name: getattr(self, f.name) for f in fields(AlignConfig)}
         run_loop(AlignConfig(**values), self.out)
-        print(f"Next:   robopref evaluate --policy {self.out}/aligned --env {self.env}")
+        behaviour = to_dict(self)["behaviour"]["type"]
+        print(
+            f"Next:   robopref evaluate --policy {self.out}/aligned --env {self.env} "
+            f"--behaviour {behaviour}"
+        )

@@ -47,6 +47,7 @@ class CollectCommand:
         """Record what the data set does not have yet."""
         from robopref.align.actors import ScriptedSpec, policy_spec
         from robopref.align.collect import Plan, Workers, collect, open_or_create
+        from robopref.align.run import Run
 
         if self.policy is None:
             actor: Any = ScriptedSpec(
@@ -60,6 +61,8 @@ class CollectCommand:
             metadata={"name": "collect"},
         )  # fmt: skip
         store = open_or_create(self.out, self.env)
+        # What is recorded already came from these settings, or the call is refused.
+        Run(self.out, self, may_change=("num_episodes",))
         with Workers(self.num_workers) as workers:
             collect(plan, store, workers)
         successes = sum(episode.succeeded for episode in store)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopref.align.evaluate import Evaluation
+from robopref.config import resolve
 
 if TYPE_CHECKING:
     from robopref.data.store import EpisodeStore
@@ -37,7 +38,8 @@ def run_loop(config: Any, directory: Path) -> None:
     from robopref.align.report import write_report
 
     with Workers(config.num_workers) as workers:
-        person = functools.partial(reach_person, directory=directory)
+        question = resolve(config, "behaviour").question
+        person = functools.partial(reach_person, directory=directory, question=question)
         say = functools.partial(print, file=sys.stderr, flush=True)
         loop = AlignmentLoop(config, directory, workers, person=person, announce=say)
         evaluations = loop.execute()
@@ -47,7 +49,7 @@ def run_loop(config: Any, directory: Path) -> None:
     print(f"Report: {report}")
 
 
-def reach_person(episodes: "EpisodeStore", *, directory: Path) -> "Person":
+def reach_person(episodes: "EpisodeStore", *, directory: Path, question: str) -> "Person":
     """Return how the person at the terminal is shown a query and asked for a line."""
     from robopref.commands.answer import read_line
     from robopref.commands.clips import ClipMaker
@@ -56,7 +58,7 @@ def reach_person(episodes: "EpisodeStore", *, directory: Path) -> "Person":
     clips = ClipMaker(episodes, directory / "clips", width=320, height=240)
 
     def show(query: "Query") -> None:
-        print(f"\nWhich is better? {query.reason}")
+        print(f"\n{question} ({query.reason})")
         for place, path in enumerate(clips.write(query), start=1):
             print(f"  {place}: {path}")
 

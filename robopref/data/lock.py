@@ -1,6 +1,7 @@
 """One writer at a time on a folder, between processes and between threads of one."""
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,19 @@ class FolderLock:
                     yield
                 finally:
                     self._depth -= 1
+
+
+def folder_lock(path: Path) -> FolderLock:
+    """Return this process's lock on `path`: the same object for whoever asks while it is in use.
+
+    Two locks of one process on one file would wait for each other for ever.
+    """
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(path.resolve(), FolderLock(path))
+
+
+_LOCKS: weakref.WeakValueDictionary[Path, FolderLock] = weakref.WeakValueDictionary()
+_LOCKS_GUARD = threading.Lock()
 
 
 def _lock(descriptor: int) -> None:

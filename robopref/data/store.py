@@ -11,7 +11,7 @@ from pathlib import Path
 from robopref.data.episode import Episode
 from robopref.data.hashing import episode_hash
 from robopref.data.index import Index, write_summaries
-from robopref.data.lock import FolderLock
+from robopref.data.lock import folder_lock
 from robopref.data.reader import Reader
 from robopref.data.rewrite import rewrite
 from robopref.data.rows import EpisodeRow
@@ -50,7 +50,7 @@ class EpisodeStore(StoredEpisodes):
 
     def __init__(self, index: Index, *, cache_size: int = 256) -> None:
         super().__init__(index, cache_size=cache_size)
-        self._lock = FolderLock(index.root / LOCK)
+        self._lock = folder_lock(index.root / LOCK)
 
     @classmethod
     def create(cls, path: str | Path, *, fps: float, cache_size: int = 256) -> "EpisodeStore":

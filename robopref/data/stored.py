@@ -21,7 +21,7 @@ from robopref.data.index import (
     summaries_are_current,
     write_summaries,
 )
-from robopref.data.lock import FolderLock
+from robopref.data.lock import folder_lock
 from robopref.data.normalizer import Statistics
 from robopref.data.reader import Reader, Recent
 from robopref.data.rewrite import PENDING, finish
@@ -242,13 +242,13 @@ class StoredEpisodes:
 def load(root: Path) -> Index:
     """Return what is in a data set; finish or make good what an interrupted writer left undone."""
     if (root / PENDING).is_dir():
-        with FolderLock(root / LOCK).held():
+        with folder_lock(root / LOCK).held():
             finish(root)
     index = load_index(root)
     if summaries_are_current(index):
         return index
     try:
-        with FolderLock(root / LOCK).held():
+        with folder_lock(root / LOCK).held():
             if not index.is_current:
                 index = load_index(root)
             write_summaries(root, index, read_statistics(index) if index.rows else {})

@@ -16,6 +16,7 @@ from robopref.align.collect import (
     start_seed,
 )
 from robopref.envs.behaviours import DetourRightConfig
+from robopref.errors import RoboprefError
 
 ENV = "metaworld/reach-v3"
 
@@ -89,3 +90,10 @@ def test_num_episodes_must_be_positive():
     with pytest.raises(ValueError) as error:
         plan(num_episodes=0)
     assert str(error.value) == "`num_episodes` must be at least 1, got 0."
+
+
+def test_what_a_worker_refuses_is_an_error_of_robopref():
+    bad = Plan(ENV, ScriptedSpec(DetourRightConfig()), 0, "pool", 2, max_episode_steps=0)
+    with Workers(1) as workers, pytest.raises(RoboprefError) as error:
+        list(workers.record(bad.groups()))
+    assert "`max_episode_steps`" in str(error.value)

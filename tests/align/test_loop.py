@@ -15,6 +15,7 @@ from robopref.align.loop import AlignmentLoop
 from robopref.align.report import write_report
 from robopref.config import load_yaml, to_dict
 from robopref.errors import ConfigError, DataError
+from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.preferences.query import Query
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
@@ -144,20 +145,50 @@ def test_twenty_kills_change_nothing(finished, tmp_path):
     """Kill -9 at random moments of recording, labelling and training; the end is the same."""
     rng = random.Random(0)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    kills = 0
-    while True:
+    kills = runs = 0
+    while kills < 20 or runs == 0:
+        folder = tmp_path / f"run-{runs}"
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", RUN, str(tmp_path / "run")], env=environment
+            [sys.executable, "-W", "ignore", "-c", RUN, str(folder)], env=environment
         )
         # The run must have begun: importing takes most of its time at first.
-        while not (tmp_path / "run").is_dir() and process.poll() is None:
+        while not folder.is_dir() and process.poll() is None:
             time.sleep(0.01)
-        delay = rng.uniform(0.0, 12.0) if kills < 20 else 600.0
         try:
-            assert process.wait(delay) == 0
-            break
+            assert process.wait(rng.uniform(0.0, 12.0) if kills < 20 else 600.0) == 0
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             kills += 1
-    assert weights(tmp_path / "run") == weights(finished.directory)
+        else:
+            assert_same_end(folder, finished)
+            runs += 1
+    assert kills == 20
+
+
+def assert_same_end(folder, finished):
+    assert weights(folder) == weights(finished.directory)
+    with Workers(0) as workers:
+        loop = AlignmentLoop(make_tiny(), folder, workers)
+        for name in ("demonstrations", "pool", "selection", "evaluation/aligned"):
+            rows, expected = (
+                [(row.episode_id, row.content_hash) for row in one.store(name).rows]
+                for one in (loop, finished)
+            )
+            assert rows == expected
+        assert loop.labels().preferences() == finished.labels().preferences()
+        curves = [
+            [row["pool_accuracy"] for row in one.run.figures("labels")["curve"]]
+            for one in (loop, finished)
+        ]
+        assert curves[0] == curves[1]
+
+
+def test_a_reward_that_judges_other_actions_is_refused(tmp_path):
+    config = make_tiny(policy=DiffusionPolicyConfig(chunk_size=8, n_action_steps=4))
+    with Workers(0) as workers, pytest.raises(ValueError) as error:
+        AlignmentLoop(config, tmp_path / "run", workers)
+    assert str(error.value) == (
+        "`reward.n_action_steps` (=8) must equal `policy.n_action_steps` (=4): "
+        "the reward has to judge what the policy executes."
+    )

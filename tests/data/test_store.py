@@ -358,3 +358,15 @@ def test_files_without_a_row_are_ignored_and_reported(store, make_episode, caplo
     assert again.report == []
     assert again.validate() == []
     assert_same(again.episode(make_episode(2).id), make_episode(2, camera=True))
+
+
+def test_a_store_goes_on_after_another_process_died_before_its_summaries(tmp_path, make_episode):
+    """The open store makes them good while it holds the writers' lock, which it must not await."""
+    first = EpisodeStore.create(tmp_path / "data", fps=20)
+    first.add(make_episode(0))
+    before = (tmp_path / "data" / "meta" / "info.json").read_bytes()
+    other = EpisodeStore.open(tmp_path / "data")
+    other.add(make_episode(1))
+    (tmp_path / "data" / "meta" / "info.json").write_bytes(before)
+    first.add(make_episode(2))
+    assert len(first) == len(EpisodeStore.open(tmp_path / "data")) == 3
