@@ -9,7 +9,7 @@ slower than one process; whole groups scale.
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,6 @@ class Workers:
             while next_in < len(pending) and next_in - next_out < 2 * self.num_workers:
                 running[next_in] = self._pool.submit(_record_there, pending[next_in])
                 next_in += 1
-            if not running[next_out].done():
-                wait(running.values(), return_when=FIRST_COMPLETED)
-                continue
             yield running.pop(next_out).result()
             next_out += 1
 

@@ -193,7 +193,7 @@ def _check_parts_fit(config: AlignConfig) -> None:
     """Refuse a reward that would judge other actions than the policy executes.
 
     Raises:
-        ValueError: They differ in `n_action_steps`, or the reward does not score chunks.
+        ValueError: They differ in `n_action_steps`.
     """
     policy, reward = resolve(config, "policy"), resolve(config, "reward")
     executed = getattr(policy, "n_action_steps", None)
