@@ -30,6 +30,8 @@ TASKS = (
 BEHAVIOUR_NAMES = ("detour-right", "approach-high", "fast", "jerky", "keep-away")
 """Each opposite has the same two styles and the same measure with another sign."""
 NOISE = 0.05
+NO_REWARD = np.zeros(0, np.float32)
+"""The behaviours measured here look at the path only."""
 MAX_EPISODE_STEPS = 250
 
 
@@ -48,7 +50,9 @@ def measure_task(task: str, seeds: int) -> list[dict[str, Any]]:
         behaviour = BEHAVIOURS.config_class(name)()
         for role, style in zip(("shows it", "does not"), behaviour.styles(), strict=True):
             episodes = [_episode(env, style, seed) for seed in range(seeds)]
-            measures = [behaviour.measure(states, actions) for states, actions, _ in episodes]
+            measures = [
+                behaviour.measure(states, actions, NO_REWARD) for states, actions, _ in episodes
+            ]
             rows.append(
                 {
                     "task": task,

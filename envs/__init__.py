@@ -29,5 +29,8 @@ for _name, _class, _summary in (
     ("keep-away", "KeepAway", "Stay out of a zone in front of the robot."),
 ):
     BEHAVIOURS.register(_name, f"robopref.envs.behaviours:{_class}Config", _summary)
+BEHAVIOURS.register(
+    "high-return", "robopref.envs.high_return:HighReturnConfig", "Earn the environment's reward."
+)
 
 __all__ = ["BEHAVIOURS", "ENVS"]

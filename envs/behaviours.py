@@ -24,12 +24,19 @@ from robopref.errors import check_at_least
 
 @runtime_checkable
 class Behaviour(Protocol):
-    """A way to do a task that can be measured, asked about, and acted out."""
+    """A way to do a task that can be measured and asked about."""
 
     question: ClassVar[str]
 
+    def check_env(self, env_id: str) -> None:
+        """Raise ValueError if episodes of this environment cannot be measured."""
+        ...
+
     def measure(
-        self, episode_obs: Float[np.ndarray, "S Do"], action: Float[np.ndarray, "T Da"]
+        self,
+        episode_obs: Float[np.ndarray, "S Do"],
+        action: Float[np.ndarray, "T Da"],
+        reward: Float[np.ndarray, " T"],
     ) -> float:
         """Return how much of the behaviour there is; larger is more."""
         ...
@@ -38,13 +45,47 @@ class Behaviour(Protocol):
         """Return whether an episode of this measure counts as showing the behaviour."""
         ...
 
+
+@runtime_checkable
+class ScoresSteps(Protocol):
+    """A behaviour whose measure is a sum over steps, so that a teacher can weigh the steps."""
+
+    def score_steps(
+        self,
+        episode_obs: Float[np.ndarray, "S Do"],
+        action: Float[np.ndarray, "T Da"],
+        reward: Float[np.ndarray, " T"],
+    ) -> Float[np.ndarray, " T"]:
+        """Return what each step adds to the measure."""
+        ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """A behaviour that scripted experts can act out."""
+
     def styles(self) -> tuple[Style, Style]:
         """Return a style that shows the behaviour and one that does not; both do the task."""
         ...
 
 
+class _OfMetaWorld:
+    """What the behaviours of this file share: they read Meta-World's observations."""
+
+    def check_env(self, env_id: str) -> None:
+        """Raise ValueError for an environment that is not of Meta-World."""
+        if not env_id.startswith("metaworld/"):
+            from robopref.envs import BEHAVIOURS
+
+            raise ValueError(
+                f"The behaviour '{BEHAVIOURS.name_of(type(self))}' is measured from Meta-World's "
+                f"observations and cannot judge '{env_id}'. 'high-return' judges any "
+                "environment; a behaviour of your own is one class (see docs/environments.md)."
+            )
+
+
 @dataclass(frozen=True)
-class DetourRightConfig:
+class DetourRightConfig(_OfMetaWorld):
     """The hand swings out to the right on its way to the object."""
 
     question: ClassVar[str] = "Which one swings out more to the right on its way to the object?"
@@ -60,7 +101,7 @@ class DetourRightConfig:
         """Check the ranges."""
         check_at_least("offset_m", self.offset_m, 0.0)
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return how far right of half way between its ends the approach lies on average [m]."""
         return sideways_m(approach(episode_obs))
 
@@ -80,7 +121,7 @@ class DetourLeftConfig(DetourRightConfig):
 
     question: ClassVar[str] = "Which one swings out more to the left on its way to the object?"
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return how far left of half way between its ends the approach lies on average [m]."""
         return -sideways_m(approach(episode_obs))
 
@@ -90,7 +131,7 @@ class DetourLeftConfig(DetourRightConfig):
 
 
 @dataclass(frozen=True)
-class ApproachHighConfig:
+class ApproachHighConfig(_OfMetaWorld):
     """The hand stays high on its way to the object."""
 
     question: ClassVar[str] = "In which one is the hand higher on its way to the object?"
@@ -102,7 +143,7 @@ class ApproachHighConfig:
     lower_m: float = 0.06
     """How far below the start's height the low demonstrations pass [m]."""
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return the mean height of the hand on the approach [m]."""
         return float(approach(episode_obs)[:, 2].mean())
 
@@ -124,9 +165,9 @@ class ApproachLowConfig(ApproachHighConfig):
 
     question: ClassVar[str] = "In which one is the hand lower on its way to the object?"
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return minus the mean height of the hand on the approach [m]."""
-        return -super().measure(episode_obs, action)
+        return -super().measure(episode_obs, action, reward)
 
     def shows(self, measure: float) -> bool:
         """Return whether the mean height is below `threshold_m`."""
@@ -139,7 +180,7 @@ class ApproachLowConfig(ApproachHighConfig):
 
 
 @dataclass(frozen=True)
-class FastConfig:
+class FastConfig(_OfMetaWorld):
     """The hand moves quickly."""
 
     question: ClassVar[str] = "Which one is faster?"
@@ -149,7 +190,7 @@ class FastConfig:
     slow_limit: float = 0.35
     """Top speed of the slow demonstrations along each axis, in units of the action."""
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return the mean speed of the hand [m/s]."""
         return mean_speed(episode_obs[:, HAND].astype(np.float64))
 
@@ -168,9 +209,9 @@ class SlowConfig(FastConfig):
 
     question: ClassVar[str] = "Which one is slower?"
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return minus the mean speed of the hand [m/s]."""
-        return -super().measure(episode_obs, action)
+        return -super().measure(episode_obs, action, reward)
 
     def shows(self, measure: float) -> bool:
         """Return whether the mean speed is below `threshold_m_s`."""
@@ -183,7 +224,7 @@ class SlowConfig(FastConfig):
 
 
 @dataclass(frozen=True)
-class JerkyConfig:
+class JerkyConfig(_OfMetaWorld):
     """The hand moves in stops and starts."""
 
     question: ClassVar[str] = "Which one moves more in stops and starts?"
@@ -195,7 +236,7 @@ class JerkyConfig:
     stretch_m: float = 0.04
     """Length of a slow and a quick stretch of the jerky demonstrations [m]."""
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return the unevenness of the approach [1/s]."""
         return unevenness(approach(episode_obs))
 
@@ -217,9 +258,9 @@ class SmoothConfig(JerkyConfig):
 
     question: ClassVar[str] = "Which one moves more evenly?"
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return minus the unevenness of the approach [1/s]."""
-        return -super().measure(episode_obs, action)
+        return -super().measure(episode_obs, action, reward)
 
     def shows(self, measure: float) -> bool:
         """Return whether the unevenness is below `threshold_per_s`."""
@@ -232,7 +273,7 @@ class SmoothConfig(JerkyConfig):
 
 
 @dataclass(frozen=True)
-class KeepAwayConfig:
+class KeepAwayConfig(_OfMetaWorld):
     """The hand stays out of an upright cylinder on the table."""
 
     question: ClassVar[str] = "Which one keeps farther away from the zone?"
@@ -248,7 +289,7 @@ class KeepAwayConfig:
         """Check the ranges."""
         check_at_least("radius_m", self.radius_m, 0.0)
 
-    def measure(self, episode_obs: np.ndarray, action: np.ndarray) -> float:
+    def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return the smallest distance of the hand from the zone [m], negative inside."""
         path = episode_obs[:, HAND].astype(np.float64)
         distance = np.linalg.norm(path[:, :2] - np.asarray(self.zone_m), axis=1)

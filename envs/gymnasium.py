@@ -259,10 +259,10 @@ class GymnasiumEnv(gymnasium.Env[Any, Any]):
 
     def _check_sizes(self, states: np.ndarray, episode: np.ndarray) -> None:
         sizes, expected = (states.shape[-1], len(episode)), (self._snapshot.size + 1, 2)
-        if sizes != expected:
+        if sizes[1] != expected[1] or not self._snapshot.fits(sizes[0] - 1):
             raise ValueError(
                 f"A simulator state of {self.env_id} must have sizes {expected} (step, episode), "
-                f"got {sizes}. States can be set in environments of the same id and limit only."
+                f"got {sizes}. States can be set in environments of the same id only."
             )
 
 

@@ -53,6 +53,10 @@ class Snapshot(Protocol):
         """Take note of a step."""
         ...
 
+    def fits(self, size: int) -> bool:
+        """Return whether a state of this size can be gone back to."""
+        ...
+
     def pack(self) -> np.ndarray:
         """Return the state, (Ds,)."""
         ...
@@ -90,6 +94,10 @@ class MujocoSnapshot:
     def record(self, action: np.ndarray, obs: Any) -> None:
         """Keep the observation."""
         self._obs = obs
+
+    def fits(self, size: int) -> bool:
+        """Return whether it is the simulator's size."""
+        return size == self.size
 
     def pack(self) -> np.ndarray:
         """Return physics, observation and derived quantities."""
@@ -139,7 +147,7 @@ class ReplaySnapshot:
         max_episode_steps: int,
     ) -> None:
         self._env, self._convert = env, convert
-        self._shape = (max_episode_steps, action_size)
+        self._action_size = action_size
         self.size = max_episode_steps * action_size + 1
         self._actions: list[np.ndarray] = []
         self._seed: int | None = None
@@ -154,6 +162,10 @@ class ReplaySnapshot:
         self._actions.append(action)
         self._obs = obs
 
+    def fits(self, size: int) -> bool:
+        """Return whether it holds whole actions; their number depends on the time limit."""
+        return size > 0 and (size - 1) % self._action_size == 0
+
     def pack(self) -> np.ndarray:
         """Return the number of actions, and the actions."""
         state = np.zeros(self.size)
@@ -165,7 +177,7 @@ class ReplaySnapshot:
 
     def unpack(self, state: np.ndarray, seed: int) -> Any:
         """Execute the actions that the environment has not executed yet."""
-        actions = state[1:].reshape(self._shape)[: int(state[0])].astype(np.float32)
+        actions = state[1:].reshape(-1, self._action_size)[: int(state[0])].astype(np.float32)
         done = len(self._actions)
         ahead = (
             seed == self._seed

@@ -54,6 +54,7 @@ class Plan:
         group_size: Episodes computed together.
         max_episode_steps: Time limit; None for the environment's own.
         metadata: Kept with every episode.
+        namespace: Tells episodes apart that have the same seed, name and number.
     """
 
     env: str
@@ -64,6 +65,7 @@ class Plan:
     group_size: int = 10
     max_episode_steps: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    namespace: str = ""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -78,7 +80,7 @@ class Plan:
             Group(
                 self,
                 tuple(start_seed(self.seed, self.start_set, i) for i in part),
-                tuple(derive_uuid(self.seed, "episode", name, i) for i in part),
+                tuple(derive_uuid(self.seed, "episode", self.namespace, name, i) for i in part),
             )
             for part in (
                 indices[k : k + self.group_size] for k in range(0, len(indices), self.group_size)

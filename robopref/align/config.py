@@ -1,6 +1,7 @@
 """Settings of an alignment run; a module of its own so that help need not import the loop."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from robopref.config import component
@@ -37,6 +38,8 @@ class AlignConfig:
     """Steps of what is compared; None for whole episodes."""
     action_noise: float = 0.1
     """Standard deviation of the noise on scripted motions, in units of the action."""
+    demonstrations: Path | None = None
+    """Data set of demonstrations; without it, scripted experts show both styles."""
     num_demonstrations: int = 80
     """Scripted demonstrations."""
     preferred_share: float = 0.5
@@ -51,6 +54,9 @@ class AlignConfig:
     """Episodes recorded with best-of-N, from which the policy is fine-tuned."""
     selected_share: float = 0.6
     """Share of those episodes, the best by the learned reward, that is kept."""
+    knows_success: bool = True
+    """Whether the environment says when its task is solved; without that, success is not counted,
+    and nothing is left out for want of it."""
     use_success: bool = True
     """Keep only successful ones of them: success is a signal of its own beside the labels."""
     num_test_episodes: int = 50

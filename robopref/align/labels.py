@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from robopref.align.evaluate import measure_episode, score_segment
 from robopref.config import resolve, write_text_atomically
 from robopref.data.episode import Episode, batch_segments
 from robopref.data.segment import Segment
@@ -76,17 +77,23 @@ class Labels:
                 if preference is None:
                     raise KeyboardInterrupt
                 self.preference_store.answer(preference)
-        self._reward_so_far(curve)
         return {"curve": curve, "labels": self.preference_store.num_labels()}
 
-    def fit_reward(self, name: str) -> tuple[Any, dict[str, float]]:
-        """Fit a fresh reward to all answers; `name` names its random stream."""
+    def fit_reward(self) -> tuple[Any, dict[str, float]]:
+        """Fit a fresh reward to all answers so far; return it and what `fit` measured."""
         view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
         reward = resolve(self.config, "reward").build(
             obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
         )
-        figures = reward.fit(view, generator=make_generator(self.config.seed, "reward", name))
+        num_labels = self.preference_store.num_labels()
+        generator = make_generator(self.config.seed, "reward", str(num_labels))
+        figures = reward.fit(view, generator=generator)
         return reward, {key: float(value) for key, value in figures.items()}
+
+    def curve_point(self, reward: Any, figures: dict[str, float]) -> dict[str, float]:
+        """Return where a fitted reward lies on the learning curve."""
+        labels = self.preference_store.num_labels()
+        return {"labels": labels, **figures, "pool_accuracy": self.true_accuracy(reward)}
 
     def returns(self, reward: Any, episodes: Sequence[Episode]) -> np.ndarray:
         """Return the learned return of each episode."""
@@ -107,7 +114,7 @@ class Labels:
         For the report only: it uses the measure, which no learner may see.
         """
         episodes = list(self.pool)
-        truth = np.array([self.behaviour.measure(e.state[:-1], e.action) for e in episodes])
+        truth = np.array([measure_episode(self.behaviour, e) for e in episodes])
         learned = self.returns(reward, episodes)
         rng = make_rng(self.config.seed, "accuracy")
         a, b = rng.integers(len(episodes), size=(2, num_pairs))
@@ -136,8 +143,7 @@ class Labels:
         config = self.teacher_config
 
         def score(item: Any) -> np.ndarray:
-            obs, action = self.pool.cut(item)
-            return np.array([self.behaviour.measure(obs[STATE], action)])
+            return score_segment(self.behaviour, self.pool.episode(item.episode_id), item)
 
         spread, centre = 1.0, 0.0
         if hasattr(config, "measure_returns"):
@@ -177,10 +183,9 @@ class Labels:
         num_labels = self.preference_store.num_labels()
         if not num_labels:
             return None
-        reward, figures = self.fit_reward(f"{num_labels}")
+        reward, figures = self.fit_reward()
         if num_labels not in {row["labels"] for row in curve}:
-            accuracy = self.true_accuracy(reward)
-            curve.append({"labels": num_labels, **figures, "pool_accuracy": accuracy})
+            curve.append(self.curve_point(reward, figures))
             write_text_atomically(self._curve_path, json.dumps(curve))
         return reward
 

@@ -8,13 +8,14 @@ own episodes is used where the config says so; the behaviour's measure goes to t
 teacher and to the evaluation and nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robopref.align.actors import ActorSpec, PolicySpec, ScriptedSpec
+from robopref.align.checks import check_demonstrations, check_parts_fit
 from robopref.align.collect import Plan, Workers, collect, open_or_create
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import Evaluation, evaluate_episodes
@@ -50,17 +51,17 @@ class AlignmentLoop:
         person: Callable[[EpisodeStore], Person] | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
+        check_parts_fit(config)
         self.config = config
         self.person = person
         self.run = Run(directory, config, announce=announce)
         self.directory = directory
         self.workers = workers
         self.behaviour = resolve(config, "behaviour")
-        _check_parts_fit(config)
 
     def execute(self) -> dict[str, Evaluation]:
         """Do every stage; return the evaluation of the base, selected and aligned policy."""
-        self.run.stage("demonstrations", self._record_demonstrations)
+        self.run.stage("demonstrations", self._get_demonstrations)
         self.run.stage("base", self._train_base)
         self.run.stage("pool", self._record_pool)
         self.run.stage("labels", self._ask)
@@ -85,7 +86,13 @@ class AlignmentLoop:
 
     def store(self, name: str) -> EpisodeStore:
         """Return the episodes of a stage."""
+        if name == "demonstrations" and self.config.demonstrations is not None:
+            return EpisodeStore.open(self.config.demonstrations)
         return EpisodeStore.open(self.directory / name)
+
+    def evaluate(self, episodes: Iterable[Episode]) -> Evaluation:
+        """Return the rates of episodes of this run."""
+        return evaluate_episodes(episodes, self.behaviour, knows_success=self.config.knows_success)
 
     def _record(self, name: str, actor: ActorSpec, start_set: str, num: int) -> EpisodeStore:
         config = self.config
@@ -98,20 +105,23 @@ class AlignmentLoop:
         collect(plan, store, self.workers, description=f"record {name}")
         return store
 
-    def _record_demonstrations(self) -> dict[str, Any]:
-        actor = ScriptedSpec(
-            self.behaviour, self.config.preferred_share, self.config.action_noise, self.config.seed
-        )
-        store = self._record(
-            "demonstrations", actor, "demonstrations", self.config.num_demonstrations
-        )
-        return {"rates": evaluate_episodes(store, self.behaviour).to_dict()}
+    def _get_demonstrations(self) -> dict[str, Any]:
+        config = self.config
+        if config.demonstrations is None:
+            actor = ScriptedSpec(
+                self.behaviour, config.preferred_share, config.action_noise, config.seed
+            )
+            self._record("demonstrations", actor, "demonstrations", config.num_demonstrations)
+        store = self.store("demonstrations")
+        check_demonstrations(store, config)
+        return {"rates": self.evaluate(store).to_dict(), "episodes": len(store)}
 
     def _train_base(self) -> dict[str, Any]:
         from robopref.train_policy import train_policy
 
         # A demonstration that failed would teach to fail.
-        episodes = [e for e in self.store("demonstrations") if e.succeeded]
+        known = self.config.knows_success
+        episodes = [e for e in self.store("demonstrations") if e.succeeded or not known]
         _, result = train_policy(
             resolve(self.config, "policy"), episodes, self.config.base_training,
             directory=self.directory / "base", seed=self.config.seed,
@@ -121,7 +131,7 @@ class AlignmentLoop:
     def _record_pool(self) -> dict[str, Any]:
         spec = PolicySpec(self.directory / "base" / "policy")
         store = self._record("pool", spec, "pool", self.config.num_pool_episodes)
-        return {"rates": evaluate_episodes(store, self.behaviour).to_dict()}
+        return {"rates": self.evaluate(store).to_dict()}
 
     def labels(self) -> Labels:
         """Return the queries, answers and reward of this run."""
@@ -133,9 +143,14 @@ class AlignmentLoop:
 
     def _train_reward(self) -> dict[str, Any]:
         labels = self.labels()
-        reward, figures = labels.fit_reward("final")
+        reward, figures = labels.fit_reward()
         reward.save_pretrained(self.directory / "reward")
-        return {"figures": figures, "pool_accuracy": labels.true_accuracy(reward)}
+        return {"figures": figures, "point": labels.curve_point(reward, figures)}
+
+    def label_curve(self) -> list[dict[str, float]]:
+        """Return how well the reward ordered the pool after each round of answers."""
+        curve: list[dict[str, float]] = self.run.figures("labels")["curve"]
+        return [*curve, self.run.figures("reward")["point"]]
 
     def _selected_spec(self, policy: str) -> PolicySpec:
         return PolicySpec(
@@ -147,15 +162,14 @@ class AlignmentLoop:
             "selection", self._selected_spec("base"), "selection",
             self.config.num_selected_episodes,
         )  # fmt: skip
-        return {"rates": evaluate_episodes(store, self.behaviour).to_dict()}
+        return {"rates": self.evaluate(store).to_dict()}
 
     def chosen(self) -> list[Episode]:
         """Return the best of the selected episodes by the learned reward."""
         from robopref.rewards.serialization import load_reward
 
-        episodes = [
-            e for e in self.store("selection") if e.succeeded or not self.config.use_success
-        ]
+        need_success = self.config.use_success and self.config.knows_success
+        episodes = [e for e in self.store("selection") if e.succeeded or not need_success]
         if not episodes:
             raise ValueError(
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
@@ -178,28 +192,12 @@ class AlignmentLoop:
         )  # fmt: skip
         return {
             "figures": dict(result.figures), "steps": result.steps,
-            "rates_of_chosen": evaluate_episodes(chosen, self.behaviour).to_dict(),
+            "rates_of_chosen": self.evaluate(chosen).to_dict(),
         }  # fmt: skip
 
     def _evaluation_of(self, name: str, spec: PolicySpec) -> Callable[[], dict[str, Any]]:
         def work() -> dict[str, Any]:
             store = self._record(f"evaluation/{name}", spec, "test", self.config.num_test_episodes)
-            return {"rates": evaluate_episodes(store, self.behaviour).to_dict()}
+            return {"rates": self.evaluate(store).to_dict()}
 
         return work
-
-
-def _check_parts_fit(config: AlignConfig) -> None:
-    """Refuse a reward that would judge other actions than the policy executes.
-
-    Raises:
-        ValueError: They differ in `n_action_steps`.
-    """
-    policy, reward = resolve(config, "policy"), resolve(config, "reward")
-    executed = getattr(policy, "n_action_steps", None)
-    judged = getattr(reward, "n_action_steps", None)
-    if judged is not None and executed is not None and judged != executed:
-        raise ValueError(
-            f"`reward.n_action_steps` (={judged}) must equal `policy.n_action_steps` "
-            f"(={executed}): the reward has to judge what the policy executes."
-        )

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from robopref.align import figures
+from robopref.align.evaluate import measure_episode
 from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
 from robopref.config import to_dict, write_text_atomically
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.video import encode_mp4
+from robopref.errors import MissingExtraError
 from robopref.preferences.preference import Preference
 from robopref.preferences.ranking import Answer
 from robopref.tracker import read_metrics
@@ -48,19 +50,21 @@ class _Report:
         }
         self.pool = loop.store("pool")
         self.behaviour = to_dict(self.config)["behaviour"]["type"]
+        self.is_scripted = hasattr(loop.labels().teacher_config, "measure_returns")
         self._make_env = make_env
 
     def context(self) -> dict[str, Any]:
         env: Any = self._make_env(self.config.env)
         try:
-            pictures = {"clips": self._clips(env), "asked": self._asked(env)}
+            pictures = {"clips": self._clips(env), "asked": self._asked(env), "no_pictures": ""}
+        except MissingExtraError as error:  # A report without pictures is better than none.
+            pictures = {"clips": [], "asked": self._asked(None), "no_pictures": str(error)}
         finally:
             env.close()
         return {
             **pictures,
             "title": f"{self.config.num_labels} answers: “{self.behaviour}” on {self.config.env}",
-            "lead": "A policy was cloned from demonstrations that show two behaviours. A teacher "
-            "compared a few of its episodes; this is what became of it.",
+            "lead": self._lead(),
             "tiles": self._tiles(),
             "verdict": self._verdict(),
             "measure_name": "mean measure",
@@ -70,6 +74,7 @@ class _Report:
                 {NAMES[name][0]: vars(e) for name, e in self.evaluations.items()}
             ),
             "num_labels": self.config.num_labels,
+            "knows_success": self.config.knows_success,
             "paths_svg": self._paths(),
             "asked_lead": self._asked_lead(),
             "loss_svg": self._losses(),
@@ -78,6 +83,19 @@ class _Report:
             "stages": self._stages(),
             "next_commands": self._next(),
         }
+
+    def _lead(self) -> str:
+        source = "a data set of" if self.config.demonstrations is not None else "scripted"
+        lead = (
+            f"A policy was cloned from {source} demonstrations. A teacher compared a few of its "
+            "episodes; this is what became of it."
+        )
+        if self.is_scripted:
+            return lead
+        return (
+            f"{lead} The teacher is a person; the rates below still count what “{self.behaviour}” "
+            "means to the computer, which may not be what that person wanted."
+        )
 
     def _tiles(self) -> list[dict[str, str]]:
         base, aligned = self.evaluations["base"], self.evaluations["aligned"]
@@ -121,11 +139,13 @@ class _Report:
 
     def _accounting(self) -> str:
         config = self.config
-        success = "used" if config.use_success else "not used"
+        used = config.use_success and config.knows_success
+        demonstrations = self.loop.run.figures("demonstrations")["episodes"]
         return (
-            f"Accounting: {config.num_labels} labels; {config.num_pool_episodes} unlabelled "
+            f"Accounting: {config.num_labels} labels; {demonstrations} demonstrations; "
+            f"{config.num_pool_episodes} unlabelled "
             f"episodes of the policy for queries and {config.num_selected_episodes} recorded with "
-            f"best-of-N to fine-tune on; the success signal was {success}. "
+            f"best-of-N to fine-tune on; the success signal was {'used' if used else 'not used'}. "
             f"{config.num_test_episodes} test starts that nothing else saw, the same for every "
             "policy."
         )
@@ -147,12 +167,14 @@ class _Report:
         }
 
     def _said(self, episode: Episode) -> str:
+        shown = "shows it" if self._shows(episode) else "does not show it"
+        if not self.config.knows_success:
+            return shown
+        return f"{'succeeds' if episode.succeeded else 'fails'}, {shown}"
+
+    def _shows(self, episode: Episode) -> bool:
         behaviour = self.loop.behaviour
-        shown = behaviour.shows(behaviour.measure(episode.state[:-1], episode.action))
-        return (
-            f"{'succeeds' if episode.succeeded else 'fails'}, "
-            f"{'shows' if shown else 'does not show'} it"
-        )
+        return bool(behaviour.shows(measure_episode(behaviour, episode)))
 
     def _asked(self, env: Any) -> list[dict[str, Any]]:
         return [self._asked_row(env, p) for p in self.loop.labels().preferences()[:20]]
@@ -167,8 +189,8 @@ class _Report:
         return {
             "items": [
                 {
-                    "picture": self._strip(env, item), "episode": item.episode_id[:8],
-                    "best": i in best and not tie,
+                    "picture": "" if env is None else self._strip(env, item),
+                    "episode": item.episode_id[:8], "best": i in best and not tie,
                 }
                 for i, item in enumerate(items)
             ],
@@ -182,9 +204,14 @@ class _Report:
         return figures.png_uri(figures.film_strip(frames, 6))
 
     def _asked_lead(self) -> str:
+        who = (
+            f"The teacher is a script that prefers “{self.behaviour}”"
+            if self.is_scripted
+            else f"The teacher is a person, who was asked “{self.loop.behaviour.question}”"
+        )
         return (
-            f"Each answer says which of two episodes of the cloned policy is better. The teacher "
-            f"prefers “{self.behaviour}”; the outlined strip won."
+            "Each answer says which of two episodes of the cloned policy is better. "
+            f"{who}; the outlined strip won."
         )
 
     def _paths(self) -> str:
@@ -209,16 +236,13 @@ class _Report:
         return figures.curves_figure(curves, x="gradient step", y="denoising loss")
 
     def _label_curve(self) -> str:
-        rows = self.loop.run.figures("labels")["curve"]
+        rows = self.loop.label_curve()
         curve = ([row["labels"] for row in rows], [row["pool_accuracy"] for row in rows])
         return figures.curves_figure({"accuracy": curve}, x="answers", y="pairs ordered right")
 
     def _rewards(self) -> str:
         base, aligned = (list(self.episodes[name].values()) for name in ("base", "aligned"))
-        behaviour = self.loop.behaviour
-        other = [
-            e for e in base if not behaviour.shows(behaviour.measure(e.state[:-1], e.action))
-        ] or base
+        other = [e for e in base if not self._shows(e)] or base
         from robopref.rewards.serialization import load_reward
 
         pair = {"not preferred (before)": other[0], "preferred (after)": aligned[0]}

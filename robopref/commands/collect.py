@@ -1,10 +1,11 @@
 """`robopref collect`: record episodes."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robopref.config import component, resolve
+from robopref.config import component, resolve, to_dict
 from robopref.errors import check_at_least
 
 
@@ -58,7 +59,7 @@ class CollectCommand:
         plan = Plan(
             env=self.env, actor=actor, seed=self.seed, start_set="pool",
             num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
-            metadata={"name": "collect"},
+            metadata={"name": "collect"}, namespace=self._namespace(),
         )  # fmt: skip
         store = open_or_create(self.out, self.env)
         # What is recorded already came from these settings, or the call is refused.
@@ -68,3 +69,10 @@ class CollectCommand:
         successes = sum(episode.succeeded for episode in store)
         print(f"{len(store)} episodes in {self.out}, {successes} successful.")
         print(f"Next:   robopref data info --data {self.out}")
+
+    def _namespace(self) -> str:
+        """Return what decides the episodes beside seed and number, so that data sets can merge."""
+        settings = to_dict(self)
+        for name in ("out", "num_episodes", "num_workers", "seed"):
+            del settings[name]
+        return json.dumps(settings, sort_keys=True)

@@ -1,10 +1,12 @@
 """`robopref evaluate`: how often a policy succeeds and shows a behaviour."""
 
+import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robopref.config import component, resolve
+from robopref.config import component, resolve, write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class EvaluateCommand:
     """Measure success, preferred and joint rate of a policy on test starts.
 
     Example:
-        robopref evaluate --policy runs/demo/aligned --num-episodes 20
+        robopref evaluate --policy runs/demo/aligned --num-episodes 20 --out runs/evaluation
     """
 
     policy: Path
@@ -29,23 +31,42 @@ class EvaluateCommand:
     """Time limit; None for the environment's own."""
     seed: int = 0
     """Decides the starts."""
+    knows_success: bool = True
+    """Whether the environment says when its task is solved."""
     num_workers: int = 2
     """Processes that record."""
+    out: Path | None = None
+    """Folder that keeps the test episodes and `evaluation.json`; without it nothing is kept.
+    Interrupted, the same command records what is missing."""
 
     def run(self) -> None:
-        """Record test episodes in memory, and print the rates."""
+        """Record test episodes and print the rates."""
+        if self.out is not None:
+            self._evaluate(self.out)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                self._evaluate(Path(folder))
+        print(f"Next:   robopref collect --policy {self.policy} --env {self.env} --out runs/more")
+
+    def _evaluate(self, folder: Path) -> None:
         from robopref.align.actors import policy_spec
-        from robopref.align.collect import Plan, Workers
+        from robopref.align.collect import Plan, Workers, collect, open_or_create
         from robopref.align.evaluate import evaluate_episodes
+        from robopref.align.run import Run
         from robopref.commands.present import print_evaluations
 
+        behaviour = resolve(self, "behaviour")
+        behaviour.check_env(self.env)
         plan = Plan(
             env=self.env, actor=policy_spec(self.policy, self.reward), seed=self.seed,
             start_set="test", num_episodes=self.num_episodes,
-            max_episode_steps=self.max_episode_steps,
+            max_episode_steps=self.max_episode_steps, metadata={"name": "evaluate"},
         )  # fmt: skip
+        store = open_or_create(folder, self.env)
+        # What is recorded already came from these settings, or the call is refused.
+        Run(folder, self, may_change=("num_episodes",))
         with Workers(self.num_workers) as workers:
-            episodes = [e for group in workers.record(plan.groups()) for e in group]
-        name = "policy" if self.reward is None else "selected"
-        print_evaluations({name: evaluate_episodes(episodes, resolve(self, "behaviour"))})
-        print(f"Next:   robopref collect --policy {self.policy} --env {self.env} --out runs/more")
+            collect(plan, store, workers)
+        rates = evaluate_episodes(store, behaviour, knows_success=self.knows_success)
+        write_text_atomically(folder / "evaluation.json", json.dumps(rates.to_dict(), indent=1))
+        print_evaluations({"policy" if self.reward is None else "selected": rates})

@@ -8,6 +8,7 @@ import numpy as np
 
 from robopref.align.actors import ScriptedSpec
 from robopref.align.collect import Plan, Workers, collect, open_or_create
+from robopref.align.evaluate import score_segment
 from robopref.data.episode import batch_segments
 from robopref.data.segment import Segment
 from robopref.envs.behaviours import DetourRightConfig
@@ -36,8 +37,7 @@ def main(num_episodes: int = 40, num_labels: int = 10, num_workers: int = 2) -> 
 
         # A teacher who prefers the right, and calls equal what hardly differs.
         def score(segment: Segment) -> np.ndarray:
-            obs, action = store.cut(segment)
-            return np.array([behaviour.measure(obs[STATE], action)])
+            return score_segment(behaviour, store.episode(segment.episode_id), segment)
 
         config = ScriptedTeacherConfig(equal_within=0.5)
         spread, centre = config.measure_returns(score, segments)

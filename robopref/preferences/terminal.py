@@ -77,27 +77,24 @@ class TerminalTeacher:
 
     def answer(self, query: Query) -> Preference | None:
         """Return the person's answer, or None when the person wants to stop."""
-        while True:
-            answer = self.reply(query)
-            if isinstance(answer, Preference):
-                return answer
-            if answer is Request.QUIT:
-                return None
-            self.person.ask("Nothing can be undone here. Press Enter to go on. ")
+        answer = self.reply(query, can_undo=False)
+        return answer if isinstance(answer, Preference) else None
 
-    def reply(self, query: Query) -> Preference | Request:
+    def reply(self, query: Query, *, can_undo: bool = True) -> Preference | Request:
         """Show `query` once and return the answer, or what the person wants instead."""
         self.person.show(query)
         started = time.monotonic()
-        prompt = reply_prompt(len(query.items))
+        question = prompt = reply_prompt(len(query.items), can_undo=can_undo)
         while True:
             text = self.person.ask(prompt)
             parsed = Request.QUIT if text is None else parse_reply(text, len(query.items))
+            if parsed is Request.UNDO and not can_undo:
+                parsed = None
             if isinstance(parsed, Request):
                 return parsed
             if isinstance(parsed, Ranking):
                 return self._preference(query, parsed, time.monotonic() - started)
-            prompt = f"'{(text or '').strip()}' is no answer. {reply_prompt(len(query.items))}"
+            prompt = f"'{(text or '').strip()}' is no answer. {question}"
 
     def _preference(self, query: Query, ranking: Ranking, seconds: float) -> Preference:
         return Preference(
@@ -111,7 +108,7 @@ class TerminalTeacher:
         )
 
 
-def reply_prompt(num_items: int) -> str:
+def reply_prompt(num_items: int, *, can_undo: bool = True) -> str:
     """Return the line that asks for an answer.
 
     Example:
@@ -119,7 +116,8 @@ def reply_prompt(num_items: int) -> str:
         'Better: 1, 2, = equal, ? cannot tell, s skip, u undo, q quit: '
     """
     better = "1, 2, = equal" if num_items == 2 else "best first, such as 2>1=3; = all equal"
-    return f"Better: {better}, ? cannot tell, s skip, u undo, q quit: "
+    undo = "u undo, " if can_undo else ""
+    return f"Better: {better}, ? cannot tell, s skip, {undo}q quit: "
 
 
 def parse_reply(text: str, num_items: int) -> Ranking | Request | None:

@@ -1,19 +1,22 @@
 """Tests for align/evaluate.py."""
 
+import dataclasses
 import math
 
 import numpy as np
 
-from robopref.align.evaluate import Evaluation, evaluate_episodes
+from robopref.align.evaluate import Evaluation, evaluate_episodes, score_segment
 from robopref.data.episode import Episode
+from robopref.data.segment import Segment
+from robopref.envs.high_return import HighReturnConfig
 from robopref.types import STATE
 
 
 class AboveZero:
     """Measures the mean of the first number of the state."""
 
-    def measure(self, state, action):
-        assert len(state) == len(action)
+    def measure(self, state, action, reward):
+        assert len(state) == len(action) == len(reward)
         return float(state[:, 0].mean())
 
     def shows(self, measure):
@@ -54,3 +57,20 @@ def test_preferred_rate_is_undefined_below_ten_successes():
     assert found.preferred.num == 0
     assert math.isnan(found.preferred.value)
     assert found.joint.successes == 9
+
+
+def test_where_success_is_not_known_every_episode_counts():
+    rows = [episode(i, succeeded=False, shown=i < 3) for i in range(4)]
+    found = evaluate_episodes(rows, AboveZero(), knows_success=False)
+    assert found.success.num == 0
+    assert (found.preferred.successes, found.preferred.num) == (3, 4)
+    assert (found.joint.successes, found.joint.num) == (3, 4)
+
+
+def test_a_measure_of_the_whole_gives_one_score_and_a_sum_one_a_step():
+    one = dataclasses.replace(
+        episode(0, succeeded=True, shown=True), reward=np.arange(4, dtype=np.float32)
+    )
+    segment = Segment("0", 1, 2)
+    assert score_segment(AboveZero(), one, segment).shape == (1,)
+    np.testing.assert_array_equal(score_segment(HighReturnConfig(), one, segment), [1.0, 2.0])

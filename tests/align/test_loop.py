@@ -1,7 +1,9 @@
 """Tests for align/loop.py, labels.py and report.py: real runs, as small as they can be."""
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from robopref.align.collect import Workers
+from robopref.align.labels import Labels
 from robopref.align.loop import AlignmentLoop
 from robopref.align.report import write_report
 from robopref.config import load_yaml, to_dict
@@ -76,16 +79,26 @@ def test_the_report_stands_alone(finished):
         assert name in text
 
 
-def test_rewards_and_policies_never_see_the_measure(finished, monkeypatch):
-    """Training again with a measure that lies gives the same weights, given the same answers."""
-    before = weights(finished.directory)["reward"]
+def test_nothing_that_learns_sees_the_measure(finished, tmp_path, monkeypatch):
+    """Clone, fit and fine-tune again with a measure that raises: the weights are the same."""
+    folder = tmp_path / "again"
+    shutil.copytree(finished.directory, folder)
+    stages = json.loads((folder / "stages.json").read_text())
+    learned = {"base": "base", "reward": "reward", "aligned": "aligned"}
+    for stage, place in learned.items():
+        shutil.rmtree(folder / place)
+        stages.pop(stage)
+    (folder / "stages.json").write_text(json.dumps(stages))
+    rates = finished.evaluations()["base"]
     monkeypatch.setattr(type(finished.behaviour), "measure", lambda *_: 1 / 0)
-    reward, _ = finished.labels().fit_reward("final")
-    folder = finished.directory / "again"
-    reward.save_pretrained(folder)
-    assert (folder / "model.safetensors").read_bytes() == before
-    chosen = [episode.id for episode in finished.chosen()]
-    assert len(chosen) == round(finished.config.selected_share * 4)
+    with pytest.raises(ZeroDivisionError):
+        finished.evaluate(finished.store("pool"))
+    # What is reported may see it, and is left out.
+    monkeypatch.setattr(AlignmentLoop, "evaluate", lambda *_: rates)
+    monkeypatch.setattr(Labels, "true_accuracy", lambda *_: 0.0)
+    with Workers(0) as workers:
+        AlignmentLoop(make_tiny(), folder, workers).execute()
+    assert weights(folder) == weights(finished.directory)
 
 
 def test_a_teacher_who_only_skips_is_reported(finished, tmp_path):
@@ -132,6 +145,7 @@ import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 from robopref.align.collect import Workers
+from robopref.align.labels import Labels
 from robopref.align.loop import AlignmentLoop
 from tests.align.conftest import make_tiny
 with Workers(0) as workers:
@@ -177,10 +191,7 @@ def assert_same_end(folder, finished):
             )
             assert rows == expected
         assert loop.labels().preferences() == finished.labels().preferences()
-        curves = [
-            [row["pool_accuracy"] for row in one.run.figures("labels")["curve"]]
-            for one in (loop, finished)
-        ]
+        curves = [[row["pool_accuracy"] for row in one.label_curve()] for one in (loop, finished)]
         assert curves[0] == curves[1]
 
 

@@ -17,7 +17,9 @@ from robopref.envs.behaviours import (
     FastConfig,
     JerkyConfig,
     KeepAwayConfig,
+    Styled,
 )
+from robopref.envs.high_return import HighReturnConfig
 from robopref.envs.make import make_env
 from robopref.envs.paths import FPS, approach
 from robopref.envs.scripted import ScriptedPolicy, scripted_policy
@@ -39,9 +41,14 @@ def env():
     return make_env(TASK, max_episode_steps=250)
 
 
-@pytest.fixture(params=BEHAVIOURS.names())
+@pytest.fixture(params=[name for name in BEHAVIOURS.names() if name != "high-return"])
 def behaviour(request):
     return BEHAVIOURS.config_class(request.param)()
+
+
+def measure(behaviour, states, actions):
+    """Return the measure of a behaviour that rewards do not matter to."""
+    return behaviour.measure(states, actions, np.full(len(actions), np.nan, np.float32))
 
 
 def act_out(env, style, seed, noise=0.05):
@@ -67,6 +74,7 @@ def states_along(path):
 def test_a_behaviour_has_what_is_needed(behaviour):
     config: Any = behaviour
     assert isinstance(behaviour, Behaviour)
+    assert isinstance(behaviour, Styled)
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, dataclasses.fields(config)[0].name, 1.0)
     assert behaviour.question.endswith("?")
@@ -81,7 +89,7 @@ def test_both_styles_do_the_task_and_only_one_shows_the_behaviour(env, behaviour
         for seed in range(3):
             states, actions, success = act_out(env, style, seed)
             assert success
-            measures.append(behaviour.measure(states, actions))
+            measures.append(measure(behaviour, states, actions))
             assert behaviour.shows(measures[-1]) is expected
             assert np.abs(actions).max() <= 1
     assert min(measures[:3]) > max(measures[3:])
@@ -91,15 +99,15 @@ def test_a_segment_can_be_measured(env, behaviour):
     states, actions, _ = act_out(env, None, 0)
     for start, length in ((0, 1), (0, 2), (20, 30), (len(actions) - 5, 5)):
         window = slice(start, start + length)
-        assert np.isfinite(behaviour.measure(states[window], actions[window]))
+        assert np.isfinite(measure(behaviour, states[window], actions[window]))
 
 
 @pytest.mark.parametrize(("one", "other"), OPPOSITES)
 def test_opposites_measure_the_same_thing_with_another_sign(env, one, other):
     one, other = BEHAVIOURS.config_class(one)(), BEHAVIOURS.config_class(other)()
     states, actions, _ = act_out(env, one.styles()[0], 0)
-    value = one.measure(states, actions)
-    assert other.measure(states, actions) == -value
+    value = measure(one, states, actions)
+    assert measure(other, states, actions) == -value
     assert one.shows(value)
     assert not other.shows(-value)
 
@@ -129,24 +137,24 @@ def test_a_mirrored_path_swings_out_as_far_on_the_other_side(sides, shift):
     path[:, 0] = sides
     right, left = DetourRightConfig(), DetourLeftConfig()
     actions = np.zeros((len(sides), 4), np.float32)
-    value = right.measure(states_along(path), actions)
-    assert right.measure(states_along(-path), actions) == pytest.approx(-value, abs=1e-6)
-    assert left.measure(states_along(path), actions) == -value
-    assert right.measure(states_along(path + np.array([shift, 0, 0])), actions) == pytest.approx(
+    value = measure(right, states_along(path), actions)
+    assert measure(right, states_along(-path), actions) == pytest.approx(-value, abs=1e-6)
+    assert measure(left, states_along(path), actions) == -value
+    assert measure(right, states_along(path + np.array([shift, 0, 0])), actions) == pytest.approx(
         value, abs=1e-6
     )
 
 
 def test_right_is_minus_x():
     path = np.array([[0.0, 0.4, 0.2], [-0.3, 0.5, 0.2], [0.0, 0.6, 0.2]])
-    assert DetourRightConfig().measure(states_along(path), np.zeros((2, 4))) == pytest.approx(0.1)
+    assert measure(DetourRightConfig(), states_along(path), np.zeros((2, 4))) == pytest.approx(0.1)
 
 
 def test_speed_is_in_metres_per_second():
     path = np.zeros((11, 3))
     path[:, 1] = np.arange(11) * 0.01
-    measure = FastConfig().measure(states_along(path), np.zeros((10, 4)))
-    assert measure == pytest.approx(0.01 * FPS, rel=1e-5)
+    speed = measure(FastConfig(), states_along(path), np.zeros((10, 4)))
+    assert speed == pytest.approx(0.01 * FPS, rel=1e-5)
 
 
 @given(pace=st.floats(0.2, 5.0))
@@ -154,17 +162,17 @@ def test_unevenness_does_not_depend_on_the_scale_of_the_motion(pace):
     path = np.zeros((30, 3))
     path[:, 1] = 0.01 * np.cumsum(np.tile([1.0, 1.0, 0.2], 10))
     jerky, actions = JerkyConfig(), np.zeros((29, 4))
-    value = jerky.measure(states_along(path), actions)
-    assert jerky.measure(states_along(pace * path), actions) == pytest.approx(value, rel=1e-3)
+    value = measure(jerky, states_along(path), actions)
+    assert measure(jerky, states_along(pace * path), actions) == pytest.approx(value, rel=1e-3)
     straight = np.linspace(path[0], path[-1], 30)
-    assert jerky.measure(states_along(straight), actions) < 0.1 < value
+    assert measure(jerky, states_along(straight), actions) < 0.1 < value
 
 
 def test_the_zone_is_measured_from_its_edge():
     zone = KeepAwayConfig(zone_m=(0.1, 0.6), radius_m=0.05)
     path = np.array([[0.1, 0.4, 0.2], [0.1, 0.5, 0.9]])
-    assert zone.measure(states_along(path), np.zeros((1, 4))) == pytest.approx(0.05)
-    assert zone.measure(states_along(path + np.array([0, 0.07, 0])), np.zeros((1, 4))) < 0
+    assert measure(zone, states_along(path), np.zeros((1, 4))) == pytest.approx(0.05)
+    assert measure(zone, states_along(path + np.array([0, 0.07, 0])), np.zeros((1, 4))) < 0
 
 
 def test_the_approach_ends_when_the_object_has_moved():
@@ -210,4 +218,28 @@ def test_styles_need_an_expert():
     assert str(error.value) == (
         "There is no scripted expert for 'gymnasium/InvertedPendulum-v5' to act in the style "
         "'detour-left'. Styles exist for: ['metaworld']."
+    )
+
+
+def test_the_return_is_the_sum_of_recorded_rewards():
+    behaviour = HighReturnConfig(threshold=2.0)
+    reward = np.array([0.5, 1.0, 1.5], np.float32)
+    states, actions = np.zeros((3, 2)), np.zeros((3, 1))
+    assert behaviour.measure(states, actions, reward) == 3.0
+    assert behaviour.shows(3.0)
+    assert not behaviour.shows(2.0)
+    assert isinstance(behaviour, Behaviour)
+    assert not isinstance(behaviour, Styled)
+    np.testing.assert_array_equal(behaviour.score_steps(states, actions, reward), reward)
+
+
+def test_behaviours_say_which_environments_they_can_judge(behaviour):
+    behaviour.check_env("metaworld/reach-v3")
+    HighReturnConfig().check_env("gymnasium/Pendulum-v1")
+    with pytest.raises(ValueError) as error:
+        behaviour.check_env("gymnasium/Pendulum-v1")
+    assert str(error.value) == (
+        f"The behaviour '{BEHAVIOURS.name_of(type(behaviour))}' is measured from Meta-World's "
+        "observations and cannot judge 'gymnasium/Pendulum-v1'. 'high-return' judges any "
+        "environment; a behaviour of your own is one class (see docs/environments.md)."
     )

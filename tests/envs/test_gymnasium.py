@@ -181,3 +181,12 @@ def test_pictures_without_their_package():
         "Pictures of 'gymnasium/CartPole-v1' need a package: pygame is not installed, run "
         '`pip install "gymnasium[classic-control]"`'
     )
+
+
+def test_a_replayed_state_does_not_depend_on_the_time_limit():
+    long, short = (make_env("gymnasium/Pendulum-v1", max_episode_steps=n) for n in (200, 30))
+    obs, _ = short.reset(seed=3)
+    for _ in range(5):
+        obs, *_ = short.step(np.array([0.5], np.float32))
+    long.reset(seed=8)
+    np.testing.assert_array_equal(long.set_state(short.get_state())[STATE], obs[STATE])

@@ -50,7 +50,7 @@ PROMPT = "Better: 1, 2, = equal, ? cannot tell, s skip, u undo, q quit: "
 )
 def test_each_key_means_what_the_prompt_says(sit_down, make_query, line, ranking):
     teacher, shown, asked = sit_down(line)
-    preference = teacher.answer(make_query())
+    preference = teacher.reply(make_query())
     assert isinstance(teacher, Teacher)
     assert preference.ranking == ranking
     assert (preference.annotator, preference.criterion) == ("anna", "smoothness")
@@ -62,7 +62,7 @@ def test_each_key_means_what_the_prompt_says(sit_down, make_query, line, ranking
 
 def test_what_is_no_answer_is_asked_again(sit_down, make_query):
     teacher, shown, asked = sit_down("3", "", "left", "1")
-    assert teacher.answer(make_query()).ranking == Ranking.prefer(0)
+    assert teacher.reply(make_query()).ranking == Ranking.prefer(0)
     assert asked == [
         PROMPT,
         f"'3' is no answer. {PROMPT}",
@@ -80,16 +80,17 @@ def test_quitting_or_leaving_ends_the_session(sit_down, make_query, lines):
     assert teacher.reply(make_query()) is Request.QUIT
 
 
-def test_where_nothing_can_be_undone_the_query_is_shown_again(sit_down, make_query):
-    teacher, shown, asked = sit_down("u", "", "2")
+def test_undo_is_not_offered_where_nothing_can_be_undone(sit_down, make_query):
+    teacher, shown, asked = sit_down("u", "2")
     assert teacher.answer(make_query()).ranking == Ranking.prefer(1)
-    assert asked[1] == "Nothing can be undone here. Press Enter to go on. "
-    assert len(shown) == 2
+    prompt = "Better: 1, 2, = equal, ? cannot tell, s skip, q quit: "
+    assert asked == [prompt, f"'u' is no answer. {prompt}"]
+    assert len(shown) == 1
 
 
 def test_many_items_are_ordered_in_one_line(sit_down, make_query):
     teacher, _, asked = sit_down("3 > 1=2")
-    assert teacher.answer(make_query(num_items=4)).ranking == Ranking(4, ((2,), (0, 1)))
+    assert teacher.reply(make_query(num_items=4)).ranking == Ranking(4, ((2,), (0, 1)))
     assert asked == [
         "Better: best first, such as 2>1=3; = all equal, ? cannot tell, s skip, u undo, q quit: "
     ]

@@ -1,0 +1,83 @@
+"""What must fit together in an alignment run, checked before anything is recorded."""
+
+from typing import Any
+
+import numpy as np
+
+from robopref.align.config import AlignConfig
+from robopref.align.evaluate import scores_steps
+from robopref.config import resolve
+from robopref.data.store import EpisodeStore
+from robopref.envs import BEHAVIOURS
+from robopref.errors import DataError
+from robopref.types import STATE
+
+
+def check_parts_fit(config: AlignConfig) -> None:
+    """Refuse parts that cannot work together.
+
+    Raises:
+        ValueError: The behaviour cannot be measured in the environment, nobody can demonstrate it,
+            the teacher weighs steps that have no score, or the reward judges other actions than
+            the policy executes.
+    """
+    behaviour, teacher = resolve(config, "behaviour"), resolve(config, "teacher")
+    behaviour.check_env(config.env)
+    name = BEHAVIOURS.name_of(type(behaviour))
+    if config.demonstrations is None:
+        _check_can_demonstrate(config.env, behaviour, name)
+    if getattr(teacher, "discount", 1.0) < 1 and not scores_steps(behaviour):
+        raise ValueError(
+            f"`teacher.discount` (={teacher.discount}) weighs steps, but the behaviour '{name}' "
+            "judges a segment as a whole. Take a behaviour that scores steps, such as "
+            "'high-return', or a teacher without a discount."
+        )
+    policy, reward = resolve(config, "policy"), resolve(config, "reward")
+    executed = getattr(policy, "n_action_steps", None)
+    judged = getattr(reward, "n_action_steps", None)
+    if judged is not None and executed is not None and judged != executed:
+        raise ValueError(
+            f"`reward.n_action_steps` (={judged}) must equal `policy.n_action_steps` "
+            f"(={executed}): the reward has to judge what the policy executes."
+        )
+
+
+def _check_can_demonstrate(env: str, behaviour: Any, name: str) -> None:
+    advice = "Give a data set of demonstrations with --demonstrations."
+    if not env.startswith("metaworld/"):
+        raise ValueError(f"There is no scripted expert for '{env}'. {advice}")
+    if not hasattr(behaviour, "styles"):
+        raise ValueError(f"The behaviour '{name}' has no styles for scripted experts. {advice}")
+
+
+def check_demonstrations(store: EpisodeStore, config: AlignConfig) -> None:
+    """Refuse demonstrations that a policy for the environment cannot be cloned from.
+
+    Raises:
+        DataError: There are none, none succeeded, or their observations or actions are of another
+            size than the environment's.
+    """
+    from robopref.envs.make import make_env
+
+    if not len(store):
+        raise DataError(f"'{store.root}' holds no episodes, so there is nothing to imitate.")
+    env: Any = make_env(config.env)
+    env.close()
+    episode = next(iter(store))
+    if STATE not in episode.obs:
+        raise DataError(f"'{store.root}' has no '{STATE}', which the policy is to see.")
+    _check_size(store, config.env, STATE, episode.state, env.observation_space[STATE])
+    _check_size(store, config.env, "action", episode.action, env.action_space)
+    if config.knows_success and not any(e.succeeded for e in store):
+        raise DataError(
+            f"None of the {len(store)} demonstrations in '{store.root}' succeeded, so there is "
+            "nothing to imitate. If success was not recorded, add --no-knows-success."
+        )
+
+
+def _check_size(store: EpisodeStore, env: str, key: str, value: np.ndarray, space: Any) -> None:
+    if value.shape[1:] != space.shape:
+        raise DataError(
+            f"The demonstrations in '{store.root}' have '{key}' of shape {value.shape[1:]}, but "
+            f"'{env}' has {space.shape}: they are of another environment."
+        )
