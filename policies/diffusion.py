@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from robopref.config import component, resolve
 from robopref.data.windows import ACTION_IS_PAD
@@ -32,7 +32,7 @@ from robopref.encoders import ObsShapes, Statistics
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.nn import Normalizer
 from robopref.policies.execution import ChunkExecution
-from robopref.policies.serialization import Pretrained
+from robopref.policies.serialization import PretrainedPolicy
 from robopref.seeding import seeded_weights
 from robopref.types import ACTION
 
@@ -88,7 +88,7 @@ class DiffusionPolicyConfig:
             return DiffusionPolicy(self, obs_shapes, action_dim)
 
 
-class DiffusionPolicy(Pretrained, ChunkExecution, nn.Module):
+class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
     """Samples action chunks by denoising; trained to predict the noise in demonstrated ones.
 
     Called with a batch and a generator it returns the training loss, so it is the objective of

@@ -61,9 +61,19 @@ def load_tree(path: Path, *, device: str = "cpu") -> dict[str, Any]:
 
 
 def load_weights(
-    module: nn.Module, weights: Mapping[str, torch.Tensor], *, where: Path | str
+    module: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    *,
+    where: Path | str,
+    remedy: str = "Use that model, or delete the file to start this stage again.",
 ) -> None:
     """Put `weights`, read from `where`, into `module`.
+
+    Args:
+        module: The model.
+        weights: Tensors by name.
+        where: Where they were read from, for messages.
+        remedy: What to do about weights of another model, for messages.
 
     Raises:
         CheckpointError: They are of another model; the message names the first difference.
@@ -77,10 +87,7 @@ def load_weights(
         if name in weights and weights[name].shape != own[name].shape
     ]
     if differences:
-        raise CheckpointError(
-            f"'{where}' is of another model: {differences[0]}. "
-            "Use that model, or delete the file to start this stage again."
-        )
+        raise CheckpointError(f"'{where}' is of another model: {differences[0]}. {remedy}")
     module.load_state_dict(weights)
 
 

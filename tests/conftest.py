@@ -66,3 +66,23 @@ def rng():
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Return the folder of a hub that the client of huggingface_hub talks to."""
+    from huggingface_hub import constants
+
+    from tests.fake_hub import serve
+
+    root = tmp_path / "hub"
+    with serve(root) as endpoint:
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        # Its transfer service is another protocol; without it the client sends the files itself.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield root

@@ -167,6 +167,9 @@ def test_weights_of_another_model_are_refused_untouched(other, difference):
         "Use that model, or delete the file to start this stage again."
     )
     assert equal(dict(module.state_dict()), before)
+    with pytest.raises(CheckpointError) as error:
+        load_weights(module, other.state_dict(), where="a", remedy="Download it again.")
+    assert str(error.value) == f"'a' is of another model: {difference}. Download it again."
 
 
 def test_weights_of_an_equal_model_are_loaded():
