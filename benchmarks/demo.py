@@ -47,6 +47,8 @@ def _row(evaluations: dict[str, Evaluation], loop: AlignmentLoop) -> dict[str, f
         "success_before": base.success.value,
         "success_selected": selected.success.value,
         "success_after": aligned.success.value,
+        # Not below what it was, within the 95 % interval of what it is.
+        "success_kept": float(aligned.success.high >= base.success.value),
         "preferred_before": base.preferred.value,
         "preferred_selected": selected.preferred.value,
         "preferred_after": aligned.preferred.value,
@@ -57,7 +59,7 @@ def _row(evaluations: dict[str, Evaluation], loop: AlignmentLoop) -> dict[str, f
     }
 
 
-FLOORS = {"preferred_selected": 0.95, "preferred_after": 0.90}
+FLOORS = {"preferred_selected": 0.95, "preferred_after": 0.90, "success_kept": 1.0}
 CEILINGS = {"seconds_of_work": 300.0}
 
 
