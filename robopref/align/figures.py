@@ -67,9 +67,13 @@ def rates_figure(rates: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def curves_figure(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x: str,
+    y: str,
+    is_share: bool = False,
 ) -> str:
-    """Plot named curves of (x values, y values)."""
+    """Plot named curves of (x values, y values); shares on the whole scale from 0 to 1."""
     figure, axes = new_axes()
     for (name, (xs, ys)), colour in zip(
         curves.items(), (BEFORE, AFTER, SELECTED, INK, MUTED), strict=False
@@ -79,6 +83,8 @@ def curves_figure(
         )
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
+    if is_share:
+        axes.set_ylim(0, 1.05)
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=8)
     return svg_data(figure)

@@ -238,7 +238,9 @@ class _Report:
     def _label_curve(self) -> str:
         rows = self.loop.label_curve()
         curve = ([row["labels"] for row in rows], [row["pool_accuracy"] for row in rows])
-        return figures.curves_figure({"accuracy": curve}, x="answers", y="pairs ordered right")
+        return figures.curves_figure(
+            {"accuracy": curve}, x="answers", y="pairs ordered right", is_share=True
+        )
 
     def _rewards(self) -> str:
         base, aligned = (list(self.episodes[name].values()) for name in ("base", "aligned"))
