@@ -6,6 +6,7 @@ the time of a small picture and show nothing that a person comparing two clips n
 
 import atexit
 import importlib
+import importlib.util
 import os
 import platform
 import weakref
@@ -170,6 +171,7 @@ def gl_backends() -> list[str]:
 
 
 def _make_contexts(mujoco: Any, model: Any, width: int, height: int) -> tuple[Any, Any]:
+    _import_triton_first()
     reasons = []
     for backend in gl_backends():
         try:
@@ -182,6 +184,16 @@ def _make_contexts(mujoco: Any, model: Any, width: int, height: int) -> tuple[An
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
         return gl, context
     raise MissingExtraError(_NO_GL.format(reason="; ".join(reasons)))
+
+
+def _import_triton_first() -> None:
+    """Import triton, where torch brought it, before OpenGL is there.
+
+    Both bring an LLVM (OpenGL in software does), and triton's crashes the process when it comes
+    second. torch imports it at odd times, such as when the first network is built.
+    """
+    if importlib.util.find_spec("triton") is not None:
+        importlib.import_module("triton")
 
 
 def _free(mujoco: Any, camera: FreeCamera) -> Any:

@@ -161,8 +161,9 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
     ) -> Float[Tensor, " B"]:
         """Return the mean squared error of the predicted noise of each chunk of a batch.
 
-        Two policies called with equal steps and noise give the implicit reward
-        -beta (e - e_ref); gradients flow.
+        Two policies called with equal steps and noise give the implicit reward: minus the strength
+        of the reference (the beta of DPO) times the error less that of the reference. Gradients
+        flow.
         """
         chunk = self.action_normalizer(batch[ACTION])
         predicted = self._predict_noise(self.encoder(batch), chunk, denoise_step, noise)

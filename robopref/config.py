@@ -5,11 +5,15 @@ components of a registry are written as `{"type": name, ...}`, so that a run can
 again from its `config.yaml` alone.
 """
 
+import contextlib
 import dataclasses
 import enum
+import errno
 import importlib
+import os
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,27 +139,48 @@ def load_yaml(config_class: type[T], path: Path) -> T:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write `text` beside `path`, flush it to disk, and rename it into place.
-
-    A kill at any moment leaves the old file or the new one, never a part of either.
-    """
+    """Write `text` to `path` as `replacing` does."""
     write_bytes_atomically(path, text.encode())
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write `data` as `write_text_atomically` does text."""
-    import os
+    """Write `data` to `path` as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a file beside `path`, which takes the place of `path` at the end.
+
+    A kill or a power cut at any moment leaves the old file or the new one, never a part of either;
+    once the block has ended it is the new one. If the block raises, the old one stays.
+    """
+    folder = path.parent
+    new_folders = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
+        sync_to_disk(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+    for each in (folder, *(new.parent for new in new_folders)):
+        sync_to_disk(each)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Flush a file's content to disk; of a folder, the names in it, so that a rename is kept."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush a folder; they keep its names on a server.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _plain_field(config: Any, field: "dataclasses.Field[Any]") -> Any:

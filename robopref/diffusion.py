@@ -76,7 +76,8 @@ def noise_error(
 ) -> Float[Tensor, " B"]:
     """Return the mean squared error of the predicted noise of each chunk.
 
-    Times -beta and less that of a frozen reference, it is the implicit reward of a diffusion model.
+    Less that of a frozen reference policy, and times minus the strength of the reference (the beta
+    of DPO, not the noise schedule's), it is the implicit reward of a diffusion policy.
 
     Args:
         predicted: What the network says the noise is.

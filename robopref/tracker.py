@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from robopref.config import write_text_atomically
+
 
 class Tracker:
     """Writes scalars to `metrics.jsonl` and to TensorBoard event files in `directory`.
@@ -18,7 +20,7 @@ class Tracker:
         self.path = directory / "metrics.jsonl"
         directory.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics(self.path) if row["step"] <= resume_at]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_text_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a")
         self._board: Any = None
         self._resume_at = resume_at

@@ -6,8 +6,6 @@ Everything random comes from one generator whose state is saved, so a resumed ru
 same weights, bit for bit, as one that was never interrupted (one process, CPU, equal threads).
 """
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +16,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from robopref.checkpoint import load_tree, load_weights, save_tree
-from robopref.config import to_dict
-from robopref.errors import CheckpointError, check_at_least, check_between
+from robopref.errors import check_at_least, check_between
 from robopref.progress import Progress, interruptible
+from robopref.run_checkpoint import RunCheckpoint
 from robopref.tracker import Tracker
 
 Batch = Mapping[str, Tensor]
@@ -137,17 +134,21 @@ class Trainer:
         self.validate = validate
         self.directory = directory
         self.description = description
-        self.accelerator = Accelerator(
-            cpu=device == "cpu", mixed_precision=config.mixed_precision,
-        )  # fmt: skip
+        # Its precision holds for a whole process, in which trainers may differ: it is set in
+        # `_train_step` instead. The optimizer stays as it is: accelerate's looks for packages at
+        # every step, and only adds what float16 and TPUs need.
+        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
+        self.model = self.accelerator.prepare(objective)
         self._objective = objective
         self._parameters = [p for p in objective.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self.model, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self._ema = self._make_ema()
-        self._origin = _digest(objective, generator, len(source))
+        self._checkpoint = None
+        if directory is not None:
+            path = directory / "trainer.safetensors"
+            self._checkpoint = RunCheckpoint(path, config, objective, generator, len(source))
         self.step = 0
         self._best: dict[str, Any] = {"loss": math.inf, "step": 0, "weights": {}, "stale": 0}
         self._figures: dict[str, float] = {}
@@ -192,9 +193,12 @@ class Trainer:
             group["lr"] = learning_rate
         log = (self.step + 1) % self.config.log_interval == 0
         self.optimizer.zero_grad(set_to_none=True)
+        bf16 = self.config.mixed_precision == "bf16"
         figures: dict[str, float] = {}
         for _ in range(self.config.gradient_accumulation):
-            loss, extra = self.model(self._next_batch(), self.generator)
+            batch = self._next_batch()
+            with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
+                loss, extra = self.model(batch, self.generator)
             self.accelerator.backward(loss / self.config.gradient_accumulation)
             if log:
                 figures = {"loss": loss.item(), **_as_floats(extra)}
@@ -246,22 +250,24 @@ class Trainer:
         with torch.no_grad():
             figures = dict(self.validate())
         self._figures |= {f"validation/{key}": value for key, value in figures.items()}
-        if figures["loss"] < self._best["loss"]:
-            weights = {k: v.detach().clone() for k, v in self._objective.state_dict().items()}
-            self._best = {
-                "loss": figures["loss"], "step": self.step, "weights": weights, "stale": 0,
-            }  # fmt: skip
-        else:
-            self._best["stale"] += 1
+        if self.config.patience is not None:
+            self._keep_if_best(figures["loss"])
         if self._ema is not None:
             self._ema.restore(self._parameters)
+
+    def _keep_if_best(self, loss: float) -> None:
+        if loss < self._best["loss"]:
+            weights = {k: v.detach().clone() for k, v in self._objective.state_dict().items()}
+            self._best = {"loss": loss, "step": self.step, "weights": weights, "stale": 0}
+        else:
+            self._best["stale"] += 1
 
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self._best["stale"] >= self.config.patience
 
     def _finish(self) -> None:
         """Leave the best weights, or the averaged ones, in the objective."""
-        if self.config.patience is not None and self._best["weights"]:
+        if self._best["weights"]:
             self._objective.load_state_dict(self._best["weights"])
         elif self._ema is not None:
             self._ema.copy_to(self._parameters)
@@ -276,67 +282,32 @@ class Trainer:
             self._parameters, decay=self.config.ema_decay, use_ema_warmup=True, power=0.75
         )
 
-    @property
-    def _checkpoint(self) -> Path | None:
-        return None if self.directory is None else self.directory / "trainer.safetensors"
-
     def _save(self) -> None:
         if self._checkpoint is None or not self.accelerator.is_main_process:
             return
-        tree = {
-            "config": json.dumps(to_dict(self.config)),
-            "origin": self._origin,
-            "step": self.step,
-            "objective": self._objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self._ema.state_dict() if self._ema is not None else None,
-            "generator": self.generator.get_state(),
-            "best": self._best,
-            "figures": self._figures,
-        }
-        save_tree(self._checkpoint, tree)
+        self._checkpoint.save(
+            {
+                "step": self.step,
+                "optimizer": self.optimizer.state_dict(),
+                "ema": self._ema.state_dict() if self._ema is not None else None,
+                "generator": self.generator.get_state(),
+                "best": self._best,
+                "figures": self._figures,
+            }
+        )
 
     def _resume(self) -> None:
-        if self._checkpoint is None or not self._checkpoint.is_file():
+        state = self._checkpoint.load() if self._checkpoint is not None else None
+        if state is None:
             return
-        tree = load_tree(self._checkpoint)
-        if "config" not in tree or "optimizer" not in tree:
-            raise CheckpointError(
-                f"'{self._checkpoint}' is not a training checkpoint: it holds {list(tree)}. "
-                "Delete the file to start this stage again."
-            )
-        if tree["config"] != json.dumps(to_dict(self.config)):
-            raise CheckpointError(
-                f"'{self._checkpoint}' was made with other training settings: {tree['config']}. "
-                "Use those, or delete the file to start this stage again."
-            )
-        load_weights(self._objective, tree["objective"], where=self._checkpoint)
-        if tree.get("origin") != self._origin:
-            raise CheckpointError(
-                f"'{self._checkpoint}' was begun from other data, another model or another seed. "
-                "Use those, or delete the file to start this stage again."
-            )
-        self.optimizer.load_state_dict(tree["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self._ema is not None:
-            self._ema.load_state_dict(tree["ema"])
+            self._ema.load_state_dict(state["ema"])
             self._ema.to(self.accelerator.device)
-        self.generator.set_state(tree["generator"])
-        self.step = tree["step"]
-        self._best = tree["best"]
-        self._figures = tree["figures"]
-
-
-def _digest(objective: nn.Module, generator: torch.Generator, num_items: int) -> str:
-    """Return a hash of what training starts from.
-
-    The first weights and the generator's state follow from the seed, a normaliser's numbers from
-    the data.
-    """
-    digest = hashlib.sha256(str(num_items).encode())
-    for name, value in [*objective.state_dict().items(), ("", generator.get_state())]:
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+        self.generator.set_state(state["generator"])
+        self.step = state["step"]
+        self._best = state["best"]
+        self._figures = state["figures"]
 
 
 def _as_floats(figures: Mapping[str, Any]) -> dict[str, float]:

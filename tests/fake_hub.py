@@ -21,10 +21,12 @@ def serve(root):
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Served", (_Hub,), {"root": root}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 class _Hub(BaseHTTPRequestHandler):

@@ -1,7 +1,10 @@
 """Tests for config.py."""
 
+import contextlib
 import dataclasses
 import enum
+import errno
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,6 +213,45 @@ def test_a_failed_write_leaves_the_old_file_and_no_scraps(tmp_path, monkeypatch)
         write_bytes_atomically(path, b"half of a new f")
     assert load_yaml(Net, path) == Net(width=3)
     assert [file.name for file in path.parent.iterdir()] == ["config.yaml"]
+
+
+def test_a_file_and_its_name_are_flushed_to_disk_in_the_order_that_a_power_cut_asks_for(
+    tmp_path, monkeypatch
+):
+    """The content before it takes the name, the name after, and those of new folders too."""
+    path = tmp_path / "new" / "deep" / "file"
+    flushed = []
+
+    def look_and_flush(descriptor):
+        target = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        content = target.read_bytes() if target.is_file() else None
+        flushed.append((target, content, path.read_bytes() if path.exists() else None))
+        fsync(descriptor)
+
+    fsync = os.fsync
+    monkeypatch.setattr("os.fsync", look_and_flush)
+    write_bytes_atomically(path, b"old")
+    partial = path.with_name(f".file.{os.getpid()}.partial")
+    names = [(folder, None, b"old") for folder in (path.parent, tmp_path / "new", tmp_path)]
+    assert flushed == [(partial, b"old", None), *names]
+    flushed.clear()
+    write_bytes_atomically(path, b"new")
+    assert flushed == [(partial, b"new", b"old"), (path.parent, None, b"new")]
+
+
+@pytest.mark.parametrize(("number", "is_raised"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_flushed(tmp_path, monkeypatch, number, is_raised):
+    """Some network file systems answer EINVAL; a failing disk must be told."""
+
+    def refuse(descriptor):
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_dir():
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    expected = pytest.raises(OSError) if is_raised else contextlib.nullcontext()
+    with expected:
+        write_bytes_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
 
 
 def test_the_file_keeps_the_order_of_the_fields(tmp_path):

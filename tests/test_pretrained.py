@@ -32,8 +32,8 @@ class Kind:
     make: Callable[..., Any]
     load: Callable[..., Any]
     use: Callable[[Any], torch.Tensor]
-    other_type: str
-    """A registered name of the kind that is near the one of `make`, misspelt."""
+    misspelt_type: str
+    """The registered name of what `make` makes, misspelt."""
 
 
 def make_policy(width=32, seed=0):
@@ -193,9 +193,9 @@ def test_a_config_of_something_else(saved, kind, values):
 
 def test_an_unknown_type_suggests_the_nearest(saved, kind):
     right = json.loads((saved / "config.json").read_text())["type"]
-    edit(saved, type=kind.other_type)
+    edit(saved, type=kind.misspelt_type)
     assert message_of(kind.load, saved).startswith(
-        f"'{saved}/config.json' cannot be used: No {kind.name} named '{kind.other_type}'. "
+        f"'{saved}/config.json' cannot be used: No {kind.name} named '{kind.misspelt_type}'. "
         f"Did you mean '{right}'? Registered: ['"
     )
 

@@ -1,5 +1,6 @@
 """Tests for tracker.py and progress.py."""
 
+import errno
 import json
 import math
 import os
@@ -56,6 +57,22 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path):
     assert read_metrics(path) == [{"step": 1, "loss": 2.0}]
     Tracker(tmp_path, resume_at=5).close()
     assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+def test_a_resume_that_dies_while_it_drops_lines_loses_none(tmp_path, monkeypatch):
+    tracker = Tracker(tmp_path)
+    for step in (10, 20, 30):
+        tracker.log(step, {"loss": step})
+    tracker.close()
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        Tracker(tmp_path, resume_at=20)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
 
 
 def test_no_file_has_no_rows(tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,6 +135,33 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     assert result.best_step == losses["step"]
     assert result.steps == result.best_step + 3 * 4  # Patience times the interval.
     assert full_loss(objective) == losses["loss"]
+
+
+def test_without_patience_the_last_weights_stay_and_no_others_are_kept(tmp_path):
+    config = replace(CONFIGS["stopping"], patience=None, ema_decay=None)
+    trainer, objective = make_trainer(config, tmp_path)
+    result = trainer.fit()
+    assert result.best_step == result.steps == config.num_steps
+    tree = load_tree(tmp_path / "trainer.safetensors")
+    assert tree["best"]["weights"] == {}
+    last = torch.cat([tensor.flatten() for tensor in tree["objective"].values()])
+    assert torch.equal(weights(objective), last)
+
+
+def test_trainers_of_one_process_may_differ_in_precision():
+    seen = []
+
+    class Watching(Regression):
+        def forward(self, batch, generator):
+            seen.append(self.net(batch["x"]).dtype)
+            return super().forward(batch, generator)
+
+    for precision in ("no", "bf16", "no"):
+        Trainer(
+            TrainerConfig(num_steps=1, mixed_precision=precision), Watching(), Items(),
+            generator=torch.Generator().manual_seed(0), device="cpu",
+        ).fit()  # fmt: skip
+    assert seen == [torch.float32, torch.bfloat16, torch.float32]
 
 
 def test_the_average_of_the_weights_is_what_stays(tmp_path):

@@ -221,6 +221,8 @@ class ExportCommand:
 
 
 def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
+    import statistics
+
     rows = store.rows
     size_mb = sum(p.stat().st_size for p in store.root.rglob("*") if p.is_file()) / 1e6
     facts = [
@@ -236,8 +238,8 @@ def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
         facts.append((f"task '{task}'", f"{num} episodes"))
     if rows:
         lengths = sorted(row.length for row in rows)
-        middle = lengths[len(lengths) // 2]
-        facts.append(("length", f"{lengths[0]} to {lengths[-1]} steps, median {middle}"))
+        middle = f"median {statistics.median(lengths):.10g}"
+        facts.append(("length", f"{lengths[0]} to {lengths[-1]} steps, {middle}"))
         facts.append(("ended", f"{sum(r.terminated for r in rows)} terminated"))
     return facts
 

@@ -15,7 +15,7 @@ from robopref.types import STATE, Obs, SegmentBatch, SimState
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """One rollout from a reset to its end.
+    """What happened from a reset to its end.
 
     Args:
         id: UUID made at recording; stays when a data set is compacted, merged or filtered.

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from robopref.config import sync_to_disk
 from robopref.data.episode import Episode
 from robopref.data.hashing import content_id
 from robopref.data.hdf5 import hdf5_file, read_dataset
@@ -93,7 +94,10 @@ def write_minari(store: EpisodeStore, path: Path) -> int:
         _write_file(store, partial / "data" / _MAIN_FILE)
         text = json.dumps(_metadata_of(store, path.name))
         (partial / "data" / _METADATA).write_text(text)
+        for name in (f"data/{_MAIN_FILE}", f"data/{_METADATA}", "data", ""):
+            sync_to_disk(partial / name)
         partial.rename(path)
+        sync_to_disk(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return len(store)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from robopref.config import write_bytes_atomically
+from robopref.config import sync_to_disk, write_bytes_atomically
 from robopref.data.columns import encode_parquet
 from robopref.data.index import Index, episode_table_statistics, write_summaries
 from robopref.data.normalizer import merge_all
@@ -61,11 +61,13 @@ def rewrite(index: Index, keep: Sequence[EpisodeRow]) -> None:
         for folder in _FOLDERS:
             (partial / folder).mkdir(parents=True)
         _Rewriter(index, partial).write(keep)
+        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+            sync_to_disk(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     (root / _PARTIAL).rename(root / PENDING)
-    _sync_folder(root)
+    sync_to_disk(root)
     finish(root)
 
 
@@ -83,7 +85,9 @@ def finish(root: Path) -> None:
     for name in (STATS, TASKS, INFO):
         if (pending / name).exists():
             (pending / name).replace(root / name)
-    _sync_folder(root)
+    # Before `.rewrite` goes, which tells that there is something to finish.
+    for changed in {root, *((root / name).parent for name in (*_FOLDERS, STATS, TASKS, INFO))}:
+        sync_to_disk(changed)
     shutil.rmtree(pending)
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -270,13 +274,4 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copy2(source, target)
-
-
-def _sync_folder(path: Path) -> None:
-    """Flush the names in a folder to disk, so that a power cut does not undo a rename."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_bytes_atomically(target, source.read_bytes())

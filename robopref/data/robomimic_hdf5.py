@@ -11,13 +11,13 @@ Shapes: N steps of a demonstration.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robopref.config import replacing
 from robopref.data.episode import Episode
 from robopref.data.hashing import content_id
 from robopref.data.hdf5 import hdf5_file, read_dataset
@@ -87,13 +87,8 @@ def write_robomimic(
         raise DataError(f"'{store.root}' has no episodes to export.")
     if path.exists():
         raise FileExistsError(f"'{path}' exists. Delete it, or give another name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         _write_file(store, partial, masks or {})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return len(store)
 
 

@@ -68,7 +68,6 @@ class EpisodeStore(StoredEpisodes):
                 f"'{root}' holds files already. Continue with EpisodeStore.open, or give another "
                 "folder."
             )
-        root.mkdir(parents=True, exist_ok=True)
         write_summaries(root, Index(root, {}, fps, []), {})
         return cls.open(root, cache_size=cache_size)
 

@@ -4,21 +4,23 @@ Shapes: S segments, P candidate pairs, M ensemble members, F features of a pair,
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from robopref.errors import check_at_least
 from robopref.preferences.clustering import greedy_k_centre, k_medoids, squared_distances
-from robopref.preferences.pool import CandidatePool
-from robopref.preferences.strategies import (
+from robopref.preferences.pair_strategy import (
     Choice,
     PairStrategy,
+    ReturnsConfig,
+    StrategyConfig,
     check_enough,
-    check_temperature,
     compute_prefers_b,
     top,
 )
+from robopref.preferences.pool import CandidatePool
 
 
 class Coverage(PairStrategy):
@@ -61,20 +63,13 @@ class BatchDiverse(PairStrategy):
     The pairs with the largest variance are kept, `oversampling` times as many as asked for, and
     the medoids of their clusters are asked.
 
-    Args:
-        temperature: Divisor of the difference of returns in the Bradley-Terry model.
-        oversampling: How many pairs are kept for each that is asked.
-
     References:
         Bıyık and Sadigh, Batch active preference-based learning of reward functions, 2018,
         arXiv:1810.04303, section 4.
     """
 
     name = "batch-diverse"
-
-    def __init__(self, temperature: float = 1.0, oversampling: int = 10) -> None:
-        super().__init__(temperature)
-        self.oversampling = oversampling
+    config: "BatchDiverseConfig"
 
     def choose(
         self,
@@ -85,13 +80,14 @@ class BatchDiverse(PairStrategy):
     ) -> Choice:
         """Return `k` medoids; without a reward, of a random part of the pool."""
         check_enough(len(pool.pairs), k)
-        num_kept = min(len(pool.pairs), k * self.oversampling)
+        num_kept = min(len(pool.pairs), k * self.config.oversampling)
         if member_returns is None:
             score = np.zeros(len(pool.pairs))
             chosen_by = "There is no reward yet that could disagree with itself; stands for"
             among = "of a random part of the pool"
         else:
-            score = compute_prefers_b(member_returns, pool.pairs, self.temperature).var(axis=0)
+            prefers_b = compute_prefers_b(member_returns, pool.pairs, self.config.temperature)
+            score = prefers_b.var(axis=0)
             chosen_by = f"The {len(member_returns)} members disagree, and this stands for"
             among = f"of the {num_kept} pairs on which they disagree most"
         kept = top(score, num_kept, rng)
@@ -105,22 +101,10 @@ class MatchedStart(PairStrategy):
 
     What they differ in is then what the teacher judges, and not how the episode began. Among the
     pairs whose starts match, those on which the reward's members disagree come first.
-
-    Args:
-        temperature: Divisor of the difference of returns in the Bradley-Terry model.
-        tolerance: Starts match within this root-mean-square distance, in standard deviations of
-            the pool's starts.
-        num_neighbours: How many nearest starts are considered for each segment.
     """
 
     name = "matched-start"
-
-    def __init__(
-        self, temperature: float = 1.0, tolerance: float = 0.1, num_neighbours: int = 20
-    ) -> None:
-        super().__init__(temperature)
-        self.tolerance = tolerance
-        self.num_neighbours = num_neighbours
+    config: "MatchedStartConfig"
 
     def choose(
         self,
@@ -135,21 +119,22 @@ class MatchedStart(PairStrategy):
         starts = pool.start_features
         offset = starts[pairs[:, 0]] - starts[pairs[:, 1]]
         distance = np.sqrt((offset**2).sum(axis=1) / max(1, starts.shape[1]))
-        excess = np.where(distance <= self.tolerance, 0.0, distance)
+        excess = np.where(distance <= self.config.tolerance, 0.0, distance)
         useful = np.zeros(len(pairs))
         if member_returns is not None:
-            useful = compute_prefers_b(member_returns, pairs, self.temperature).var(axis=0)
+            useful = compute_prefers_b(member_returns, pairs, self.config.temperature).var(axis=0)
         rows = np.lexsort((rng.random(len(pairs)), -useful, excess))[:k]
         flip = rng.random(k) < 0.5
         chosen = np.where(flip[:, None], pairs[rows][:, ::-1], pairs[rows])
         return Choice(chosen, [self._reason(float(distance[row])) for row in rows])
 
     def _reason(self, distance: float) -> str:
-        if distance <= self.tolerance:
+        if distance <= self.config.tolerance:
             return "Both start alike, so only what follows is judged."
         return (
             "The most alike starts that are left "
-            f"({distance:.2f} standard deviations apart, above the tolerance of {self.tolerance})."
+            f"({distance:.2f} standard deviations apart, above the tolerance of "
+            f"{self.config.tolerance})."
         )
 
     def _candidates(self, pool: CandidatePool) -> np.ndarray:
@@ -158,7 +143,7 @@ class MatchedStart(PairStrategy):
             return pool.pairs
         starts = pool.start_features
         ids = np.unique([s.episode_id for s in pool.segments], return_inverse=True)[1]
-        count = min(self.num_neighbours, len(starts) - 1)
+        count = min(self.config.num_neighbours, len(starts) - 1)
         found = []
         for first in range(0, len(starts), 512):  # blocks bound the memory of the distances
             block = np.arange(first, min(first + 512, len(starts)))
@@ -189,50 +174,38 @@ def pair_features(
 
 
 @dataclass(frozen=True)
-class CoverageConfig:
+class CoverageConfig(StrategyConfig):
     """Pairs spread over the pool (greedy k-centre)."""
 
-    def build(self) -> Coverage:
-        """Build the strategy."""
-        return Coverage()
+    strategy: ClassVar[type[PairStrategy]] = Coverage
 
 
 @dataclass(frozen=True)
-class BatchDiverseConfig:
+class BatchDiverseConfig(ReturnsConfig):
     """Disagreement, but no two queries alike (k-medoids)."""
 
-    temperature: float = 1.0
-    """Divisor of the difference of returns; the one of the reward's training."""
+    strategy: ClassVar[type[PairStrategy]] = BatchDiverse
     oversampling: int = 10
     """How many of the most disputed pairs are kept for each that is asked."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_temperature(self.temperature)
+        super().__post_init__()
         check_at_least("oversampling", self.oversampling, 1)
-
-    def build(self) -> BatchDiverse:
-        """Build the strategy."""
-        return BatchDiverse(self.temperature, self.oversampling)
 
 
 @dataclass(frozen=True)
-class MatchedStartConfig:
+class MatchedStartConfig(ReturnsConfig):
     """Pairs that start alike, so that they differ only in what followed."""
 
-    temperature: float = 1.0
-    """Divisor of the difference of returns; the one of the reward's training."""
+    strategy: ClassVar[type[PairStrategy]] = MatchedStart
     tolerance: float = 0.1
-    """Starts match within this distance [standard deviations of the pool's starts]."""
+    """Starts match within this root-mean-square distance [standard deviations of the pool's]."""
     num_neighbours: int = 20
     """Nearest starts considered for each segment."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        check_temperature(self.temperature)
+        super().__post_init__()
         check_at_least("tolerance", self.tolerance, 0)
         check_at_least("num_neighbours", self.num_neighbours, 1)
-
-    def build(self) -> MatchedStart:
-        """Build the strategy."""
-        return MatchedStart(self.temperature, self.tolerance, self.num_neighbours)

@@ -7,19 +7,18 @@ made by whoever gave it, so that sending it twice counts once.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_at_least
 from robopref.preferences import exports, records, schema
+from robopref.preferences.database import Database, filters, find
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Item, Query
 from robopref.preferences.ranking import Answer
@@ -54,7 +53,8 @@ class PreferenceStore:
     """
 
     def __init__(self, location: str | Path, *, create: bool = True) -> None:
-        self._engine, self._name = schema.open_engine(location, create=create)
+        self._database = Database(location, create=create)
+        self._name = self._database.name
 
     def __enter__(self) -> PreferenceStore:
         """Return the store."""
@@ -66,7 +66,7 @@ class PreferenceStore:
 
     def close(self) -> None:
         """Let go of the database."""
-        self._engine.dispose()
+        self._database.close()
 
     def add_query(
         self,
@@ -108,13 +108,13 @@ class PreferenceStore:
             )
             for query in queries
         ]
-        with self._writing() as connection:
-            return sum(self._insert_query(connection, row) for row in rows)
+        with self._database.writing() as connection:
+            return sum(self._database.insert_query(connection, row) for row in rows)
 
     def queries(self) -> list[Query]:
         """Return all queries, answered or not, in the order in which they were added."""
         table = schema.queries
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(sa.select(table).order_by(table.c.seq)).mappings()
             return [records.query_of(dict(row)) for row in rows]
 
@@ -124,8 +124,8 @@ class PreferenceStore:
         Raises:
             DataError: It is not there.
         """
-        with self._reading() as connection:
-            row = self._find(connection, schema.queries, query_id)
+        with self._database.reading() as connection:
+            row = find(connection, schema.queries, query_id)
         if row is None:
             raise DataError(f"No query '{query_id}' in {self._name}.")
         return records.query_of(row)
@@ -147,7 +147,7 @@ class PreferenceStore:
             ~preferences.c.undone,
         )
         statement = sa.select(queries).where(~answered).order_by(queries.c.seq).limit(limit)
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(statement).mappings()
             return [records.query_of(dict(row)) for row in rows]
 
@@ -162,8 +162,8 @@ class PreferenceStore:
                 id, or this annotator answered the query by this criterion already.
         """
         row = records.preference_row(preference) | {"query_id": preference.query.id}
-        with self._writing() as connection:
-            query = self._find(connection, schema.queries, preference.query.id)
+        with self._database.writing() as connection:
+            query = find(connection, schema.queries, preference.query.id)
             if query is None:
                 raise DataError(
                     f"Query '{preference.query.id}' is not in {self._name}. "
@@ -171,13 +171,13 @@ class PreferenceStore:
                 )
             if records.query_of(query) != preference.query:
                 raise DataError(f"Query '{preference.query.id}' in {self._name} has other items.")
-            return self._insert_preference(connection, row)
+            return self._database.insert_preference(connection, row)
 
     def preferences(
         self, criterion: str | None = None, annotator: str | None = None
     ) -> list[Preference]:
         """Return the answers in the order in which they were given; None means any."""
-        pairs = self._answers(criterion, annotator)
+        pairs = self._database.answers(criterion, annotator)
         return [records.preference_of(row, records.query_of(query)) for row, query in pairs]
 
     def num_labels(self, criterion: str | None = None, annotator: str | None = None) -> int:
@@ -187,9 +187,9 @@ class PreferenceStore:
             sa.select(sa.func.coalesce(sa.func.sum(queries.c.num_items - 1), 0))
             .join_from(preferences, queries)
             .where(preferences.c.answer == str(Answer.RANKED))
-            .where(*self._filters(criterion, annotator))
+            .where(*filters(criterion, annotator))
         )
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             return int(connection.scalar(statement) or 0)
 
     def undo(self, preference_id: str) -> Preference:
@@ -199,12 +199,12 @@ class PreferenceStore:
             DataError: There is no such answer, or it was undone before.
         """
         table = schema.preferences
-        with self._writing() as connection:
-            row = self._find(connection, table, preference_id)
+        with self._database.writing() as connection:
+            row = find(connection, table, preference_id)
             if row is None or row["undone"]:
                 raise DataError(f"No answer '{preference_id}' to undo in {self._name}.")
             connection.execute(table.update().where(table.c.id == preference_id), {"undone": True})
-            query = self._find(connection, schema.queries, row["query_id"])
+            query = find(connection, schema.queries, row["query_id"])
         assert query is not None  # the database keeps to its foreign key
         return records.preference_of(row, records.query_of(query))
 
@@ -219,9 +219,9 @@ class PreferenceStore:
         """
         table = schema.queries
         if query_ids is None:
-            query_ids = {row["query_id"] for row, _ in self._answers(None, None)}
+            query_ids = {row["query_id"] for row, _ in self._database.answers(None, None)}
         statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             rows = [dict(row) for row in connection.execute(statement).mappings()]
         items = [item for row in rows for item in records.stored_items(row)]
         changed = []
@@ -237,11 +237,11 @@ class PreferenceStore:
 
     def export_jsonl(self, path: Path) -> int:
         """Write every answer with its query to `path`, one JSON object a line; return how many."""
-        return exports.write_jsonl(path, self._rows())
+        return exports.write_jsonl(path, self._exported())
 
     def export_parquet(self, path: Path) -> int:
         """Write every answer with its query to `path` as parquet; return how many."""
-        return exports.write_parquet(path, self._rows())
+        return exports.write_parquet(path, self._exported())
 
     def export_chosen_rejected(self, path: Path) -> int:
         """Write `chosen_rejected` to `path`, one JSON object a line; return how many."""
@@ -267,88 +267,18 @@ class PreferenceStore:
         """
         rows = exports.read_jsonl(path)
         num_new = 0
-        with self._writing() as connection:
+        with self._database.writing() as connection:
             for row in rows:
                 query = row.pop("query")
-                self._insert_query(connection, query)
-                num_new += self._insert_preference(connection, row | {"query_id": query["id"]})
+                self._database.insert_query(connection, query)
+                num_new += self._database.insert_preference(
+                    connection, row | {"query_id": query["id"]}
+                )
         return num_new
 
-    def _insert_query(self, connection: sa.Connection, row: records.Row) -> bool:
-        known = self._find(connection, schema.queries, row["id"])
-        if known is None:
-            connection.execute(schema.queries.insert(), row | {"num_items": len(row["items"])})
-            return True
-        if known["items"] != row["items"]:
-            raise DataError(
-                f"Query '{row['id']}' is in {self._name} already, with other items or contents. "
-                "Give a new query a new id."
-            )
-        return False
-
-    def _insert_preference(self, connection: sa.Connection, row: records.Row) -> bool:
-        try:
-            with connection.begin_nested():
-                connection.execute(schema.preferences.insert(), row | {"undone": False})
-        except exc.IntegrityError:
-            known = self._find(connection, schema.preferences, row["id"])
-            if known is None:
-                raise DataError(
-                    f"Query '{row['query_id']}' was already answered by '{row['annotator']}' by "
-                    f"the criterion '{row['criterion']}'. Undo that answer to give another."
-                ) from None
-            if any(known[key] != value for key, value in row.items()):
-                raise DataError(
-                    f"Answer '{row['id']}' is in {self._name} already, with other content. "
-                    "Give a new answer a new id."
-                ) from None
-            return False
-        return True
-
-    def _answers(
-        self, criterion: str | None, annotator: str | None
-    ) -> list[tuple[records.Row, records.Row]]:
-        queries, preferences = schema.queries, schema.preferences
-        where = self._filters(criterion, annotator)
-        of_answers = sa.select(preferences).where(*where).order_by(preferences.c.seq)
-        chosen = sa.select(preferences.c.query_id).where(*where)
-        of_queries = sa.select(queries).where(queries.c.id.in_(chosen))
-        with self._reading() as connection:
-            rows = [dict(row) for row in connection.execute(of_answers).mappings()]
-            by_id = {row["id"]: dict(row) for row in connection.execute(of_queries).mappings()}
-        return [(row, by_id[row["query_id"]]) for row in rows]
-
-    def _rows(self) -> list[records.Row]:
+    def _exported(self) -> list[records.Row]:
         return [
             {key: row[key] for key in records.PREFERENCE_FIELDS}
             | {"query": {key: query[key] for key in records.QUERY_FIELDS}}
-            for row, query in self._answers(None, None)
+            for row, query in self._database.answers(None, None)
         ]
-
-    @staticmethod
-    def _filters(criterion: str | None, annotator: str | None) -> Sequence[Any]:
-        table = schema.preferences
-        filters = [~table.c.undone]
-        if criterion is not None:
-            filters.append(table.c.criterion == criterion)
-        if annotator is not None:
-            filters.append(table.c.annotator == annotator)
-        return filters
-
-    @staticmethod
-    def _find(connection: sa.Connection, table: sa.Table, key: str) -> records.Row | None:
-        row = connection.execute(sa.select(table).where(table.c.id == key)).mappings().first()
-        return None if row is None else dict(row)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._name), self._engine.connect() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with schema.readable_errors(self._name), self._engine.connect() as plain:
-            connection = plain.execution_options(**{schema.WRITE: True})
-            with connection.begin():
-                schema.take_turn(connection)
-                yield connection

@@ -8,19 +8,24 @@ Shapes: S segments, P candidate pairs, M ensemble members, k queries.
 Notation: `prefers_b` of shape (M, P) is each member's probability that b is preferred.
 """
 
-import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from robopref.errors import DataError, check_at_least
-from robopref.preferences.pool import CandidatePool, Reward, ScoresSegments
+from robopref.preferences.pair_strategy import (
+    Choice,
+    PairStrategy,
+    ReturnsConfig,
+    StrategyConfig,
+    compute_prefers_b,
+    draw,
+    top,
+)
+from robopref.preferences.pool import CandidatePool, Reward
 from robopref.preferences.query import Query
-
-__all__ = ["CandidatePool", "QueryStrategy", "Reward", "ScoresSegments"]
 
 
 @runtime_checkable
@@ -35,68 +40,6 @@ class QueryStrategy(Protocol):
     ) -> list[Query]:
         """Return `k` queries, each with the strategy's name and a reason in words."""
         ...
-
-
-class Choice(NamedTuple):
-    """Chosen pairs of segment indices, and why each was chosen."""
-
-    pairs: Int[np.ndarray, "k 2"]
-    reasons: list[str]
-
-
-class PairStrategy(ABC):
-    """What all strategies share: checks, and queries made of the chosen pairs.
-
-    Args:
-        temperature: Divisor of the difference of returns in the Bradley-Terry model; the one with
-            which the reward was trained.
-    """
-
-    name: str
-    needs_returns: bool = True
-    """Whether the reward is asked; scoring the pool takes longer than choosing from it."""
-
-    def __init__(self, temperature: float = 1.0) -> None:
-        self.temperature = temperature
-
-    def propose(
-        self, pool: CandidatePool, reward: Reward, k: int, rng: np.random.Generator
-    ) -> list[Query]:
-        """Return `k` queries about pairs that were not asked before, most useful first.
-
-        Args:
-            pool: Where to choose from.
-            reward: A reward model, its members' returns (M, S), or None before there is one; then
-                what needs no model is asked, and the reason says so.
-            k: How many queries.
-            rng: Breaks ties, draws at random, and names the queries.
-
-        Raises:
-            DataError: The pool has fewer than `k` pairs left to ask.
-            ValueError: `k` is below 1, or the returns do not fit the pool.
-        """
-        check_at_least("k", k, 1)
-        returns = pool.member_returns(reward) if self.needs_returns else None
-        choice = self.choose(pool, returns, k, rng)
-        return [
-            Query(
-                id=str(uuid.UUID(bytes=rng.bytes(16), version=4)),
-                items=(pool.segments[a], pool.segments[b]),
-                strategy=self.name,
-                reason=reason,
-            )
-            for (a, b), reason in zip(choice.pairs, choice.reasons, strict=True)
-        ]
-
-    @abstractmethod
-    def choose(
-        self,
-        pool: CandidatePool,
-        member_returns: Float[np.ndarray, "M S"] | None,
-        k: int,
-        rng: np.random.Generator,
-    ) -> Choice:
-        """Return the chosen pairs; there may be no member returns yet."""
 
 
 class Uniform(PairStrategy):
@@ -133,7 +76,7 @@ class ModelStrategy(PairStrategy):
         if member_returns is None:
             why = f"There is no reward yet that could {self.purpose}; drawn at random."
             return draw(pool, k, rng, why)
-        prefers_b = compute_prefers_b(member_returns, pool.pairs, self.temperature)
+        prefers_b = compute_prefers_b(member_returns, pool.pairs, self.config.temperature)
         rows = top(self.score(prefers_b), k, rng)
         reasons = [self.reason(prefers_b[:, row]) for row in rows]
         return Choice(pool.pairs[rows], reasons)
@@ -217,16 +160,6 @@ class Entropy(ModelStrategy):
         )
 
 
-def compute_prefers_b(
-    member_returns: Float[np.ndarray, "M S"], pairs: Int[np.ndarray, "P 2"], temperature: float
-) -> Float[np.ndarray, "M P"]:
-    """Return each member's Bradley-Terry probability that the second of each pair is preferred."""
-    difference = member_returns[:, pairs[:, 1]] - member_returns[:, pairs[:, 0]]
-    # A tanh cannot overflow, whatever the returns.
-    probability: np.ndarray = 0.5 + 0.5 * np.tanh(difference / (2 * temperature))
-    return probability
-
-
 def binary_entropy(probability: np.ndarray) -> np.ndarray:
     """Return the entropy of a yes/no answer in nats; 0 where the answer is certain."""
     p = np.clip(probability, 1e-15, 1 - 1e-15)
@@ -241,77 +174,29 @@ def compute_information_gain(prefers_b: Float[np.ndarray, "M P"]) -> Float[np.nd
     return np.maximum(gain, 0.0)
 
 
-def top(score: Float[np.ndarray, " P"], k: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the places of the `k` highest scores, best first, ties broken at random.
-
-    Raises:
-        DataError: There are fewer than `k`.
-    """
-    check_enough(len(score), k)
-    order: np.ndarray = np.lexsort((rng.random(len(score)), -score))
-    return order[:k]
-
-
-def draw(pool: CandidatePool, k: int, rng: np.random.Generator, reason: str) -> Choice:
-    """Return `k` candidate pairs drawn at random, all for one reason."""
-    check_enough(len(pool.pairs), k)
-    rows = rng.choice(len(pool.pairs), size=k, replace=False)
-    return Choice(pool.pairs[rows], [reason] * k)
-
-
-def check_enough(num_pairs: int, k: int) -> None:
-    """Raise `DataError` when there are fewer than `k` pairs."""
-    if num_pairs < k:
-        raise DataError(
-            f"{k} queries were asked for and {num_pairs} pairs are left that were not asked "
-            "before. Ask for fewer, or record more episodes."
-        )
-
-
 @dataclass(frozen=True)
-class UniformConfig:
+class UniformConfig(StrategyConfig):
     """Pairs drawn at random."""
 
-    def build(self) -> Uniform:
-        """Build the strategy."""
-        return Uniform()
+    strategy: ClassVar[type[PairStrategy]] = Uniform
 
 
 @dataclass(frozen=True)
-class DisagreementConfig:
+class DisagreementConfig(ReturnsConfig):
     """Where the reward's members disagree most."""
 
-    temperature: float = 1.0
-    """Divisor of the difference of returns; the one of the reward's training."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_temperature(self.temperature)
-
-    def build(self) -> Disagreement:
-        """Build the strategy."""
-        return Disagreement(self.temperature)
+    strategy: ClassVar[type[PairStrategy]] = Disagreement
 
 
 @dataclass(frozen=True)
-class InformationGainConfig(DisagreementConfig):
+class InformationGainConfig(ReturnsConfig):
     """Whose answer tells most about the reward (BALD)."""
 
-    def build(self) -> InformationGain:  # type: ignore[override]
-        """Build the strategy."""
-        return InformationGain(self.temperature)
+    strategy: ClassVar[type[PairStrategy]] = InformationGain
 
 
 @dataclass(frozen=True)
-class EntropyConfig(DisagreementConfig):
+class EntropyConfig(ReturnsConfig):
     """Where the reward is least sure of the answer."""
 
-    def build(self) -> Entropy:  # type: ignore[override]
-        """Build the strategy."""
-        return Entropy(self.temperature)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise `ValueError` unless the temperature is above 0."""
-    if not 0 < temperature < np.inf:
-        raise ValueError(f"`temperature` must be above 0 and finite, got {temperature}.")
+    strategy: ClassVar[type[PairStrategy]] = Entropy

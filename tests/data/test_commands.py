@@ -44,7 +44,7 @@ def test_info(filled, robopref):
         "steps 26 at 20 a second",
         "metaworld/reach-v3 4 episodes, 75% solved",
         "task 'reach 0' 2 episodes",
-        "length 5 to 8 steps, median 7",
+        "length 5 to 8 steps, median 6.5",
         "ended 2 terminated",
         "observation.state float32 (5,)",
         "sim.state float64 (11,)",
@@ -52,6 +52,22 @@ def test_info(filled, robopref):
     ):
         assert line in lines
     assert any(re.fullmatch(r"files 8, 0\.\d MB", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "shown"),
+    [
+        ([7], "7 to 7 steps, median 7"),
+        ([9, 5], "5 to 9 steps, median 7"),
+        ([5, 6, 5, 9], "5 to 9 steps, median 5.5"),
+        ([8, 5, 6], "5 to 8 steps, median 6"),
+    ],
+)
+def test_info_shows_the_median_of_the_lengths(store, make_episode, robopref, lengths, shown):
+    for number, steps in enumerate(lengths):
+        store.add(make_episode(number, steps=steps))
+    _, out, _ = robopref("data", "info", "--data", store.root)
+    assert f"length {shown}" in squeezed(out)
 
 
 def test_info_of_an_interrupted_recording(filled, robopref):

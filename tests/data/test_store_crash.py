@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,29 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_episode(tmp_path):
     store.compact()
     assert store.validate() == []
     assert EpisodeStore.open(root).report == []
+
+
+def test_a_compaction_is_flushed_before_the_old_files_go(store, make_episode, monkeypatch):
+    """A power cut keeps what was flushed, names of files too, and may lose all else."""
+    for i in range(3):
+        store.add(make_episode(i))
+    root = store.root
+    flushed = []
+
+    def look_and_flush(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        flushed.append((str(path.relative_to(root)), (root / ".rewrite").exists()))
+        fsync(descriptor)
+
+    fsync = os.fsync
+    monkeypatch.setattr("os.fsync", look_and_flush)
+    store.compact()
+    committed = flushed.index((".", True))
+    written = {path for path, _ in flushed[:committed]}
+    folders = {path.relative_to(root) for path in root.rglob("*") if path.is_dir()}
+    assert {f".rewrite.partial/{folder}" for folder in folders} <= written
+    finished = [path for path, pending in flushed[committed + 1 :] if pending]
+    assert sorted(finished) == [".", "meta"]
 
 
 LIMITED = """

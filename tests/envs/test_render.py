@@ -120,3 +120,26 @@ def test_without_opengl_everything_but_pictures_works():
         "). Install one with: apt-get install libegl1 libgl1-mesa-dri; or apt-get install "
         "libosmesa6 and set MUJOCO_GL=osmesa."
     )
+
+
+DRAW_THEN_BUILD = """
+from robopref.envs.make import make_env
+env = make_env("metaworld/reach-v3")
+env.reset(seed=0)
+state = env.get_state()
+env.render_states(state.step[None], state.episode, width=32, height=32)
+import torch._dynamo
+try:
+    import triton
+except ImportError:
+    pass
+env.close()
+"""
+
+
+def test_torch_can_bring_its_compiler_after_a_picture():
+    """Two LLVMs in one process, that of OpenGL in software and triton's, once ended it."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DRAW_THEN_BUILD], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -100,7 +100,7 @@ def test_what_a_kill_during_creation_leaves_is_taken_as_new(tmp_path):
 
 def test_sqlite_acknowledges_only_what_is_on_disk(tmp_path):
     store = PreferenceStore(tmp_path / "store.sqlite")
-    with store._engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         asked = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -137,9 +137,8 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path, fill, make_query, cut_
     with PreferenceStore(path) as store:
         # SQLite's own limit on a file's pages raises what a full disk does.
         store.close()
-        event.listen(
-            store._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=20")
-        )
+        engine = store._database.engine
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=20"))
         with pytest.raises(DataError) as error:
             store.add_queries(
                 [make_query(f"large {i}", reason="x" * 5000) for i in range(50)], cut_hash=cut_hash
@@ -258,7 +257,7 @@ def test_the_store_needs_no_torch(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from robopref.preferences.store import PreferenceStore\n"
-        "from robopref.preferences import STRATEGIES, TEACHERS, agreement, budget\n"
+        "from robopref.preferences import STRATEGIES, TEACHERS, agreement\n"
         "for table in (STRATEGIES, TEACHERS):\n"
         "    [table.config_class(name) for name in table.names()]\n"
         f"PreferenceStore({str(tmp_path / 'store.sqlite')!r})\n"

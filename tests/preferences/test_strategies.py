@@ -12,23 +12,10 @@ from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.preferences import STRATEGIES
 from robopref.preferences.clustering import greedy_k_centre, k_medoids, squared_distances
-from robopref.preferences.diverse import (
-    BatchDiverse,
-    Coverage,
-    MatchedStart,
-    MatchedStartConfig,
-    pair_features,
-)
+from robopref.preferences.diverse import pair_features
+from robopref.preferences.pair_strategy import compute_prefers_b
 from robopref.preferences.pool import CandidatePool
-from robopref.preferences.strategies import (
-    Disagreement,
-    DisagreementConfig,
-    Entropy,
-    InformationGain,
-    QueryStrategy,
-    compute_information_gain,
-    compute_prefers_b,
-)
+from robopref.preferences.strategies import QueryStrategy, compute_information_gain
 from robopref.types import STATE, SegmentBatch
 
 
@@ -48,9 +35,13 @@ def asked_pairs(pool, queries):
     return [tuple(place[item] for item in query.items) for query in queries]
 
 
+def build(name, **options):
+    return STRATEGIES.config_class(name)(**options).build()
+
+
 @pytest.fixture(params=STRATEGIES.names())
 def strategy(request):
-    return STRATEGIES.config_class(request.param)().build()
+    return build(request.param)
 
 
 @pytest.mark.parametrize("num_members", [None, 1, 5])
@@ -77,7 +68,7 @@ def test_contract_every_strategy_asks_new_pairs_and_says_why(strategy, num_membe
 
 @pytest.mark.parametrize("name", ["disagreement", "information-gain", "entropy", "batch-diverse"])
 def test_contract_without_a_reward_the_reason_says_so(name):
-    strategy = STRATEGIES.config_class(name)().build()
+    strategy = build(name)
     for query in strategy.propose(make_pool(), None, 5, np.random.default_rng(0)):
         assert query.reason.startswith("There is no reward yet that could ")
 
@@ -104,7 +95,7 @@ def test_strategies_that_need_no_reward_do_not_ask_it():
             raise AssertionError("scored for nothing")
 
     for name in ("uniform", "coverage"):
-        strategy = STRATEGIES.config_class(name)().build()
+        strategy = build(name)
         assert strategy.propose(make_pool(), Untouchable(), 3, np.random.default_rng(0))
 
 
@@ -112,7 +103,7 @@ def test_disagreement_asks_where_the_members_contradict_each_other():
     # Members agree on (0, 1), are all unsure of (2, 3), and contradict each other on (4, 5).
     returns = np.array([[0, 5, 0, 0, 0, 5], [0, 5, 0, 0, 5, 0], [0, 4, 0, 0, 0, 5.0]])
     pool = make_pool(6, pairs=np.array([[0, 1], [2, 3], [4, 5]]))
-    query = Disagreement().propose(pool, returns, 1, np.random.default_rng(0))[0]
+    query = build("disagreement").propose(pool, returns, 1, np.random.default_rng(0))[0]
     assert asked_pairs(pool, [query]) == [(4, 5)]
     assert query.reason == (
         "The reward's 3 members disagree: that the second is better has probability 0.01 to 0.99."
@@ -122,13 +113,13 @@ def test_disagreement_asks_where_the_members_contradict_each_other():
 def test_entropy_asks_where_the_mean_is_unsure_and_information_gain_does_not():
     returns = np.array([[0, 5, 0, 0, 0, 3], [0, 5, 0, 0, 3, 0.0]])
     pool = make_pool(6, pairs=np.array([[0, 1], [2, 3]]))
-    entropy = Entropy().propose(pool, returns, 1, np.random.default_rng(0))
+    entropy = build("entropy").propose(pool, returns, 1, np.random.default_rng(0))
     assert asked_pairs(pool, entropy) == [(2, 3)]
     assert entropy[0].reason == (
         "The reward is unsure: that the second is better has probability 0.50."
     )
     pool = make_pool(6, pairs=np.array([[0, 1], [2, 3], [4, 5]]))
-    gain = InformationGain().propose(pool, returns, 1, np.random.default_rng(0))
+    gain = build("information-gain").propose(pool, returns, 1, np.random.default_rng(0))
     assert asked_pairs(pool, gain) == [(4, 5)]
 
 
@@ -162,9 +153,25 @@ def test_a_lower_temperature_makes_members_surer():
     warm = compute_prefers_b(returns, pairs, 10.0).var(axis=0)
     assert cold[0] / cold[1] > 0.99
     assert warm[0] / warm[1] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        *(
+            (name, {"temperature": 0.0}, "`temperature` must be above 0 and finite, got 0.0.")
+            for name in STRATEGIES.names()
+            if name not in {"uniform", "coverage"}
+        ),
+        ("batch-diverse", {"oversampling": 0}, "`oversampling` must be at least 1, got 0."),
+        ("matched-start", {"tolerance": -0.1}, "`tolerance` must be at least 0, got -0.1."),
+        ("matched-start", {"num_neighbours": 0}, "`num_neighbours` must be at least 1, got 0."),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, options, message):
     with pytest.raises(ValueError) as error:
-        DisagreementConfig(temperature=0.0)
-    assert str(error.value) == "`temperature` must be above 0 and finite, got 0.0."
+        build(name, **options)
+    assert str(error.value) == message
 
 
 @settings(max_examples=40, deadline=None)
@@ -193,12 +200,12 @@ def test_coverage_keeps_away_from_what_was_asked_and_covers_every_cluster():
     centre = np.repeat([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]], 10, axis=0)
     features = centre + np.random.default_rng(0).normal(0, 0.1, (30, 2))
     pool = make_pool(30, features=features)
-    queries = Coverage().propose(pool, None, 6, np.random.default_rng(0))
+    queries = build("coverage").propose(pool, None, 6, np.random.default_rng(0))
     kinds = {frozenset((a // 10, b // 10)) for a, b in asked_pairs(pool, queries)}
     assert len(kinds) == 6
     assert queries[0].reason == "The first pair; drawn at random."
     first_five = make_pool(30, features=features, asked=queries[:5])
-    sixth = Coverage().propose(first_five, None, 1, np.random.default_rng(1))
+    sixth = build("coverage").propose(first_five, None, 1, np.random.default_rng(1))
     missing = kinds - {frozenset((a // 10, b // 10)) for a, b in asked_pairs(pool, queries[:5])}
     assert {frozenset((a // 10, b // 10)) for a, b in asked_pairs(pool, sixth)} == missing
     assert sixth[0].reason.startswith("The least like what was asked so far (feature distance ")
@@ -233,7 +240,9 @@ def test_batch_diverse_asks_about_what_is_disputed_and_no_two_alike():
     returns[:, 12:] = 0
     within = [np.array(list(itertools.combinations(range(at, at + 6), 2))) for at in (0, 6, 12)]
     pool = make_pool(18, features=features, pairs=np.concatenate(within))
-    queries = BatchDiverse(oversampling=10).propose(pool, returns, 2, np.random.default_rng(0))
+    queries = build("batch-diverse", oversampling=10).propose(
+        pool, returns, 2, np.random.default_rng(0)
+    )
     assert {a // 6 for a, _ in asked_pairs(pool, queries)} == {0, 1}
     assert "alike of the 20 pairs on which they disagree most." in queries[0].reason
     # By disagreement alone both would be among the most disputed, wherever they lie.
@@ -251,7 +260,7 @@ def test_matched_start_pairs_start_alike_and_come_from_different_episodes():
     )
     pool = CandidatePool.build(segments, batch, rng=rng, start_features=starts, num_pairs=50)
     returns = np.random.default_rng(1).normal(size=(5, 80)) * 3
-    queries = MatchedStart().propose(pool, returns, 20, np.random.default_rng(0))
+    queries = build("matched-start").propose(pool, returns, 20, np.random.default_rng(0))
     for query, (a, b) in zip(queries, asked_pairs(pool, queries), strict=True):
         np.testing.assert_array_equal(starts[a], starts[b])
         assert pool.segments[a].episode_id != pool.segments[b].episode_id
@@ -263,7 +272,7 @@ def test_matched_start_pairs_start_alike_and_come_from_different_episodes():
 
 def test_matched_start_says_when_no_start_matches():
     starts = np.arange(10.0)[:, None] ** 2
-    strategy = MatchedStartConfig(tolerance=0.01).build()
+    strategy = build("matched-start", tolerance=0.01)
     pool = make_pool(10, starts=starts)
     query = strategy.propose(pool, None, 1, np.random.default_rng(0))[0]
     assert {abs(a - b) for a, b in asked_pairs(pool, [query])} == {1}
@@ -278,7 +287,7 @@ def test_matched_start_with_all_segments_of_one_episode_has_nothing_to_ask():
     segments = [Segment("e", 5 * i, 5) for i in range(4)]
     pool = CandidatePool.build(segments, pool.batch, rng=np.random.default_rng(0))
     with pytest.raises(DataError) as error:
-        MatchedStart().propose(pool, None, 1, np.random.default_rng(0))
+        build("matched-start").propose(pool, None, 1, np.random.default_rng(0))
     assert str(error.value).startswith("1 queries were asked for and 0 pairs are left")
 
 

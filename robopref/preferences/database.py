@@ -1,0 +1,135 @@
+"""Queries and answers as rows of a database: transactions, and what must hold when one is added."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from robopref.errors import DataError
+from robopref.preferences import schema
+from robopref.preferences.records import Row
+
+
+class Database:
+    """The database behind a preference store.
+
+    Args:
+        location: Path of a SQLite file, or a URL such as `postgresql://user@host/name`.
+        create: Make the tables where there are none.
+
+    Raises:
+        DataError: What is there is not a preference store of this version.
+        FileNotFoundError: There is none, and `create` is False.
+        MissingExtraError: The URL needs a database driver that is not installed.
+    """
+
+    def __init__(self, location: str | Path, *, create: bool) -> None:
+        self.engine, self.name = schema.open_engine(location, create=create)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection to read from.
+
+        Raises:
+            DataError: The database cannot be used.
+        """
+        with schema.readable_errors(self.name), self.engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction, which is on disk when the block ends.
+
+        Raises:
+            DataError: The database cannot be used; nothing of the block was stored.
+        """
+        with schema.readable_errors(self.name), self.engine.connect() as plain:
+            connection = plain.execution_options(**{schema.WRITE: True})
+            with connection.begin():
+                schema.take_turn(connection)
+                yield connection
+
+    def insert_query(self, connection: sa.Connection, row: Row) -> bool:
+        """Add a query and return True; return False if it is there already.
+
+        Raises:
+            DataError: A query with the same id and other items is there.
+        """
+        known = find(connection, schema.queries, row["id"])
+        if known is None:
+            connection.execute(schema.queries.insert(), row | {"num_items": len(row["items"])})
+            return True
+        if known["items"] != row["items"]:
+            raise DataError(
+                f"Query '{row['id']}' is in {self.name} already, with other items or contents. "
+                "Give a new query a new id."
+            )
+        return False
+
+    def insert_preference(self, connection: sa.Connection, row: Row) -> bool:
+        """Add an answer and return True; return False if it is there already, even if undone.
+
+        Raises:
+            DataError: Another answer has its id, or its annotator answered its query by its
+                criterion already.
+        """
+        try:
+            with connection.begin_nested():
+                connection.execute(schema.preferences.insert(), row | {"undone": False})
+        except exc.IntegrityError:
+            known = find(connection, schema.preferences, row["id"])
+            if known is None:
+                raise DataError(
+                    f"Query '{row['query_id']}' was already answered by '{row['annotator']}' by "
+                    f"the criterion '{row['criterion']}'. Undo that answer to give another."
+                ) from None
+            if any(known[key] != value for key, value in row.items()):
+                raise DataError(
+                    f"Answer '{row['id']}' is in {self.name} already, with other content. "
+                    "Give a new answer a new id."
+                ) from None
+            return False
+        return True
+
+    def answers(self, criterion: str | None, annotator: str | None) -> list[tuple[Row, Row]]:
+        """Return the rows of answers with those of their queries, in the order of answering.
+
+        Args:
+            criterion: Only answers by this one; None means any.
+            annotator: Only answers of this one; None means any.
+        """
+        queries, preferences = schema.queries, schema.preferences
+        where = filters(criterion, annotator)
+        of_answers = sa.select(preferences).where(*where).order_by(preferences.c.seq)
+        chosen = sa.select(preferences.c.query_id).where(*where)
+        of_queries = sa.select(queries).where(queries.c.id.in_(chosen))
+        with self.reading() as connection:
+            rows = [dict(row) for row in connection.execute(of_answers).mappings()]
+            by_id = {row["id"]: dict(row) for row in connection.execute(of_queries).mappings()}
+        return [(row, by_id[row["query_id"]]) for row in rows]
+
+
+def filters(criterion: str | None, annotator: str | None) -> Sequence[Any]:
+    """Return the conditions for answers that stand, by one criterion or annotator or by any."""
+    table = schema.preferences
+    conditions = [~table.c.undone]
+    if criterion is not None:
+        conditions.append(table.c.criterion == criterion)
+    if annotator is not None:
+        conditions.append(table.c.annotator == annotator)
+    return conditions
+
+
+def find(connection: sa.Connection, table: sa.Table, key: str) -> Row | None:
+    """Return the row with the id `key`, or None."""
+    row = connection.execute(sa.select(table).where(table.c.id == key)).mappings().first()
+    return None if row is None else dict(row)
