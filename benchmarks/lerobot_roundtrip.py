@@ -114,7 +114,7 @@ def record(root: Path, num_episodes: int, num_steps: int) -> EpisodeStore:
     env: Any = make_env("metaworld/reach-v3", max_episode_steps=num_steps)
     store = EpisodeStore.create(root, fps=env.fps)
     for number in range(num_episodes):
-        store.add(_rollout(env, number, num_steps))
+        store.add(_record_episode(env, number, num_steps))
     env.close()
     return store
 
@@ -216,7 +216,7 @@ def _columns(store: EpisodeStore, episodes: list[Episode]) -> dict[str, np.ndarr
     }
 
 
-def _rollout(env: Any, number: int, num_steps: int) -> Episode:
+def _record_episode(env: Any, number: int, num_steps: int) -> Episode:
     rng = make_rng(0, "lerobot-roundtrip", number)
     obs, _ = env.reset(seed=number)
     start = env.get_state()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.imitation_process import Imitation
 from benchmarks.timing import figure, matmul_seconds, rate
 from robopref.align.actors import ScriptedSpec
 from robopref.align.collect import Plan, Workers
@@ -88,20 +89,39 @@ def _episodes(num: int, num_steps: int) -> list[Episode]:
 
 
 def _choice(seconds: float, notes: list[str]) -> dict[str, Any]:
-    """Choose 50 queries among 10,000 pairs of 50-step segments, scoring included."""
+    """Choose 50 queries among 10,000 pairs of 50-step segments, from episodes to queries.
+
+    Beside it the imitation library's fragmenters, with networks of the same shape; they score both
+    segments of every pair, robopref each segment once.
+    """
     episodes = {e.id: e for e in _episodes(200, 500)}
-    segments = [Segment(key, start, 50) for key in episodes for start in range(0, 500, 50)]
-    batch = batch_segments([s.cut(episodes[s.episode_id]) for s in segments])
-    reward = MLPRewardConfig(num_members=5).build(39, 4)
-    pool = CandidatePool.build(segments, batch, rng=make_rng(0, "pairs"), num_pairs=10_000)
+    shape = {
+        "num_members": 5, "hidden_sizes": [128, 128], "length": 50, "obs_dim": 39, "action_dim": 4,
+        "batch_size": 32,
+    }  # fmt: skip
+    # One action a decision: a reward of each step, as the library's is.
+    reward = MLPRewardConfig(num_members=5, hidden_sizes=(128, 128), n_action_steps=1).build(39, 4)
 
     def choose() -> int:
+        segments = [Segment(key, start, 50) for key in episodes for start in range(0, 500, 50)]
+        batch = batch_segments([s.cut(episodes[s.episode_id]) for s in segments])
+        pool = CandidatePool.build(segments, batch, rng=make_rng(0, "pairs"), num_pairs=10_000)
         DisagreementConfig().build().propose(pool, reward, 50, make_rng(0, "choice"))
         return 1
 
-    found = [1 / r for r in rate(choose, seconds=seconds, min_runs=3)]
-    notes.append("active choice: the imitation library took 20.6 s for this on two cores.")
-    return {"choose_50_of_10000_pairs_s": figure(found, floor=0.5, at_most=True)}
+    ours = [1 / r for r in rate(choose, seconds=seconds, min_runs=3)]
+    figures = {"choose_50_of_10000_pairs_s": figure(ours, floor=0.5, at_most=True)}
+    if not Imitation.is_there():
+        notes.append("No .venv-imitation: its choice was not timed ('make peers' builds it).")
+        return figures
+    with Imitation(shape) as imitation:
+        theirs = [imitation.choose(50, 10_000) for _ in range(1 if seconds < 2 else 3)]
+    ours += [1 / r for r in rate(choose, seconds=seconds, min_runs=3)]
+    return {
+        "choose_50_of_10000_pairs_s": figure(ours, floor=0.5, at_most=True),
+        "choose_50_of_10000_pairs_s_imitation": figure(theirs),
+        "choose_ratio_to_imitation": figure([np.median(theirs) / np.median(ours)]),
+    }
 
 
 def _windows(seconds: float, notes: list[str]) -> dict[str, Any]:

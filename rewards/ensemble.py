@@ -38,7 +38,7 @@ the others when it moves later."""
 SMALLEST_DEVIATION = 0.01
 """Share of the largest deviation below which a feature is not scaled up any further: what varies
 that little (the tremor of an object at rest) is noise, and few labels would be fitted to it."""
-STEPS_AT_ONCE = 32_768
+STEPS_AT_ONCE = 8192
 """Steps that go through the network in one call; bounds memory, and stays near the cache."""
 
 
@@ -216,7 +216,8 @@ class EnsembleReward(PretrainedReward, ABC):
             claim_folder(directory, preferences)
         config: FitConfig = self.config.fit
         training, held_out = split_validation(preferences, validation, config, generator)
-        self._fit_normalizers(preferences.segments)
+        training = compact(training)
+        self._fit_normalizers(training.segments)
         self.reset_parameters(generator)
         result = self._train(training, held_out, generator, directory)
         measured = {"train": training, "validation": held_out if held_out else validation}
@@ -237,7 +238,7 @@ class EnsembleReward(PretrainedReward, ABC):
     ) -> dict[str, float]:
         config: FitConfig = self.config.fit
         objective = self._objective(training, generator)
-        check = self._objective(held_out, generator).validate if held_out else None
+        check = self._objective(compact(held_out), None).validate if held_out else None
         trainer = Trainer(
             config.trainer if held_out else replace(config.trainer, patience=None),
             objective,
@@ -254,13 +255,14 @@ class EnsembleReward(PretrainedReward, ABC):
             "seconds": result.seconds,
         }
 
-    def _objective(self, preferences: PairwiseView, generator: torch.Generator) -> PairObjective:
-        view = compact(preferences)
+    def _objective(
+        self, preferences: PairwiseView, generator: torch.Generator | None
+    ) -> PairObjective:
         return PairObjective(
             self,
             self.pair_losses,
-            self._prepare(view.segments),
-            view,
+            self._prepare(preferences.segments),
+            preferences,
             num_members=self.num_members,
             config=self.config.fit,
             generator=generator,

@@ -133,7 +133,7 @@ class PairObjective(nn.Module):
         preferences: The pairs, compact.
         num_members: M.
         config: Temperature, and whether members resample the pairs.
-        generator: Draws the resamples.
+        generator: Draws the resamples; None for none, as validation needs.
     """
 
     a: Tensor
@@ -150,7 +150,7 @@ class PairObjective(nn.Module):
         *,
         num_members: int,
         config: FitConfig,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ) -> None:
         super().__init__()
         self.reward = reward
@@ -187,11 +187,14 @@ class PairObjective(nn.Module):
 
 
 def _pair_weights(
-    preferences: PairwiseView, num_members: int, config: FitConfig, generator: torch.Generator
+    preferences: PairwiseView,
+    num_members: int,
+    config: FitConfig,
+    generator: torch.Generator | None,
 ) -> Float[Tensor, "#M N"]:
     """Return each pair's weight, of mean 1, times how often each member's resample drew it."""
     weight = torch.from_numpy(preferences.weight).float()[None]
-    if config.bootstrap:
+    if config.bootstrap and generator is not None:
         num_pairs = len(preferences)
         drawn = torch.randint(num_pairs, (num_members, num_pairs), generator=generator)
         counts = torch.zeros(num_members, num_pairs)

@@ -12,6 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
+
+MANY_ROWS = 512
+"""Rows from which on members one by one are faster than a batched product, on a CPU in float32."""
 
 
 class Normalizer(nn.Module):
@@ -123,9 +127,35 @@ class EnsembleMLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "B I"] | Float[Tensor, "M B I"]) -> Float[Tensor, "M B O"]:
         """Return every member's outputs for inputs of its own, or for one input shared by all."""
+        many = x.shape[-2] >= MANY_ROWS and not torch.is_autocast_enabled("cpu")
+        if many and x.device.type == "cpu":
+            return self._forward_by_member(x)
         hidden = x if x.ndim == 3 else x.expand(self.num_members, -1, -1)
         for layer in self.layers[:-1]:
             # In place: the product's own backward pass does not need what it returned.
             hidden = torch.relu_(layer(hidden))
         outputs: Tensor = self.layers[-1](hidden)
         return outputs
+
+    def _forward_by_member(
+        self, x: Float[Tensor, "B I"] | Float[Tensor, "M B I"]
+    ) -> Float[Tensor, "M B O"]:
+        """Return the same, one member after the other: what each works on stays near the cache.
+
+        By oneDNN where it is there: on some processors (AMD's) it multiplies float32 at twice the
+        speed of MKL, as precisely, but torch gives it only tensors in its own layout. That layout
+        has no second derivatives.
+        """
+        layers = [layer for layer in self.layers if isinstance(layer, EnsembleLinear)]
+        weights = [layer.weight.mT.unbind() for layer in layers]
+        biases = [layer.bias.squeeze(1).unbind() for layer in layers]
+        onednn = x.dtype == torch.float32 and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        outputs = []
+        for member in range(self.num_members):
+            hidden = x if x.ndim == 2 else x[member]
+            hidden = hidden.to_mkldnn() if onednn else hidden
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                hidden = torch.relu_(linear(hidden, weight[member], bias[member]))
+            hidden = linear(hidden, weights[-1][member], biases[-1][member])
+            outputs.append(hidden.to_dense() if onednn else hidden)
+        return torch.stack(outputs)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from robopref.nn import EnsembleLinear, EnsembleMLP, Normalizer
+from robopref.nn import MANY_ROWS, EnsembleLinear, EnsembleMLP, Normalizer
 
 
 def plain(ensemble, member):
@@ -23,15 +23,17 @@ def plain(ensemble, member):
     return nn.Sequential(*layers[:-1])
 
 
-def test_an_ensemble_is_its_members_and_so_are_its_gradients(generator):
+@pytest.mark.parametrize("rows", [4, MANY_ROWS])
+def test_an_ensemble_is_its_members_and_so_are_its_gradients(rows, generator):
     ensemble = EnsembleMLP(3, 5, (7, 6), 2, generator=generator)
-    x = torch.randn(4, 5, generator=generator)
+    x = torch.randn(rows, 5, generator=generator).requires_grad_()
+    x_alone = x.detach().clone().requires_grad_()
     out = ensemble(x)
-    out.square().sum().backward()
+    out.square().mean().backward()
     for member in range(3):
         alone = plain(ensemble, member)
-        torch.testing.assert_close(out[member], alone(x))
-        alone(x).square().sum().backward()
+        torch.testing.assert_close(out[member], alone(x_alone))
+        (alone(x_alone).square().mean() / 3).backward()
         for layer, linear in zip(ensemble.layers, alone[::2], strict=True):
             assert isinstance(layer, EnsembleLinear)
             assert isinstance(linear, nn.Linear)
@@ -40,18 +42,41 @@ def test_an_ensemble_is_its_members_and_so_are_its_gradients(generator):
             assert linear.weight.grad is not None
             torch.testing.assert_close(layer.weight.grad[member], linear.weight.grad.T)
             torch.testing.assert_close(layer.bias.grad[member, 0], linear.bias.grad)
+    torch.testing.assert_close(x.grad, x_alone.grad)
 
 
-def test_members_may_have_inputs_of_their_own(generator):
+def test_many_rows_go_through_onednn_where_it_can_multiply_them(generator):
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("This build of torch is without oneDNN.")
+    ensemble = EnsembleMLP(2, 5, (7,), 1, generator=generator)
+    many = torch.zeros(MANY_ROWS, 5)
+
+    def products(x):
+        with torch.profiler.profile() as profile:
+            ensemble(x)
+        return {event.key for event in profile.key_averages()}
+
+    assert "aten::mkldnn_linear" in products(many)
+    assert "aten::mkldnn_linear" not in products(many[1:])
+    with torch.autocast("cpu", torch.bfloat16):  # Its batched product is oneDNN's already.
+        assert "aten::mkldnn_linear" not in products(many)
+    ensemble.double()
+    assert "aten::mkldnn_linear" not in products(many.double())
+
+
+@pytest.mark.parametrize("rows", [4, MANY_ROWS])
+def test_members_may_have_inputs_of_their_own(rows, generator):
     ensemble = EnsembleMLP(3, 5, (7,), 2, generator=generator)
-    x = torch.randn(3, 4, 5, generator=generator)
+    x = torch.randn(3, rows, 5, generator=generator)
     for member in range(3):
         torch.testing.assert_close(ensemble(x)[member], ensemble(x[member])[member])
 
 
-def test_its_input_is_left_as_it_was(generator):
-    ensemble = EnsembleMLP(2, 5, (7,), 1, generator=generator)
-    x = torch.randn(4, 5, generator=generator)
+@pytest.mark.parametrize("rows", [4, MANY_ROWS])
+@pytest.mark.parametrize("hidden_sizes", [(), (7,)])
+def test_its_input_is_left_as_it_was(rows, hidden_sizes, generator):
+    ensemble = EnsembleMLP(2, 5, hidden_sizes, 1, generator=generator)
+    x = torch.randn(rows, 5, generator=generator)
     before = x.clone()
     ensemble(x)
     assert torch.equal(x, before)

@@ -298,6 +298,22 @@ def test_another_model_is_refused(tmp_path):
     )
 
 
+@pytest.mark.parametrize("change", ["seed", "weights", "data"])
+def test_another_start_is_refused(change, tmp_path):
+    make_trainer(CONFIGS["plain"], tmp_path)[0].fit()
+    other = Trainer(
+        CONFIGS["plain"], Regression(seed=int(change == "weights")),
+        Items(64 + (change == "data")), directory=tmp_path, device="cpu",
+        generator=torch.Generator().manual_seed(int(change == "seed")),
+    )  # fmt: skip
+    with pytest.raises(CheckpointError) as error:
+        other.fit()
+    assert str(error.value) == (
+        f"'{tmp_path / 'trainer.safetensors'}' was begun from other data, another model or another "
+        "seed. Use those, or delete the file to start this stage again."
+    )
+
+
 def test_another_checkpoint_is_refused(tmp_path):
     path = tmp_path / "trainer.safetensors"
     save_tree(path, {"weights": torch.zeros(3)})

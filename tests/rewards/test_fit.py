@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from robopref.checkpoint import load_tree
 from robopref.errors import CheckpointError, DataError
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.fit import FitConfig, PairSource, split_validation
@@ -134,6 +135,26 @@ def test_members_with_a_bootstrap_disagree_more(make_pairs):
         reward.fit(pairs, generator=seeded())
         spread.append(reward.member_returns(other.segments).std(axis=0).mean())
     assert spread[1] > spread[0]
+
+
+def test_the_normaliser_sees_training_pairs_alone(make_pairs):
+    pairs = make_pairs(60)
+    training, held_out = split_validation(pairs, None, FitConfig(), seeded())
+    assert held_out is not None
+    reward = config(2).build(5, 2)
+    reward.fit(pairs, generator=seeded())
+    segments = compact(training).segments
+    mean = segments.obs[STATE][segments.mask].mean(axis=0)
+    assert reward.state_normalizer.loc.numpy() == pytest.approx(mean, abs=1e-5)
+    assert mean != pytest.approx(pairs.segments.obs[STATE][pairs.segments.mask].mean(axis=0))
+
+
+def test_validation_pairs_are_not_resampled(make_pairs, tmp_path):
+    pairs, validation = make_pairs(20), make_pairs(15, seed=1)
+    reward = config(50, bootstrap=True).build(5, 2)
+    figures = reward.fit(pairs, validation=validation, generator=seeded(), directory=tmp_path)
+    stopped_by = load_tree(tmp_path / "trainer.safetensors")["best"]["loss"]
+    assert stopped_by == pytest.approx(figures["validation/loss"], abs=1e-6)
 
 
 def test_compact_keeps_the_pairs(make_pairs):
