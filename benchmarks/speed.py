@@ -4,6 +4,7 @@ References that could not run here are left out of the ratios; `notes` names the
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from robopref.data.windows import WindowSampler
 from robopref.envs.behaviours import DetourRightConfig
 from robopref.envs.make import make_env
 from robopref.envs.metaworld_raw import make_raw
+from robopref.envs.render import gl_backends
 from robopref.preferences.pool import CandidatePool
 from robopref.preferences.strategies import DisagreementConfig
 from robopref.rewards.mlp import MLPRewardConfig
@@ -36,6 +38,8 @@ PARTS = ("reward_speed", "policy_speed")
 
 def run(quick: bool) -> dict[str, Any]:
     """Return the figures; quick takes each for about a second."""
+    # mujoco.Renderer must be told; robopref's own looks for what is there.
+    os.environ.setdefault("MUJOCO_GL", gl_backends()[0])
     seconds = 1.0 if quick else 8.0
     before = matmul_seconds()
     notes: list[str] = []
