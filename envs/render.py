@@ -12,6 +12,7 @@ import platform
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -190,9 +191,13 @@ def _import_triton_first() -> None:
     """Import triton, where torch brought it, before OpenGL is there.
 
     Both bring an LLVM (OpenGL in software does), and triton's crashes the process when it comes
-    second. torch imports it at odd times, such as when the first network is built.
+    second. torch imports it at odd times, such as when the first network is built. If something
+    else has drawn already it is too late, and nothing is done.
     """
-    if importlib.util.find_spec("triton") is not None:
+    maps = Path("/proc/self/maps")
+    if importlib.util.find_spec("triton") is None or not maps.exists():
+        return
+    if "libLLVM" not in maps.read_text():
         importlib.import_module("triton")
 
 
