@@ -47,8 +47,8 @@ def _row(evaluations: dict[str, Evaluation], loop: AlignmentLoop) -> dict[str, f
         "success_before": base.success.value,
         "success_selected": selected.success.value,
         "success_after": aligned.success.value,
-        # Not below what it was, within the 95 % interval of what it is.
-        "success_kept": float(aligned.success.high >= base.success.value),
+        # Not below what it was: the 95 % intervals meet.
+        "success_kept": float(aligned.success.high >= base.success.low),
         "preferred_before": base.preferred.value,
         "preferred_selected": selected.preferred.value,
         "preferred_after": aligned.preferred.value,

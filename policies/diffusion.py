@@ -139,9 +139,8 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
                 and, if chunks are not to count alike, "weight" (B,).
             generator: Draws the steps and the noise.
         """
-        chunk = self.action_normalizer(batch[ACTION])
-        steps, noise = self.draw_noising(len(chunk), generator)
-        predicted = self._predict_noise(self.encoder(batch), chunk, steps, noise)
+        steps, noise = self.draw_noising(len(batch[ACTION]), generator)
+        predicted = self.predict_noise(batch, steps, noise)
         loss = noise_prediction_loss(predicted, noise, batch.get(ACTION_IS_PAD), batch.get(WEIGHT))
         return loss, {}
 
@@ -165,16 +164,20 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         of the reference (the beta of DPO) times the error less that of the reference. Gradients
         flow.
         """
-        chunk = self.action_normalizer(batch[ACTION])
-        predicted = self._predict_noise(self.encoder(batch), chunk, denoise_step, noise)
+        predicted = self.predict_noise(batch, denoise_step, noise)
         is_pad: Bool[Tensor, "B Tp"] | None = batch.get(ACTION_IS_PAD)
         return noise_error(predicted, noise, is_pad)
 
-    def _predict_noise(
-        self, condition: Tensor, chunk: Tensor, denoise_step: Tensor, noise: Tensor
-    ) -> Tensor:
+    def predict_noise(
+        self,
+        batch: Mapping[str, Tensor],
+        denoise_step: Int[Tensor, " B"],
+        noise: Float[Tensor, "B Tp Da"],
+    ) -> Float[Tensor, "B Tp Da"]:
+        """Return what the network takes for the noise that was added to each chunk of a batch."""
+        chunk = self.action_normalizer(batch[ACTION])
         noisy = self.schedule.add_noise(chunk, noise, denoise_step)
-        modulation = self.denoiser.modulation(denoise_step, condition)
+        modulation = self.denoiser.modulation(denoise_step, self.encoder(batch))
         predicted: Tensor = self.denoiser(noisy[:, None], modulation)[:, 0]
         return predicted
 

@@ -8,5 +8,10 @@ FINETUNE.register(
     "robopref.policies.finetune.distil:DistilConfig",
     "Denoising loss on the chosen episodes (rejection-sampling fine-tuning).",
 )
+FINETUNE.register(
+    "dpo",
+    "robopref.policies.finetune.dpo:DPOConfig",
+    "Diffusion-DPO on the judged pairs, safeguarded and anchored.",
+)
 
 __all__ = ["FINETUNE"]

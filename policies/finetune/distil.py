@@ -9,15 +9,14 @@ References:
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from robopref.data.episode import Episode
 from robopref.errors import check_at_least
+from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.windows import WindowSource
 from robopref.trainer import Trainer, TrainerConfig, TrainResult
 
@@ -42,12 +41,10 @@ class DistilConfig:
     def run(
         self,
         policy: Any,
-        episodes: Sequence[Episode],
+        data: FinetuneData,
         *,
         generator: torch.Generator,
         directory: Path | None = None,
-        weights: Sequence[float] | None = None,
-        demonstrations: Sequence[Episode] = (),
     ) -> tuple[Any, TrainResult]:
         """Return a fine-tuned copy of `policy`, which stays as it is, and how the training went.
 
@@ -55,24 +52,22 @@ class DistilConfig:
 
         Args:
             policy: Where to start; its `forward` is the training loss.
-            episodes: What to imitate.
+            data: Its chosen episodes are imitated, and its demonstrations held on to.
             generator: All randomness of the training.
             directory: Gets the checkpoint, the metrics, and the policy itself in `policy/`.
-            weights: How much each episode counts; all the same by default.
-            demonstrations: Episodes that the base was trained on, to hold on to.
 
         Raises:
             ValueError: There are no episodes, or a weight is negative or missing.
             CheckpointError: `directory` holds a checkpoint of another run.
         """
-        if not episodes:
+        if not data.chosen:
             raise ValueError("There are no episodes to distil. Select at least one.")
         tuned = copy.deepcopy(policy)
         tuned.reset()
         trainer = Trainer(
             self.trainer,
             tuned,
-            self._source(policy, episodes, weights, demonstrations),
+            self._source(policy, data),
             generator=generator,
             directory=directory,
             description="distil",
@@ -82,24 +77,18 @@ class DistilConfig:
             tuned.save_pretrained(directory / "policy")
         return tuned, result
 
-    def _source(
-        self,
-        policy: Any,
-        episodes: Sequence[Episode],
-        weights: Sequence[float] | None,
-        demonstrations: Sequence[Episode],
-    ) -> WindowSource:
-        chosen = [1.0] * len(episodes) if weights is None else [float(w) for w in weights]
-        if len(chosen) != len(episodes):
+    def _source(self, policy: Any, data: FinetuneData) -> WindowSource:
+        num = len(data.chosen)
+        chosen = [1.0] * num if data.weights is None else [float(w) for w in data.weights]
+        if len(chosen) != num:
             raise ValueError(
-                f"`weights` must hold one weight for each of {len(episodes)} episodes, "
-                f"got {len(chosen)}."
+                f"`weights` must hold one weight for each of {num} episodes, got {len(chosen)}."
             )
         if min(chosen) < 0 or max(chosen) == 0:
             raise ValueError("`weights` must be at least 0, and one of them above 0.")
-        kept = list(demonstrations) if self.demonstration_weight > 0 else []
+        kept = list(data.demonstrations) if self.demonstration_weight > 0 else []
         return WindowSource(
-            [*episodes, *kept],
+            [*data.chosen, *kept],
             policy.n_obs_steps,
             policy.chunk_size,
             keys=tuple(policy.obs_shapes),

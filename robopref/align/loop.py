@@ -181,12 +181,17 @@ class AlignmentLoop:
         return [episodes[i] for i in sorted(best)]
 
     def _fine_tune(self) -> dict[str, Any]:
+        from robopref.policies.finetune.data import FinetuneData, judged_pairs
         from robopref.policies.serialization import load_policy
 
         chosen = self.chosen()
         method = resolve(self.config, "method")
+        judged, pairs = judged_pairs(self.labels().preferences(), self.store("pool").episode)
+        data = FinetuneData(
+            chosen, judged=judged, pairs=pairs, demonstrations=list(self.store("demonstrations"))
+        )
         _, result = method.run(
-            load_policy(self.directory / "base" / "policy"), chosen,
+            load_policy(self.directory / "base" / "policy"), data,
             generator=make_generator(self.config.seed, "fine-tune"),
             directory=self.directory / "aligned",
         )  # fmt: skip
