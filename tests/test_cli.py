@@ -317,3 +317,13 @@ def test_plain_start_imports_no_heavy_package():
     )
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & {"torch", "numpy", "tyro", "rich", "yaml", "mujoco"}
+
+
+def test_collecting_where_there_is_no_expert_leaves_nothing_behind(tmp_path, capsys):
+    command = ["collect", "--env", "gymnasium/Pendulum-v1", "--out", str(tmp_path / "data")]
+    assert cli.main(command) == 2
+    assert capsys.readouterr().err == (
+        "Error: There is no scripted expert for 'gymnasium/Pendulum-v1'. "
+        "Let a policy act with --policy.\n"
+    )
+    assert not (tmp_path / "data").exists()

@@ -25,7 +25,9 @@ def check_parts_fit(config: AlignConfig) -> None:
     behaviour.check_env(config.env)
     name = BEHAVIOURS.name_of(type(behaviour))
     if config.demonstrations is None:
-        _check_can_demonstrate(config.env, behaviour, name)
+        check_can_demonstrate(
+            config.env, behaviour, "Give a data set of demonstrations with --demonstrations."
+        )
     if getattr(teacher, "discount", 1.0) < 1 and not scores_steps(behaviour):
         raise ValueError(
             f"`teacher.discount` (={teacher.discount}) weighs steps, but the behaviour '{name}' "
@@ -42,11 +44,16 @@ def check_parts_fit(config: AlignConfig) -> None:
         )
 
 
-def _check_can_demonstrate(env: str, behaviour: Any, name: str) -> None:
-    advice = "Give a data set of demonstrations with --demonstrations."
+def check_can_demonstrate(env: str, behaviour: Any, advice: str) -> None:
+    """Refuse what no scripted expert can act out.
+
+    Raises:
+        ValueError: There is no expert, or the behaviour has no styles; `advice` says what to do.
+    """
     if not env.startswith("metaworld/"):
         raise ValueError(f"There is no scripted expert for '{env}'. {advice}")
     if not hasattr(behaviour, "styles"):
+        name = BEHAVIOURS.name_of(type(behaviour))
         raise ValueError(f"The behaviour '{name}' has no styles for scripted experts. {advice}")
 
 

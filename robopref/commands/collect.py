@@ -47,13 +47,14 @@ class CollectCommand:
     def run(self) -> None:
         """Record what the data set does not have yet."""
         from robopref.align.actors import ScriptedSpec, policy_spec
+        from robopref.align.checks import check_can_demonstrate
         from robopref.align.collect import Plan, Workers, collect, open_or_create
         from robopref.align.run import Run
 
         if self.policy is None:
-            actor: Any = ScriptedSpec(
-                resolve(self, "behaviour"), self.preferred_share, 0.1, self.seed
-            )
+            behaviour = resolve(self, "behaviour")
+            check_can_demonstrate(self.env, behaviour, "Let a policy act with --policy.")
+            actor: Any = ScriptedSpec(behaviour, self.preferred_share, 0.1, self.seed)
         else:
             actor = policy_spec(self.policy, self.reward)
         plan = Plan(
