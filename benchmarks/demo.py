@@ -1,8 +1,8 @@
 """The demo over several seeds: does the preferred rate rise and success stay?
 
-Each seed is a whole run of `robopref demo` in `runs/bench-demo/seed-K`; a benchmark that was
-killed goes on where it was. `value` is the median over the seeds, `low` and `high` the smallest
-and the largest.
+Each seed is a whole run of `robopref demo` in `runs/bench-demo/<commit>/seed-K`; a benchmark that
+was killed goes on where it was, unless the code is another one. `value` is the median over the
+seeds, `low` and `high` the smallest and the largest.
 """
 
 import statistics
@@ -14,6 +14,7 @@ from robopref.align.collect import Workers
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import Evaluation
 from robopref.align.loop import AlignmentLoop
+from robopref.commands.bench import describe_commit, find_checkout
 
 SEEDS = (0, 1, 2, 3, 4)
 RUNS = Path("runs/bench-demo")
@@ -24,7 +25,7 @@ def run(quick: bool) -> dict[str, Any]:
     rows = []
     seeds = SEEDS[:1] if quick else SEEDS
     # A quick look starts afresh, since its time is one of its figures.
-    runs = RUNS / f"quick-{int(time.time())}" if quick else RUNS
+    runs = RUNS / (f"quick-{int(time.time())}" if quick else _code())
     with Workers(2) as workers:
         for seed in seeds:
             config = AlignConfig(seed=seed)
@@ -39,6 +40,12 @@ def run(quick: bool) -> dict[str, Any]:
         "per_seed": rows,
         **{key: value for key, value in medians.items() if key != "seconds_of_work"},
     }
+
+
+def _code() -> str:
+    """Return the short commit of this checkout, so that no figure is given to other code."""
+    commit, *dirty = (describe_commit(find_checkout()) or "unknown").split("-")
+    return "-".join([commit[:12], *dirty])
 
 
 def _row(evaluations: dict[str, Evaluation], loop: AlignmentLoop) -> dict[str, float]:

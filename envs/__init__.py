@@ -30,6 +30,12 @@ for _name, _class, _summary in (
 ):
     BEHAVIOURS.register(_name, f"robopref.envs.behaviours:{_class}Config", _summary)
 BEHAVIOURS.register(
+    "direct", "robopref.envs.direct:DirectConfig", "Take a short way to the object."
+)
+BEHAVIOURS.register(
+    "both", "robopref.envs.both:BothConfig", "Show two behaviours, each judged by an annotator."
+)
+BEHAVIOURS.register(
     "high-return", "robopref.envs.high_return:HighReturnConfig", "Earn the environment's reward."
 )
 

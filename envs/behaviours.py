@@ -69,8 +69,8 @@ class Styled(Protocol):
         ...
 
 
-class _OfMetaWorld:
-    """What the behaviours of this file share: they read Meta-World's observations."""
+class MetaWorldBehaviour:
+    """What behaviours share that read Meta-World's observations."""
 
     def check_env(self, env_id: str) -> None:
         """Raise ValueError for an environment that is not of Meta-World."""
@@ -85,7 +85,7 @@ class _OfMetaWorld:
 
 
 @dataclass(frozen=True)
-class DetourRightConfig(_OfMetaWorld):
+class DetourRightConfig(MetaWorldBehaviour):
     """The hand swings out to the right on its way to the object."""
 
     question: ClassVar[str] = "Which one swings out more to the right on its way to the object?"
@@ -131,7 +131,7 @@ class DetourLeftConfig(DetourRightConfig):
 
 
 @dataclass(frozen=True)
-class ApproachHighConfig(_OfMetaWorld):
+class ApproachHighConfig(MetaWorldBehaviour):
     """The hand stays high on its way to the object."""
 
     question: ClassVar[str] = "In which one is the hand higher on its way to the object?"
@@ -180,7 +180,7 @@ class ApproachLowConfig(ApproachHighConfig):
 
 
 @dataclass(frozen=True)
-class FastConfig(_OfMetaWorld):
+class FastConfig(MetaWorldBehaviour):
     """The hand moves quickly."""
 
     question: ClassVar[str] = "Which one is faster?"
@@ -224,7 +224,7 @@ class SlowConfig(FastConfig):
 
 
 @dataclass(frozen=True)
-class JerkyConfig(_OfMetaWorld):
+class JerkyConfig(MetaWorldBehaviour):
     """The hand moves in stops and starts."""
 
     question: ClassVar[str] = "Which one moves more in stops and starts?"
@@ -273,7 +273,7 @@ class SmoothConfig(JerkyConfig):
 
 
 @dataclass(frozen=True)
-class KeepAwayConfig(_OfMetaWorld):
+class KeepAwayConfig(MetaWorldBehaviour):
     """The hand stays out of an upright cylinder on the table."""
 
     question: ClassVar[str] = "Which one keeps farther away from the zone?"

@@ -23,9 +23,8 @@ def make_raw(task: str, max_episode_steps: int) -> Any:
 
 @functools.cache
 def _raw_class(task: str) -> type[Any]:
-    from metaworld.env_dict import ENV_CLS_MAP
-
     mujoco = import_mujoco()
+    from metaworld.env_dict import ENV_CLS_MAP
 
     class Raw(ENV_CLS_MAP[task]):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -32,6 +32,11 @@ def sideways_m(path: Float[np.ndarray, "A 3"]) -> float:
     return float((x[0] + x[-1]) / 2.0 - x.mean())
 
 
+def path_length(path: Float[np.ndarray, "A 3"]) -> float:
+    """Return the length of the path [m]."""
+    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+
+
 def mean_speed(path: Float[np.ndarray, "A 3"]) -> float:
     """Return the mean speed along the path [m/s]; 0 for a single point."""
     if len(path) < 2:

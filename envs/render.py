@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from robopref.envs.gl import check_mujoco_gl
 from robopref.errors import MissingExtraError, check_at_least, check_choice
 
 _NO_GL = (
@@ -151,7 +152,9 @@ def import_mujoco() -> ModuleType:
 
     Raises:
         MissingExtraError: MUJOCO_GL names a library that is missing.
+        ValueError: MUJOCO_GL names none.
     """
+    check_mujoco_gl()
     try:
         return importlib.import_module("mujoco")
     except (ImportError, AttributeError) as error:  # PyOpenGL raises either.

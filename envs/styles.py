@@ -168,3 +168,50 @@ class StopAndGoStyle:
         place = float(state[HAND].sum()) / self.stretch_m + self._phase
         limit = self.slowest if place % 1.0 < 0.5 else 1.0
         return np.concatenate([np.clip(self.gain * action[:3], -limit, limit), action[3:]])
+
+
+@dataclass
+class TogetherStyle:
+    """Bend the expert's action by one style after the other.
+
+    Args:
+        name: Name of the style.
+        styles: The styles, in the order in which they bend.
+    """
+
+    name: str
+    styles: tuple[Style, ...]
+
+    def begin(self, state: np.ndarray, target: slice, rng: np.random.Generator) -> None:
+        """Begin every style."""
+        for style in self.styles:
+            style.begin(state, target, rng)
+
+    def bend(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Bend by each in turn."""
+        for style in self.styles:
+            action = style.bend(state, action)
+        return action
+
+
+@dataclass
+class OneOfStyle:
+    """Draw one of several styles for each episode, all with the same chance.
+
+    Args:
+        name: Name of the style.
+        styles: The styles.
+    """
+
+    name: str
+    styles: tuple[Style, ...]
+    _drawn: Style | None = field(default=None, repr=False)
+
+    def begin(self, state: np.ndarray, target: slice, rng: np.random.Generator) -> None:
+        """Draw a style and begin it."""
+        self._drawn = self.styles[int(rng.integers(len(self.styles)))]
+        self._drawn.begin(state, target, rng)
+
+    def bend(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """Bend by the style that was drawn."""
+        return action if self._drawn is None else self._drawn.bend(state, action)

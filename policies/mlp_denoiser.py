@@ -20,8 +20,8 @@ class MLPDenoiserConfig:
 
     width: int = 256
     """Units of each layer."""
-    num_blocks: int = 2
-    """Residual blocks of two layers; more learn better in the end, and slower."""
+    num_blocks: int = 3
+    """Residual blocks of two layers."""
     step_dim: int = 64
     """Features of the denoising step."""
 

@@ -21,7 +21,7 @@ class WindowSource:
         n_obs_steps: Observations of a window, the last one at its step.
         chunk_size: Actions of a window, the first one at its step.
         keys: Observations to hand out.
-        weights: How much each episode's windows count; all the same by default.
+        weights: How much each episode's windows count, or each window; all the same by default.
     """
 
     def __init__(
@@ -31,14 +31,16 @@ class WindowSource:
         chunk_size: int,
         *,
         keys: Iterable[str],
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | Tensor | None = None,
     ) -> None:
         self._sampler = WindowSampler(episodes, n_obs_steps, chunk_size)
         self._keys = {*keys, ACTION, ACTION_IS_PAD}
         self._weights: Tensor | None = None
         if weights is not None:
-            lengths = torch.from_numpy(self._sampler.lengths)
-            self._weights = torch.tensor(weights, dtype=torch.float32).repeat_interleave(lengths)
+            self._weights = torch.as_tensor(weights, dtype=torch.float32)
+            if len(weights) != len(self._sampler):
+                lengths = torch.from_numpy(self._sampler.lengths)
+                self._weights = self._weights.repeat_interleave(lengths)
 
     def __len__(self) -> int:
         """Return the number of windows."""

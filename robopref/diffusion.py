@@ -1,34 +1,24 @@
 """The mathematics of denoising diffusion that policies and implicit rewards share.
 
-Training adds Gaussian noise to an action chunk and learns to predict it; sampling starts from
-noise and removes it in a few steps. diffusers defines the noise levels and the denoising steps; the
-loop here applies the same updates with numbers worked out once, because at ten steps of a small
-network on a CPU `scheduler.step` costs more than the network. Tests hold the two equal.
+Training adds Gaussian noise to an action chunk and learns to predict it; `robopref.sampler` removes
+it again. diffusers defines the noise levels.
 
-Shapes: B batch, N candidates, Tp action chunk, Da action size, K denoising steps of training.
-Notation of [1] and [2]: alpha -> sqrt(bar alpha_k), sigma -> sqrt(1 - bar alpha_k).
+Shapes: B batch, Tp action chunk, Da action size, K denoising steps of training.
+Notation of [1]: alpha -> sqrt(bar alpha_k), sigma -> sqrt(1 - bar alpha_k).
 
 References:
     [1] Chi et al., Diffusion Policy, 2023, arXiv:2303.04137, eq. 1-4.
-    [2] Song et al., Denoising diffusion implicit models, 2020, arXiv:2010.02502, eq. 12.
-    [3] Lu et al., DPM-Solver++, 2022, arXiv:2211.01095, algorithm 2.
+    [2] Salimans and Ho, Progressive distillation, 2022, arXiv:2202.00512, appendix D.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-SamplerName = Literal["ddim", "dpm-solver++"]
-
-_BETA_SCHEDULE = "squaredcos_cap_v2"
-# The most noisy levels of the cosine schedule hold almost no signal, and the solver's half
-# log-SNR grid would spend its first steps there; diffusers' documentation gives this bound.
-_LAMBDA_MIN = -5.1
+BETA_SCHEDULE = "squaredcos_cap_v2"
+"""Name that diffusers has for the squared cosine schedule."""
 
 Randomness = torch.Generator | Sequence[torch.Generator]
 """One generator for a whole batch, or one for each of its rows.
@@ -54,7 +44,7 @@ class NoiseSchedule(nn.Module):
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         self.num_train_steps = num_train_steps
-        scheduler = DDPMScheduler(num_train_steps, beta_schedule=_BETA_SCHEDULE)
+        scheduler = DDPMScheduler(num_train_steps, beta_schedule=BETA_SCHEDULE)
         self.register_buffer("alpha", scheduler.alphas_cumprod.sqrt(), persistent=False)
         self.register_buffer("sigma", (1 - scheduler.alphas_cumprod).sqrt(), persistent=False)
 
@@ -65,8 +55,31 @@ class NoiseSchedule(nn.Module):
         denoise_step: Int[Tensor, " B"],
     ) -> Float[Tensor, "B Tp Da"]:
         """Return `alpha_k * chunk + sigma_k * noise`, eq. 4 of [1] unrolled."""
-        alpha, sigma = self.alpha[denoise_step], self.sigma[denoise_step]
-        return alpha[:, None, None] * chunk + sigma[:, None, None] * noise
+        alpha, sigma = self._levels(denoise_step)
+        return alpha * chunk + sigma * noise
+
+    def velocity(
+        self,
+        chunk: Float[Tensor, "B Tp Da"],
+        noise: Float[Tensor, "B Tp Da"],
+        denoise_step: Int[Tensor, " B"],
+    ) -> Float[Tensor, "B Tp Da"]:
+        """Return `alpha_k * noise - sigma_k * chunk`, appendix D of [2]."""
+        alpha, sigma = self._levels(denoise_step)
+        return alpha * noise - sigma * chunk
+
+    def noise_of(
+        self,
+        velocity: Float[Tensor, "B Tp Da"],
+        noisy: Float[Tensor, "B Tp Da"],
+        denoise_step: Int[Tensor, " B"],
+    ) -> Float[Tensor, "B Tp Da"]:
+        """Return the noise that a velocity says is in noisy chunks."""
+        alpha, sigma = self._levels(denoise_step)
+        return sigma * noisy + alpha * velocity
+
+    def _levels(self, denoise_step: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(level[denoise_step][:, None, None] for level in (self.alpha, self.sigma))  # type: ignore[return-value]
 
 
 def noise_error(
@@ -91,184 +104,30 @@ def noise_error(
     return (squared.mean(dim=2) * real).sum(dim=1) / real.sum(dim=1).clamp_min(1)
 
 
-def noise_prediction_loss(
+def prediction_loss(
     predicted: Float[Tensor, "B Tp Da"],
-    noise: Float[Tensor, "B Tp Da"],
+    target: Float[Tensor, "B Tp Da"],
     is_pad: Bool[Tensor, "B Tp"] | None = None,
     weight: Float[Tensor, " B"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the mean squared error over all real actions, eq. 5 of [1] with a mask.
+    """Return the mean squared error over all real actions, as eq. 5 of [1] with a mask.
 
     Every real action counts the same, so that a window at an episode's end, of which most is
     padding, does not put its whole weight on the few actions left.
 
     Args:
-        predicted: What the network says the noise is.
-        noise: What it was.
+        predicted: What the network says.
+        target: What it should: the noise, or the velocity.
         is_pad: True where an action is padding and does not count.
         weight: How much each chunk counts, at least 0; all the same by default.
     """
-    squared = (predicted - noise).square().mean(dim=2)
+    squared = (predicted - target).square().mean(dim=2)
     if is_pad is None and weight is None:
         return squared.mean()
     counts = torch.ones_like(squared) if is_pad is None else (~is_pad).to(squared.dtype)
     if weight is not None:
         counts = counts * weight[:, None]
     return (squared * counts).sum() / counts.sum().clamp_min(1e-8)
-
-
-@dataclass(frozen=True)
-class SamplerStep:
-    """One update `x <- from_x x + from_clean x0 + from_noise e + from_last x0'`.
-
-    `e` is the predicted noise, `x0 = clip((x - sigma e) / alpha)` the clean chunk it implies, and
-    `x0'` the one of the step before.
-    """
-
-    denoise_step: int
-    inverse_alpha: float
-    sigma_over_alpha: float
-    from_x: float
-    from_clean: float
-    from_noise: float
-    from_last: float
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """The denoising steps of one sampler, worked out once from diffusers' scheduler.
-
-    Args:
-        name: "ddim" [2] or "dpm-solver++" [3].
-        num_train_steps: K.
-        num_denoise_steps: Network evaluations a sample.
-        clip: Bound of the clean chunk at every step, in normalised units.
-
-    Raises:
-        ValueError: The sampler cannot take that many steps.
-
-    Example:
-        >>> sampler = Sampler("ddim", num_train_steps=50, num_denoise_steps=10)
-        >>> [step.denoise_step for step in sampler.steps][:3]
-        [45, 40, 35]
-    """
-
-    name: SamplerName
-    num_train_steps: int
-    num_denoise_steps: int
-    clip: float = 1.0
-    steps: tuple[SamplerStep, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Work out the updates."""
-        scheduler = self.make_scheduler()
-        build = _ddim_steps if self.name == "ddim" else _dpm_steps
-        object.__setattr__(self, "steps", build(scheduler))
-
-    def make_scheduler(self) -> Any:
-        """Return diffusers' scheduler that takes the same steps."""
-        if self.name == "ddim":
-            from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-
-            scheduler = DDIMScheduler(
-                self.num_train_steps, beta_schedule=_BETA_SCHEDULE, clip_sample_range=self.clip
-            )
-        else:
-            from diffusers.schedulers.scheduling_dpmsolver_multistep import (
-                DPMSolverMultistepScheduler,
-            )
-
-            # With its largest value at the bound, dynamic thresholding is clipping.
-            scheduler = DPMSolverMultistepScheduler(
-                self.num_train_steps,
-                beta_schedule=_BETA_SCHEDULE,
-                thresholding=True,
-                sample_max_value=self.clip,
-                lambda_min_clipped=_LAMBDA_MIN,
-            )
-        scheduler.set_timesteps(self.num_denoise_steps)
-        if len(set(scheduler.timesteps.tolist())) < self.num_denoise_steps:
-            raise ValueError(
-                f"`num_denoise_steps` (={self.num_denoise_steps}) must be less than "
-                f"`num_train_steps` (={self.num_train_steps}) for {self.name}, which skips the "
-                "noisiest levels. Use fewer steps, or ddim."
-            )
-        return scheduler
-
-    def sample(
-        self,
-        predict: Callable[[Tensor, int], Tensor],
-        noise: Float[Tensor, "B N Tp Da"],
-    ) -> Float[Tensor, "B N Tp Da"]:
-        """Turn noise into clean chunks.
-
-        Args:
-            predict: Returns the noise in a chunk at the step with this index into `steps`.
-            noise: Standard normal.
-        """
-        x = noise
-        last = noise  # Not used before the second step.
-        for index, step in enumerate(self.steps):
-            predicted = predict(x, index)
-            clean = torch.sub(x * step.inverse_alpha, predicted, alpha=step.sigma_over_alpha)
-            clean.clamp_(-self.clip, self.clip)
-            # Terms of factor zero are left out: at these sizes a call costs more than the sum.
-            following = clean * step.from_clean
-            for factor, term in (
-                (step.from_x, x), (step.from_noise, predicted), (step.from_last, last),
-            ):  # fmt: skip
-                if factor != 0:
-                    following.add_(term, alpha=factor)
-            x, last = following, clean
-        return x
-
-
-def _ddim_steps(scheduler: Any) -> tuple[SamplerStep, ...]:
-    timesteps = [int(t) for t in scheduler.timesteps]
-    stride = scheduler.config.num_train_timesteps // len(timesteps)
-    levels = [float(level) for level in scheduler.alphas_cumprod.double()]
-    steps = []
-    for k in timesteps:
-        level = levels[k]
-        following = levels[k - stride] if k >= stride else float(scheduler.final_alpha_cumprod)
-        steps.append(
-            SamplerStep(
-                denoise_step=k,
-                inverse_alpha=1 / math.sqrt(level),
-                sigma_over_alpha=math.sqrt((1 - level) / level),
-                from_x=0.0,
-                from_clean=math.sqrt(following),
-                from_noise=math.sqrt(1 - following),
-                from_last=0.0,
-            )
-        )
-    return tuple(steps)
-
-
-def _dpm_steps(scheduler: Any) -> tuple[SamplerStep, ...]:
-    timesteps = [int(t) for t in scheduler.timesteps]
-    ratios = [float(sigma) for sigma in scheduler.sigmas.double()]
-    alphas = [1 / math.sqrt(1 + ratio**2) for ratio in ratios]
-    half_log_snr = [-math.log(ratio) if ratio > 0 else math.inf for ratio in ratios]
-    steps = []
-    for i, k in enumerate(timesteps):
-        h = half_log_snr[i + 1] - half_log_snr[i]
-        gain = -alphas[i + 1] * math.expm1(-h)
-        # The first step has no step before it, and the last, to no noise at all, needs none.
-        first_order = i == 0 or i == len(timesteps) - 1
-        half_inverse_r = 0.0 if first_order else 0.5 * h / (half_log_snr[i] - half_log_snr[i - 1])
-        steps.append(
-            SamplerStep(
-                denoise_step=k,
-                inverse_alpha=1 / alphas[i],
-                sigma_over_alpha=ratios[i],
-                from_x=ratios[i + 1] * alphas[i + 1] / (ratios[i] * alphas[i]),
-                from_clean=gain * (1 + half_inverse_r),
-                from_noise=0.0,
-                from_last=-gain * half_inverse_r,
-            )
-        )
-    return tuple(steps)
 
 
 def draw_denoise_steps(

@@ -37,6 +37,15 @@ class BatchSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ChangesWithProgress(Protocol):
+    """A source that hands out other items as training goes on, such as a curriculum."""
+
+    def at_progress(self, progress: float) -> None:
+        """Take note of how much of the training is done, 0 to 1."""
+        ...
+
+
 @dataclass(frozen=True)
 class TrainerConfig:
     """How a model is trained."""
@@ -216,6 +225,8 @@ class Trainer:
 
     def _next_batch(self) -> Batch:
         """Return this process's share of the next batch."""
+        if isinstance(self.source, ChangesWithProgress):
+            self.source.at_progress(self.step / self.config.num_steps)
         indices = torch.randint(
             len(self.source), (self.config.batch_size,), generator=self.generator
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import demo
 from robopref import cli
 from robopref.commands import bench
 from robopref.commands.bench import BenchCommand, format_table, make_report
@@ -120,6 +121,13 @@ def test_the_commit_says_whether_files_were_changed(tmp_path):
     assert make_report("a", {}, "", tmp_path, 0)["commit"] == head.stdout.strip()
     file.write_text("two")
     assert make_report("a", {}, "", tmp_path, 0)["commit"] == f"{head.stdout.strip()}-dirty"
+
+
+def test_the_demo_goes_on_only_in_runs_of_the_same_code(monkeypatch):
+    monkeypatch.setattr(demo, "describe_commit", lambda root: "0123456789" * 4 + "-dirty")
+    assert demo._code() == "012345678901-dirty"
+    monkeypatch.setattr(demo, "describe_commit", lambda root: None)
+    assert demo._code() == "unknown"
 
 
 def test_a_report_without_figures_is_a_table_too():

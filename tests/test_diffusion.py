@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from robopref.diffusion import (
     NoiseSchedule,
-    Sampler,
     draw_denoise_steps,
     draw_noise,
     noise_error,
-    noise_prediction_loss,
+    prediction_loss,
 )
+from robopref.sampler import Sampler
 
 
 def predict(x, denoise_step):
@@ -71,6 +71,26 @@ def test_noise_is_added_as_diffusers_adds_it(generator):
     assert torch.equal(NoiseSchedule(50).add_noise(chunk, noise, steps), theirs)
 
 
+def test_velocity_is_that_of_diffusers_and_says_what_the_noise_was(generator):
+    chunk = torch.randn(64, 8, 4, generator=generator)
+    noise = torch.randn(64, 8, 4, generator=generator)
+    steps = torch.randint(50, (64,), generator=generator)
+    scheduler: Any = DDPMScheduler(50, beta_schedule="squaredcos_cap_v2")
+    ours = NoiseSchedule(50)
+    velocity = ours.velocity(chunk, noise, steps)
+    assert torch.equal(velocity, scheduler.get_velocity(chunk, noise, steps))
+    noisy = ours.add_noise(chunk, noise, steps)
+    torch.testing.assert_close(ours.noise_of(velocity, noisy, steps), noise, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm-solver++"])
+def test_levels_of_the_sampler_are_those_of_the_schedule(name):
+    schedule = NoiseSchedule(50)
+    for step in Sampler(name, 50, 10).steps:
+        assert step.alpha == pytest.approx(float(schedule.alpha[step.denoise_step]), abs=1e-4)
+        assert step.sigma == pytest.approx(float(schedule.sigma[step.denoise_step]), abs=1e-4)
+
+
 def test_more_solver_steps_than_levels_are_refused():
     with pytest.raises(ValueError) as error:
         Sampler("dpm-solver++", 50, 50)
@@ -84,11 +104,11 @@ def test_padded_actions_do_not_count(generator):
     predicted, noise = torch.randn(2, 5, 8, 3, generator=generator)
     is_pad = torch.zeros(5, 8, dtype=torch.bool)
     is_pad[1, 3:] = True
-    loss = noise_prediction_loss(predicted, noise, is_pad)
+    loss = prediction_loss(predicted, noise, is_pad)
     error = noise_error(predicted, noise, is_pad)
     changed = predicted.clone()
     changed[1, 3:] += 100
-    assert torch.equal(noise_prediction_loss(changed, noise, is_pad), loss)
+    assert torch.equal(prediction_loss(changed, noise, is_pad), loss)
     assert torch.equal(noise_error(changed, noise, is_pad), error)
     torch.testing.assert_close(error[1], (predicted - noise)[1, :3].square().mean())
     torch.testing.assert_close(loss, (predicted - noise)[~is_pad].square().mean())
@@ -99,15 +119,15 @@ def test_padded_actions_do_not_count(generator):
 def test_loss_is_the_mean_error_without_padding_or_with_equal_weights(batch, seed):
     generator = torch.Generator().manual_seed(seed)
     predicted, noise = torch.randn(2, batch, 4, 2, generator=generator)
-    loss = noise_prediction_loss(predicted, noise)
+    loss = prediction_loss(predicted, noise)
     torch.testing.assert_close(noise_error(predicted, noise).mean(), loss)
-    weighted = noise_prediction_loss(predicted, noise, weight=torch.full((batch,), 3.0))
+    weighted = prediction_loss(predicted, noise, weight=torch.full((batch,), 3.0))
     torch.testing.assert_close(weighted, loss)
 
 
 def test_a_chunk_of_weight_zero_does_not_count(generator):
     predicted, noise = torch.randn(2, 2, 4, 2, generator=generator)
-    loss = noise_prediction_loss(predicted, noise, weight=torch.tensor([1.0, 0.0]))
+    loss = prediction_loss(predicted, noise, weight=torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(loss, noise_error(predicted, noise)[0])
 
 

@@ -105,6 +105,25 @@ def test_the_table_goes_to_standard_output(capsys):
     assert captured.err == ""
 
 
+@pytest.mark.parametrize("value", ["egl", " OSMesa ", "", "off", "1"])
+def test_what_mujoco_takes_is_fine(monkeypatch, value):
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setenv("MUJOCO_GL", value)
+    row = findings(doctor.check_rendering(full=False))["MUJOCO_GL"]
+    assert (row.state, row.detail) == ("ok", value or "not set: robopref chooses")
+
+
+def test_a_renderer_that_mujoco_refuses_is_told(monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setenv("MUJOCO_GL", "foo")
+    row = findings(doctor.check_rendering(full=False))["MUJOCO_GL"]
+    assert (row.state, row.remedy) == ("missing", "unset MUJOCO_GL")
+    assert row.detail == (
+        "MUJOCO_GL must be one of ['egl', 'glfw', 'glx', 'osmesa'] or not set, got 'foo'. Without "
+        "it robopref chooses: unset MUJOCO_GL."
+    )
+
+
 @pytest.mark.slow
 def test_full_starts_torch_the_renderers_and_the_encoders(capsys):
     DoctorCommand(full=True).run()

@@ -10,7 +10,7 @@ import torch
 from robopref.commands.train_policy import TrainPolicyCommand
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
-from robopref.errors import CheckpointError, DataError
+from robopref.errors import CheckpointError, ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.mlp_denoiser import MLPDenoiserConfig
 from robopref.policies.serialization import load_policy
@@ -149,6 +149,24 @@ def test_a_checkpoint_of_another_policy(episodes, tmp_path):
     with pytest.raises(CheckpointError) as error:
         train_policy(other, episodes, TRAINER, directory=tmp_path)
     assert str(error.value).startswith(f"'{tmp_path}/trainer.safetensors' is of another model: ")
+
+
+def test_a_refused_command_leaves_the_config_of_the_finished_run(episodes, tmp_path):
+    store = EpisodeStore.create(tmp_path / "data", fps=20)
+    for episode in episodes:
+        store.add(episode)
+    run = tmp_path / "run"
+    short = dataclasses.replace(TRAINER, num_steps=2)
+    command = TrainPolicyCommand(tmp_path / "data", run, policy=POLICY, training=short)
+    command.run()
+    config = (run / "config.yaml").read_text()
+    with pytest.raises(ConfigError) as error:
+        dataclasses.replace(command, seed=1).run()
+    assert str(error.value) == (
+        f"'{run}' holds a run with other settings: `seed` was 0, now 1. Choose another folder with "
+        "--out, or delete this one."
+    )
+    assert (run / "config.yaml").read_text() == config
 
 
 def test_the_command_trains_on_successes_and_says_what_is_next(episodes, tmp_path, capsys):

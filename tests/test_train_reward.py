@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 
+from robopref.commands.train_reward import TrainRewardCommand
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
-from robopref.errors import DataError
+from robopref.errors import ConfigError, DataError
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.rewards.fit import FitConfig
 from robopref.rewards.mlp import MLPRewardConfig
+from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.rewards.serialization import load_reward
 from robopref.seeding import derive_uuid, make_rng
 from robopref.train_reward import load_preferences, train_reward
@@ -87,6 +89,44 @@ def test_a_second_run_ends_the_same(answered, tmp_path):
         (tmp_path / name / "reward" / "model.safetensors").read_bytes() for name in ("one", "two")
     )
     assert first == second
+
+
+def run_command(answered, out, reward, **options):
+    episodes, database = answered
+    TrainRewardCommand(
+        data=episodes.root, db=str(database), out=out, reward=reward, **options
+    ).run()  # fmt: skip
+
+
+@pytest.mark.parametrize("reward", ["zero", "random"])
+def test_a_reward_that_learns_nothing_says_so(answered, tmp_path, capsys, reward):
+    run_command(answered, tmp_path / "run", reward)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "This reward learns nothing: 40 answers only measured it."
+    assert lines[-1] == f"Next: robopref evaluate --policy RUN --reward {tmp_path / 'run'}"
+
+
+def test_what_is_next_after_a_reward_that_cannot_choose(answered, tmp_path, capsys):
+    episodes, database = answered
+    fit = FitConfig(trainer=TrainerConfig(num_steps=2))
+    reward = PreferenceTransformerConfig(num_members=1, fit=fit)
+    run_command(answered, tmp_path / "run", reward, held_out_share=0.0)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"Next: robopref query --data {episodes.root} --db {database} --strategy disagreement "
+        f"--reward {tmp_path / 'run'}"
+    )
+
+
+def test_a_refused_command_leaves_the_config_of_the_finished_run(answered, tmp_path):
+    run_command(answered, tmp_path / "run", "zero")
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(ConfigError) as error:
+        run_command(answered, tmp_path / "run", "zero", seed=1)
+    assert str(error.value) == (
+        f"'{tmp_path / 'run'}' holds a run with other settings: `seed` was 0, now 1. Choose "
+        "another folder with --out, or delete this one."
+    )
+    assert (tmp_path / "run" / "config.yaml").read_text() == config
 
 
 def test_a_store_without_answers_says_how_to_get_some(answered):

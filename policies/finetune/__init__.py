@@ -9,9 +9,44 @@ FINETUNE.register(
     "Denoising loss on the chosen episodes (rejection-sampling fine-tuning).",
 )
 FINETUNE.register(
+    "reward-weighted",
+    "robopref.policies.finetune.distil:RewardWeightedConfig",
+    "Denoising loss on unlabelled episodes, weighted by the learned reward.",
+)
+FINETUNE.register(
     "dpo",
     "robopref.policies.finetune.dpo:DPOConfig",
-    "Diffusion-DPO on the judged pairs, safeguarded and anchored.",
+    "Diffusion-DPO on pairs, safeguarded and anchored.",
+)
+FINETUNE.register(
+    "plackett-luce",
+    "robopref.policies.finetune.lists:PlackettLuceConfig",
+    "Likelihood of whole rankings under the implicit reward.",
+)
+FINETUNE.register(
+    "rank-dpo",
+    "robopref.policies.finetune.lists:RankDPOConfig",
+    "All pairs of a ranking, weighted by their places (RankDPO).",
+)
+FINETUNE.register(
+    "prdp",
+    "robopref.policies.finetune.regression:PRDPConfig",
+    "Regression of reward differences, with a bound on the step (PRDP).",
+)
+FINETUNE.register(
+    "irepo",
+    "robopref.policies.finetune.regression:IREPOConfig",
+    "Regression of the log-odds of each order (iREPO).",
+)
+FINETUNE.register(
+    "kto",
+    "robopref.policies.finetune.unpaired:KTOConfig",
+    "Good and bad chunks, each by itself (Diffusion-KTO).",
+)
+FINETUNE.register(
+    "npo",
+    "robopref.policies.finetune.unpaired:NPOConfig",
+    "Away from bad chunks, anchored to the good (NPO).",
 )
 
 __all__ = ["FINETUNE"]

@@ -1,81 +1,137 @@
-"""What a fine-tuning method may learn from; each method takes what it needs of it."""
+"""What a fine-tuning method may learn from; each method takes what it needs of it.
+
+Shapes: M reward members, E unlabelled episodes.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_between
 from robopref.preferences.preference import Preference
 
+SURE = 8.0
+"""Difference of utilities between what was judged better and worse, in log-odds; a judgement
+that is in doubt (a probability of 0.9) has less."""
+
 
 @dataclass(frozen=True)
-class JudgedPair:
-    """Two segments, and how likely the second is preferred: 0.5 where they were judged equal."""
+class Judgement:
+    """Segments and how good each was judged to be.
 
-    first: Segment
-    second: Segment
-    prefers_second: float
+    Args:
+        segments: Two or more.
+        utilities: One a segment: the log-odds that i is preferred to j are their difference.
+        unranked: Segments that were left out as worse than the others, and not compared.
+    """
+
+    segments: tuple[Segment, ...]
+    utilities: tuple[float, ...]
+    unranked: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        """Check the range."""
-        check_between("prefers_second", self.prefers_second, 0, 1)
+        """Check that there is a utility for each of two or more segments."""
+        if len(self.segments) < 2 or len(self.utilities) != len(self.segments):
+            raise ValueError(
+                "A judgement is of two or more segments, with a utility for each, got "
+                f"{len(self.segments)} segments and {len(self.utilities)} utilities."
+            )
+        if not np.isfinite(self.utilities).all():
+            raise ValueError(f"`utilities` must be finite, got {self.utilities}.")
+
+    @property
+    def orders(self) -> bool:
+        """Whether it prefers anything to anything."""
+        return len(set(self.utilities)) > 1
+
+    def pairs(self) -> list["Judgement"]:
+        """Return the judgement of each two segments that were compared."""
+        return [
+            Judgement((self.segments[i], self.segments[j]), (self.utilities[i], self.utilities[j]))
+            for i, j in combinations(range(len(self.segments)), 2)
+            if not {i, j} <= self.unranked
+        ]
+
+    @classmethod
+    def of_pair(cls, first: Segment, second: Segment, prefers_second: float) -> "Judgement":
+        """Return the judgement of two segments, the second preferred with that probability."""
+        check_between("prefers_second", prefers_second, 0, 1)
+        bounded = np.clip(prefers_second, 1 / (1 + np.exp(SURE)), 1 / (1 + np.exp(-SURE)))
+        return cls((first, second), (0.0, float(np.log(bounded / (1 - bounded)))))
 
 
 @dataclass(frozen=True, eq=False)
 class FinetuneData:
-    """Episodes and answers, from which each method takes what it needs.
+    """Episodes, answers and a learned reward, from which each method takes what it needs.
 
     Args:
         chosen: Episodes to imitate, such as the best of those recorded with best-of-N.
         weights: How much each chosen episode counts; all the same by default.
-        judged: Episodes that the pairs are of.
-        pairs: What was judged.
+        judged: Episodes that the judgements are of.
+        judgements: What was answered.
         demonstrations: Episodes that the base policy was cloned from.
+        pool: Unlabelled episodes of the base policy.
+        returns: Learned returns of the pool's episodes, by each member of the reward, in the
+            units in which a difference of one makes the odds e : 1.
+        scorer: The learned reward as an action scorer.
     """
 
     chosen: Sequence[Episode] = ()
     weights: Sequence[float] | None = None
     judged: Sequence[Episode] = ()
-    pairs: Sequence[JudgedPair] = ()
+    judgements: Sequence[Judgement] = ()
     demonstrations: Sequence[Episode] = ()
+    pool: Sequence[Episode] = ()
+    returns: Float[np.ndarray, "M E"] | None = None
+    scorer: Any = None
 
     def __post_init__(self) -> None:
-        """Check that every pair is of the judged episodes.
+        """Check that judgements and returns are of the episodes that are there.
 
         Raises:
-            DataError: An episode is missing.
+            DataError: An episode is missing, or a return.
         """
         known = {episode.id for episode in self.judged}
-        for pair in self.pairs:
-            for segment in (pair.first, pair.second):
+        for judgement in self.judgements:
+            for segment in judgement.segments:
                 if segment.episode_id not in known:
                     raise DataError(
-                        f"A pair is of episode {segment.episode_id}, which is not among the "
+                        f"A judgement is of episode {segment.episode_id}, which is not among the "
                         f"{len(known)} judged episodes."
                     )
+        if self.returns is not None and self.returns.shape[1:] != (len(self.pool),):
+            raise DataError(
+                f"`returns` must have shape (M, {len(self.pool)}), one column for each episode of "
+                f"the pool, got {self.returns.shape}."
+            )
 
 
-def judged_pairs(
+def judgements_of(
     preferences: Iterable[Preference], episode: Callable[[str], Episode]
-) -> tuple[list[Episode], list[JudgedPair]]:
-    """Return the episodes that answers are about, and the pairs that the answers order.
+) -> tuple[list[Episode], list[Judgement]]:
+    """Return the episodes that answers are about, and what was judged of them.
 
     Args:
-        preferences: The answers; skipped and incomparable ones give no pair.
+        preferences: The answers; skipped and incomparable ones give no judgement.
         episode: Returns an episode by its id.
     """
-    pairs = [
-        JudgedPair(_segment(preference, a), _segment(preference, b), prefers_b)
-        for preference in preferences
-        if all(isinstance(item, Segment) for item in preference.query.items)
-        for a, b, prefers_b in preference.ranking.pairs()
-    ]
-    ids = dict.fromkeys(s.episode_id for pair in pairs for s in (pair.first, pair.second))
-    return [episode(key) for key in ids], pairs
-
-
-def _segment(preference: Preference, place: int) -> Segment:
-    item = preference.query.items[place]
-    assert isinstance(item, Segment)
-    return item
+    judgements = []
+    for preference in preferences:
+        items = [item for item in preference.query.items if isinstance(item, Segment)]
+        order = preference.ranking.order
+        if len(items) < len(preference.query.items) or not order:
+            continue
+        unranked = frozenset(range(len(items))).difference(*order)
+        utilities = [0.0] * len(items)
+        for place, group in enumerate(reversed(order), start=1 if unranked else 0):
+            for item in group:
+                utilities[item] = SURE * place
+        judgements.append(Judgement(tuple(items), tuple(utilities), unranked))
+    ids = dict.fromkeys(s.episode_id for j in judgements for s in j.segments)
+    return [episode(key) for key in ids], judgements

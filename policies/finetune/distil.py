@@ -1,35 +1,51 @@
-"""Rejection-sampling fine-tuning: imitate the episodes that selection liked best.
+"""Imitating what is good with the loss that trained the policy: by choice, or by weight.
 
-Selected behaviour is cloned back into the policy with the same denoising loss that trained it,
-starting from its weights, as RAFT [1] does with language models. It is the safest of the
-fine-tuning methods: it can only do more of what the policy already did.
+Chosen behaviour is cloned back into the policy, starting from its weights, as RAFT [1] does with
+language models. It is the safest of the fine-tuning methods: it can only do more of what the policy
+already did. Where nothing is recorded anew, what there is can be weighted by how good it was [2].
+
+Shapes: E episodes, W windows.
 
 References:
     [1] Dong et al., RAFT: Reward ranked fine-tuning, 2023, arXiv:2304.06767.
+    [2] Peters and Schaal, Reinforcement learning by reward-weighted regression for operational
+        space control, 2007; Peng et al., Advantage-weighted regression, 2019, arXiv:1910.00177.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from robopref.errors import check_at_least
+from robopref.data.episode import Episode
+from robopref.errors import check_at_least, check_choice
+from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
+from robopref.policies.finetune.objective import Validate
 from robopref.policies.windows import WindowSource
 from robopref.trainer import Trainer, TrainerConfig, TrainResult
+from robopref.types import ACTION
+
+LARGEST_WEIGHT = 20.0
+"""Weights are cut off here, as in advantage-weighted regression: one window must not be all."""
+
+
+def _training() -> TrainerConfig:
+    return TrainerConfig(num_steps=600, learning_rate=3e-4, warmup_steps=20, ema_decay=0.99)
 
 
 @dataclass(frozen=True)
 class DistilConfig:
     """Fine-tune a policy on chosen episodes with its own training loss."""
 
-    trainer: TrainerConfig = field(
-        default_factory=lambda: TrainerConfig(
-            num_steps=600, learning_rate=3e-4, warmup_steps=20, ema_decay=0.99
-        )
-    )
+    needs_chosen: ClassVar[bool] = True
+
+    trainer: TrainerConfig = field(default_factory=_training)
     """Training on the chosen episodes."""
     demonstration_weight: float = 0.0
     """How much a window of the base demonstrations counts beside a chosen one, if there are any."""
@@ -45,6 +61,7 @@ class DistilConfig:
         *,
         generator: torch.Generator,
         directory: Path | None = None,
+        validate: Validate | None = None,
     ) -> tuple[Any, TrainResult]:
         """Return a fine-tuned copy of `policy`, which stays as it is, and how the training went.
 
@@ -55,6 +72,7 @@ class DistilConfig:
             data: Its chosen episodes are imitated, and its demonstrations held on to.
             generator: All randomness of the training.
             directory: Gets the checkpoint, the metrics, and the policy itself in `policy/`.
+            validate: Measures the policy while it is tuned.
 
         Raises:
             ValueError: There are no episodes, or a weight is negative or missing.
@@ -62,22 +80,6 @@ class DistilConfig:
         """
         if not data.chosen:
             raise ValueError("There are no episodes to distil. Select at least one.")
-        tuned = copy.deepcopy(policy)
-        tuned.reset()
-        trainer = Trainer(
-            self.trainer,
-            tuned,
-            self._source(policy, data),
-            generator=generator,
-            directory=directory,
-            description="distil",
-        )
-        result = trainer.fit()
-        if directory is not None:
-            tuned.save_pretrained(directory / "policy")
-        return tuned, result
-
-    def _source(self, policy: Any, data: FinetuneData) -> WindowSource:
         num = len(data.chosen)
         chosen = [1.0] * num if data.weights is None else [float(w) for w in data.weights]
         if len(chosen) != num:
@@ -87,10 +89,120 @@ class DistilConfig:
         if min(chosen) < 0 or max(chosen) == 0:
             raise ValueError("`weights` must be at least 0, and one of them above 0.")
         kept = list(data.demonstrations) if self.demonstration_weight > 0 else []
-        return WindowSource(
-            [*data.chosen, *kept],
-            policy.n_obs_steps,
-            policy.chunk_size,
-            keys=tuple(policy.obs_shapes),
-            weights=[*chosen, *([self.demonstration_weight] * len(kept))],
-        )
+        weights = [*chosen, *([self.demonstration_weight] * len(kept))]
+        source = _windows(policy, [*data.chosen, *kept], weights)
+        return imitate(self.trainer, policy, source, generator, directory, validate)
+
+
+@dataclass(frozen=True)
+class RewardWeightedConfig:
+    """Fine-tune on unlabelled episodes, each window weighted by exp(advantage / temperature)."""
+
+    trainer: TrainerConfig = field(default_factory=_training)
+    """Training on the weighted episodes."""
+    temperature: float = 0.3
+    """Advantage that makes a window count e times as much, in deviations of the advantages."""
+    credit: Literal["uniform", "advantage"] = "uniform"
+    """uniform: a window has its episode's return; advantage: how much better its chunk is scored
+    than what the policy proposes there."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_choice("credit", self.credit, get_args(Literal["uniform", "advantage"]))
+        if not self.temperature > 0:
+            raise ValueError(f"`temperature` must be above 0, got {self.temperature}.")
+
+    def run(
+        self,
+        policy: Any,
+        data: FinetuneData,
+        *,
+        generator: torch.Generator,
+        directory: Path | None = None,
+        validate: Validate | None = None,
+    ) -> tuple[Any, TrainResult]:
+        """Return a fine-tuned copy of `policy`, which stays as it is, and how the training went.
+
+        Args:
+            policy: Where to start.
+            data: Its pool is imitated by weight.
+            generator: All randomness of the training.
+            directory: Gets the checkpoint, the metrics, and the policy itself in `policy/`.
+            validate: Measures the policy while it is tuned.
+
+        Raises:
+            ValueError: There are no unlabelled episodes, or nothing says how good they are.
+            CheckpointError: `directory` holds a checkpoint of another run.
+        """
+        if not data.pool:
+            raise ValueError("There are no unlabelled episodes to weigh. Record some.")
+        if self.credit == "uniform":
+            advantage = _returns(data)
+        else:
+            advantage = _chunk_advantages(policy, data, generator)
+        source = _windows(policy, data.pool, self.weights(advantage))
+        return imitate(self.trainer, policy, source, generator, directory, validate)
+
+    def weights(self, advantage: Tensor) -> Tensor:
+        """Return the weights of advantages, of mean 1.
+
+        Raises:
+            ValueError: The advantages are all the same, or not finite.
+        """
+        deviation = advantage.std(correction=0)
+        if not torch.isfinite(deviation) or deviation < 1e-8:
+            raise ValueError(
+                "The learned reward tells none of the unlabelled episodes from another (its "
+                f"deviation is {float(deviation):g}), so there is nothing to weigh them by."
+            )
+        standard = (advantage - advantage.mean()) / deviation
+        weights = (standard / self.temperature).exp().clamp_max(LARGEST_WEIGHT)
+        return weights / weights.mean()
+
+
+def imitate(
+    config: TrainerConfig,
+    policy: Any,
+    source: WindowSource,
+    generator: torch.Generator,
+    directory: Path | None,
+    validate: Validate | None,
+) -> tuple[Any, TrainResult]:
+    """Return a copy of `policy` trained on windows with its own loss, and how that went."""
+    tuned = copy.deepcopy(policy)
+    tuned.reset()
+    trainer = Trainer(
+        config, tuned, source, generator=generator, directory=directory, description="fine-tune",
+        validate=None if validate is None else lambda: validate(tuned),
+    )  # fmt: skip
+    result = trainer.fit()
+    if directory is not None:
+        tuned.save_pretrained(directory / "policy")
+    return tuned, result
+
+
+def _windows(
+    policy: Any, episodes: Sequence[Episode], weights: Sequence[float] | Tensor
+) -> WindowSource:
+    return WindowSource(
+        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
+        weights=weights,
+    )  # fmt: skip
+
+
+def _returns(data: FinetuneData) -> Tensor:
+    if data.returns is None:
+        raise ValueError("The unlabelled episodes have no learned returns to weigh them by.")
+    mean: np.ndarray = data.returns.mean(axis=0)
+    return torch.from_numpy(mean).float()
+
+
+def _chunk_advantages(policy: Any, data: FinetuneData, generator: torch.Generator) -> Tensor:
+    if data.scorer is None:
+        raise ValueError("Weighing chunks needs a learned reward that scores them.")
+    source = WindowSource(
+        data.pool, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
+    )
+    found = source.gather(torch.arange(len(source)))
+    windows = {key: found[key][:, None] for key in (*policy.obs_shapes, ACTION)}
+    return advantages(policy, data.scorer, windows, generator)[:, 0]

@@ -130,17 +130,29 @@ def policy_spec(policy: Path, reward: Path | None = None) -> PolicySpec:
 
     Raises:
         FileNotFoundError: There is no policy or no reward in that place.
+        ValueError: The reward cannot choose.
     """
+    from robopref.align.checks import check_can_choose
     from robopref.policies.selection import BestOfNConfig
+    from robopref.rewards.serialization import load_reward
 
-    return PolicySpec(
-        _saved(policy, "policy"),
-        None if reward is None else _saved(reward, "reward"),
-        None if reward is None else BestOfNConfig(),
-    )
+    if reward is None:
+        return PolicySpec(find_saved(policy, "policy"))
+    spec = PolicySpec(find_saved(policy, "policy"), find_saved(reward, "reward"), BestOfNConfig())
+    check_can_choose(load_reward(find_saved(reward, "reward")))
+    return spec
 
 
-def _saved(directory: Path, kind: str) -> Path:
+def find_saved(directory: Path, kind: str) -> Path:
+    """Return where a policy or reward is: in `directory`, or in that folder of a run.
+
+    Args:
+        directory: Run directory, or the saved model itself.
+        kind: "policy" or "reward".
+
+    Raises:
+        FileNotFoundError: Neither holds one.
+    """
     for place in (directory, directory / kind):
         if (place / "config.json").is_file():
             return place

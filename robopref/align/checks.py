@@ -6,10 +6,12 @@ import numpy as np
 
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import scores_steps
-from robopref.config import resolve
+from robopref.config import from_dict, resolve
 from robopref.data.store import EpisodeStore
-from robopref.envs import BEHAVIOURS
-from robopref.errors import DataError
+from robopref.envs import BEHAVIOURS, ENVS
+from robopref.envs.gl import check_mujoco_gl
+from robopref.errors import ConfigError, DataError, UnknownNameError
+from robopref.rewards import REWARDS
 from robopref.types import STATE
 
 
@@ -17,10 +19,12 @@ def check_parts_fit(config: AlignConfig) -> None:
     """Refuse parts that cannot work together.
 
     Raises:
+        UnknownNameError: There is no such environment.
         ValueError: The behaviour cannot be measured in the environment, nobody can demonstrate it,
-            the teacher weighs steps that have no score, or the reward judges other actions than
-            the policy executes.
+            the teacher weighs steps that have no score, or the reward cannot choose among a
+            policy's proposals, or judges other actions than the policy executes.
     """
+    check_env(config.env, config.max_episode_steps)
     behaviour, teacher = resolve(config, "behaviour"), resolve(config, "teacher")
     behaviour.check_env(config.env)
     name = BEHAVIOURS.name_of(type(behaviour))
@@ -42,6 +46,38 @@ def check_parts_fit(config: AlignConfig) -> None:
             f"`reward.n_action_steps` (={judged}) must equal `policy.n_action_steps` "
             f"(={executed}): the reward has to judge what the policy executes."
         )
+    # Its ways are those of any size.
+    check_can_choose(reward.build(obs_dim=1, action_dim=1))
+
+
+def check_env(env: str, max_episode_steps: int | None) -> None:
+    """Refuse an environment that cannot be made, by making it.
+
+    Raises:
+        UnknownNameError: There is no such environment; the message suggests the nearest.
+        ValueError: The name has no slash, or the time limit is below 1, or MUJOCO_GL is unknown.
+    """
+    from robopref.envs.make import make_env
+
+    check_mujoco_gl()
+    options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+    made: Any = make_env(env, **options)
+    made.close()
+
+
+def check_can_choose(reward: Any) -> None:
+    """Refuse a reward that cannot choose among a policy's proposals.
+
+    Raises:
+        ValueError: It has no way "chunk" to become an action scorer.
+    """
+    ways = list(reward.action_scorer_ways())
+    if "chunk" not in ways:
+        raise ValueError(
+            f"The reward '{REWARDS.name_of(type(reward.config))}' cannot choose among a policy's "
+            f"proposals: that takes the way 'chunk' of scoring actions, and its ways are {ways}. "
+            "Take a reward that has it, such as 'mlp'."
+        )
 
 
 def check_can_demonstrate(env: str, behaviour: Any, advice: str) -> None:
@@ -61,8 +97,8 @@ def check_demonstrations(store: EpisodeStore, config: AlignConfig) -> None:
     """Refuse demonstrations that a policy for the environment cannot be cloned from.
 
     Raises:
-        DataError: There are none, none succeeded, or their observations or actions are of another
-            size than the environment's.
+        DataError: There are none, none succeeded, or they are of another environment, or their
+            observations or actions of another size than the environment's.
     """
     from robopref.envs.make import make_env
 
@@ -75,6 +111,7 @@ def check_demonstrations(store: EpisodeStore, config: AlignConfig) -> None:
         raise DataError(f"'{store.root}' has no '{STATE}', which the policy is to see.")
     _check_size(store, config.env, STATE, episode.state, env.observation_space[STATE])
     _check_size(store, config.env, "action", episode.action, env.action_space)
+    _check_same_env(store, config.env)
     if config.knows_success and not any(e.succeeded for e in store):
         raise DataError(
             f"None of the {len(store)} demonstrations in '{store.root}' succeeded, so there is "
@@ -88,3 +125,30 @@ def _check_size(store: EpisodeStore, env: str, key: str, value: np.ndarray, spac
             f"The demonstrations in '{store.root}' have '{key}' of shape {value.shape[1:]}, but "
             f"'{env}' has {space.shape}: they are of another environment."
         )
+
+
+def _check_same_env(store: EpisodeStore, env: str) -> None:
+    """Refuse episodes of another environment; where an import does not know its own, all pass."""
+    for other in sorted({row.env for row in store.rows}):
+        if _without_module(other) != _without_module(env) and _is_known(other):
+            raise DataError(
+                f"The demonstrations in '{store.root}' are of '{other}', not of '{env}'. Give "
+                f"demonstrations of that environment, or choose --env {other}."
+            )
+
+
+def _without_module(env: str) -> str:
+    """Return the name without the module that registers it: "gymnasium/module:id" is one of two."""
+    adapter, _, task = env.partition("/")
+    return f"{adapter}/{task.rpartition(':')[2]}"
+
+
+def _is_known(env: str) -> bool:
+    adapter, _, task = env.partition("/")
+    if adapter not in ENVS:
+        return False
+    try:
+        from_dict(ENVS.config_class(adapter), {"task": task})
+    except (ConfigError, UnknownNameError):
+        return False
+    return True

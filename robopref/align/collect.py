@@ -51,6 +51,7 @@ class Plan:
         seed: Seed of the run.
         start_set: Which set of starts.
         num_episodes: How many.
+        first: Number of the first one in its set of starts.
         group_size: Episodes computed together.
         max_episode_steps: Time limit; None for the environment's own.
         metadata: Kept with every episode.
@@ -62,6 +63,7 @@ class Plan:
     seed: int
     start_set: str
     num_episodes: int
+    first: int = 0
     group_size: int = 10
     max_episode_steps: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -70,12 +72,13 @@ class Plan:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
+        check_at_least("first", self.first, 0)
         check_at_least("group_size", self.group_size, 1)
 
     def groups(self) -> list["Group"]:
         """Return the groups, each with the seeds and identities of its episodes."""
         name = str(self.metadata.get("name", self.start_set))
-        indices = range(self.num_episodes)
+        indices = range(self.first, self.first + self.num_episodes)
         return [
             Group(
                 self,

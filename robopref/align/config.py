@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robopref.align.guard import GuardConfig
 from robopref.config import component
 from robopref.errors import check_at_least, check_between
 from robopref.policies.selection import BestOfNConfig
@@ -30,8 +31,10 @@ class AlignConfig:
     """How the policy is fine-tuned."""
     selection: BestOfNConfig = field(default_factory=BestOfNConfig)
     """How candidates are chosen by the reward."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """How the policy is watched while it is tuned."""
     base_training: TrainerConfig = field(
-        default_factory=lambda: TrainerConfig(num_steps=2500, ema_decay=0.995)
+        default_factory=lambda: TrainerConfig(num_steps=2500, learning_rate=2e-3, ema_decay=0.995)
     )
     """Training of the cloned policy."""
     segment_length: int | None = None
@@ -51,7 +54,9 @@ class AlignConfig:
     num_pool_episodes: int = 100
     """Unlabelled episodes of the base policy, from which queries are made."""
     num_selected_episodes: int = 100
-    """Episodes recorded with best-of-N, from which the policy is fine-tuned."""
+    """Episodes recorded with best-of-N, from which the policy is fine-tuned, in all rounds."""
+    num_rounds: int = 2
+    """Rounds of recording and fine-tuning; each begins with the policy of the one before."""
     selected_share: float = 0.6
     """Share of those episodes, the best by the learned reward, that is kept."""
     knows_success: bool = True
@@ -71,7 +76,12 @@ class AlignConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         for name in ("num_demonstrations", "num_labels", "labels_per_round", "num_pool_episodes",
-                     "num_selected_episodes", "num_test_episodes"):  # fmt: skip
+                     "num_selected_episodes", "num_rounds", "num_test_episodes"):  # fmt: skip
             check_at_least(name, getattr(self, name), 1)
+        for name in ("segment_length", "max_episode_steps"):
+            if getattr(self, name) is not None:
+                check_at_least(name, getattr(self, name), 1)
+        check_at_least("num_workers", self.num_workers, 0)
+        check_between("action_noise", self.action_noise, 0, 1)
         check_between("preferred_share", self.preferred_share, 0, 1)
         check_between("selected_share", self.selected_share, 0, 1)

@@ -46,8 +46,13 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Evaluation":
-        """Return what `to_dict` was made from."""
-        rates = {name: Proportion(**values[name]) for name in ("success", "preferred", "joint")}
+        """Return what `to_dict` was made from; a value that is None, as in JSON, is undefined."""
+        rates = {}
+        for name in ("success", "preferred", "joint"):
+            value = values[name]["value"]
+            rates[name] = Proportion(
+                **{**values[name], "value": float("nan") if value is None else value}
+            )
         return cls(**rates, measure_mean=values["measure_mean"], length_mean=values["length_mean"])
 
 

@@ -5,18 +5,20 @@ answers so far and asks what its members disagree about; the first round knows n
 what needs no reward.
 """
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robopref.align.evaluate import measure_episode, score_segment
-from robopref.config import resolve, write_text_atomically
+from robopref.align.run import load_figures, save_figures
+from robopref.config import resolve
 from robopref.data.episode import Episode, batch_segments
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
+from robopref.envs import BEHAVIOURS
 from robopref.errors import DataError
 from robopref.preferences.pool import CandidatePool
 from robopref.preferences.preference import PairwiseView, Preference
@@ -64,7 +66,7 @@ class Labels:
             DataError: The teacher passes on too many queries.
             KeyboardInterrupt: The teacher stopped; every answer so far is kept.
         """
-        teacher = self._teacher(person)
+        teachers = [self._teacher(*judge, person) for judge in self._judges()]
         curve = self._read_curve()
         while (missing := self._missing()) > 0:
             self._check_progress()
@@ -73,6 +75,8 @@ class Labels:
                 reward = self._reward_so_far(curve)
                 pending = self._propose(reward, min(missing, self.config.labels_per_round))
             for query in pending:
+                # They take turns, also across interruptions.
+                teacher = teachers[len(self.preferences()) % len(teachers)]
                 preference = teacher.answer(query)
                 if preference is None:
                     raise KeyboardInterrupt
@@ -80,7 +84,17 @@ class Labels:
         return {"curve": curve, "labels": self.preference_store.num_labels()}
 
     def fit_reward(self) -> tuple[Any, dict[str, float]]:
-        """Fit a fresh reward to all answers so far; return it and what `fit` measured."""
+        """Fit a fresh reward to all answers so far; return it and what `fit` measured.
+
+        Raises:
+            DataError: No answer has a winner.
+        """
+        if not self._has_winner():
+            raise DataError(
+                f"All {self.preference_store.num_labels()} answers are ties, which tell a reward "
+                "nothing. Begin again in a new folder (--out) with more answers (--num-labels), "
+                "or with another teacher or behaviour."
+            )
         view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
         reward = resolve(self.config, "reward").build(
             obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
@@ -127,8 +141,12 @@ class Labels:
         return missing
 
     def _pending(self) -> list[Query]:
-        teacher = self.teacher_config
-        return self.preference_store.pending(teacher.annotator, teacher.criterion)
+        """Return the queries that nobody has answered, oldest first."""
+        store = self.preference_store
+        pending = [
+            store.pending(config.annotator, config.criterion) for config, _ in self._judges()
+        ]
+        return [query for query in pending[0] if all(query in others for others in pending[1:])]
 
     def _check_progress(self) -> None:
         num_answers, num_labels = len(self.preferences()), self.preference_store.num_labels()
@@ -139,18 +157,36 @@ class Labels:
                 "that differ more."
             )
 
-    def _teacher(self, person: Person | None) -> Teacher:
-        config = self.teacher_config
+    def _judges(self) -> list[tuple[Any, Any]]:
+        """Return who answers, each with the behaviour that they judge.
 
+        A behaviour of several criteria has a scripted annotator for each; nobody judges the whole.
+        """
+        config, behaviour = self.teacher_config, self.behaviour
+        if not (hasattr(behaviour, "criteria") and hasattr(config, "measure_returns")):
+            return [(config, behaviour)]
+        return [
+            (
+                replace(
+                    config,
+                    annotator=f"{config.annotator}-{number}",
+                    criterion=BEHAVIOURS.name_of(type(criterion)),
+                ),
+                criterion,
+            )
+            for number, criterion in enumerate(behaviour.criteria(), start=1)
+        ]
+
+    def _teacher(self, config: Any, behaviour: Any, person: Person | None) -> Teacher:
         def score(item: Any) -> np.ndarray:
-            return score_segment(self.behaviour, self.pool.episode(item.episode_id), item)
+            return score_segment(behaviour, self.pool.episode(item.episode_id), item)
 
         spread, centre = 1.0, 0.0
         if hasattr(config, "measure_returns"):
             spread, centre = config.measure_returns(score, self._segments())
         teacher: Teacher = config.build(
             score, spread=spread, centre=centre, person=person,
-            rng=make_rng(self.config.seed, "teacher"),
+            rng=make_rng(self.config.seed, "teacher", config.criterion),
         )  # fmt: skip
         return teacher
 
@@ -178,22 +214,27 @@ class Labels:
         self.preference_store.add_queries(queries, cut_hash=self.pool.content_hash)
         return queries
 
+    def _has_winner(self) -> bool:
+        """Return whether any answer prefers an item to another; ties alone cannot be fitted."""
+        pairs = (pair for preference in self.preferences() for pair in preference.ranking.pairs())
+        return any(prefers_b != 0.5 for _, _, prefers_b in pairs)
+
     def _reward_so_far(self, curve: list[dict[str, float]]) -> Any:
-        """Return a reward fitted to the answers so far, None before there are any."""
-        num_labels = self.preference_store.num_labels()
-        if not num_labels:
+        """Return a reward fitted to the answers so far, None before one of them has a winner."""
+        if not self._has_winner():
             return None
+        num_labels = self.preference_store.num_labels()
         reward, figures = self.fit_reward()
         if num_labels not in {row["labels"] for row in curve}:
             curve.append(self.curve_point(reward, figures))
-            write_text_atomically(self._curve_path, json.dumps(curve))
+            save_figures(curve, self._curve_path)
         return reward
 
     def _read_curve(self) -> list[dict[str, float]]:
         """Return the points of the learning curve that an interrupted run had reached."""
         if not self._curve_path.is_file():
             return []
-        curve: list[dict[str, float]] = json.loads(self._curve_path.read_text())
+        curve: list[dict[str, float]] = load_figures(self._curve_path, list)
         return curve
 
 

@@ -1,4 +1,4 @@
-"""The loop: demonstrations, policy, episodes, queries, reward, selection, distillation, evaluation.
+"""The loop: demonstrations, policy, episodes, queries, reward, fine-tuning in rounds, evaluation.
 
 Every stage leaves its result in the run's folder and is skipped when it is there, so a run that
 was killed goes on where it was and ends the same.
@@ -8,7 +8,9 @@ own episodes is used where the config says so; the behaviour's measure goes to t
 teacher and to the evaluation and nowhere else.
 """
 
-from collections.abc import Callable, Iterable
+import functools
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from robopref.align.checks import check_demonstrations, check_parts_fit
 from robopref.align.collect import Plan, Workers, collect, open_or_create
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import Evaluation, evaluate_episodes
-from robopref.align.labels import Labels
+from robopref.align.guard import Guard
+from robopref.align.labels import Labels, whole
 from robopref.align.run import Run
 from robopref.config import resolve
 from robopref.data.episode import Episode
@@ -61,21 +64,35 @@ class AlignmentLoop:
 
     def execute(self) -> dict[str, Evaluation]:
         """Do every stage; return the evaluation of the base, selected and aligned policy."""
+        self.prepare_base()
+        self.prepare_reward()
+        self.align()
+        return self.evaluations()
+
+    def prepare_base(self) -> None:
+        """Get demonstrations, clone the base policy, and record its episodes."""
         self.run.stage("demonstrations", self._get_demonstrations)
         self.run.stage("base", self._train_base)
         self.run.stage("pool", self._record_pool)
+
+    def prepare_reward(self) -> None:
+        """Have queries answered, and learn the reward from the answers."""
         self.run.stage("labels", self._ask)
         self.run.stage("reward", self._train_reward)
-        self.run.stage("selection", self._record_selected)
-        self.run.stage("aligned", self._fine_tune)
-        return self.evaluations()
+
+    def align(self) -> None:
+        """Fine-tune in rounds, and keep what came out unless it is worse."""
+        for number in range(1, self.config.num_rounds + 1):
+            self.run.stage(f"round-{number}", functools.partial(self._do_round, number))
+        self.run.stage("aligned", self._keep_best)
 
     def evaluations(self) -> dict[str, Evaluation]:
         """Evaluate each policy on the same test starts, once."""
+        base, aligned = (self.directory / name / "policy" for name in ("base", "aligned"))
         specs = {
-            "base": PolicySpec(self.directory / "base" / "policy"),
-            "selected": self._selected_spec("base"),
-            "aligned": PolicySpec(self.directory / "aligned" / "policy"),
+            "base": PolicySpec(base),
+            "selected": self._selected_spec(base),
+            "aligned": PolicySpec(aligned),
         }
         return {
             name: Evaluation.from_dict(
@@ -94,11 +111,13 @@ class AlignmentLoop:
         """Return the rates of episodes of this run."""
         return evaluate_episodes(episodes, self.behaviour, knows_success=self.config.knows_success)
 
-    def _record(self, name: str, actor: ActorSpec, start_set: str, num: int) -> EpisodeStore:
+    def _record(
+        self, name: str, actor: ActorSpec, start_set: str, num: int, *, first: int = 0
+    ) -> EpisodeStore:
         config = self.config
         plan = Plan(
             env=config.env, actor=actor, seed=config.seed, start_set=start_set,
-            num_episodes=num, max_episode_steps=config.max_episode_steps,
+            num_episodes=num, first=first, max_episode_steps=config.max_episode_steps,
             metadata={"name": name},
         )  # fmt: skip
         store = open_or_create(self.directory / name, config.env)
@@ -152,53 +171,102 @@ class AlignmentLoop:
         curve: list[dict[str, float]] = self.run.figures("labels")["curve"]
         return [*curve, self.run.figures("reward")["point"]]
 
-    def _selected_spec(self, policy: str) -> PolicySpec:
-        return PolicySpec(
-            self.directory / policy / "policy", self.directory / "reward", self.config.selection
-        )
+    def _selected_spec(self, policy: Path) -> PolicySpec:
+        return PolicySpec(policy, self.directory / "reward", self.config.selection)
 
-    def _record_selected(self) -> dict[str, Any]:
-        store = self._record(
-            "selection", self._selected_spec("base"), "selection",
-            self.config.num_selected_episodes,
+    @property
+    def records_selected(self) -> bool:
+        """Whether the method learns from episodes recorded with best-of-N."""
+        return getattr(resolve(self.config, "method"), "needs_chosen", False)
+
+    def _policy_of_round(self, number: int) -> Path:
+        """Return where the policy is that a round ended with; round 0 is the base."""
+        part = "base" if number == 0 else f"rounds/{number}"
+        return self.directory / part / "policy"
+
+    def _do_round(self, number: int) -> dict[str, Any]:
+        """Record with best-of-N if the method learns from that, and fine-tune."""
+        from robopref.policies.serialization import load_policy
+
+        method = resolve(self.config, "method")
+        start = self._policy_of_round(number - 1)
+        chosen = self._choose(number, start) if self.records_selected else []
+        guard = self._guard()
+        tuned, result = method.run(
+            load_policy(start), self._finetune_data(chosen),
+            generator=make_generator(self.config.seed, "fine-tune", str(number)),
+            directory=self._policy_of_round(number).parent, validate=guard,
         )  # fmt: skip
-        return {"rates": self.evaluate(store).to_dict()}
+        figures = {"figures": dict(result.figures), "steps": result.steps, "guard": guard(tuned)}
+        if chosen:
+            figures["rates_of_chosen"] = self.evaluate(chosen).to_dict()
+        return figures
 
-    def chosen(self) -> list[Episode]:
-        """Return the best of the selected episodes by the learned reward."""
-        from robopref.rewards.serialization import load_reward
-
-        need_success = self.config.use_success and self.config.knows_success
-        episodes = [e for e in self.store("selection") if e.succeeded or not need_success]
+    def _choose(self, number: int, policy: Path) -> list[Episode]:
+        """Record episodes of a policy with best-of-N; return the best by the learned reward."""
+        config = self.config
+        # What does not divide evenly goes to the last round.
+        each, rest = divmod(config.num_selected_episodes, config.num_rounds)
+        num = each + (rest if number == config.num_rounds else 0)
+        store = self._record(
+            f"rounds/{number}/selection", self._selected_spec(policy), "selection", num,
+            first=each * (number - 1),
+        )  # fmt: skip
+        need_success = config.use_success and config.knows_success
+        episodes = [e for e in store if e.succeeded or not need_success]
         if not episodes:
             raise ValueError(
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
                 "distil. Lower `selection.pessimism`, ask more labels, or set use_success to false."
             )
-        returns = self.labels().returns(load_reward(self.directory / "reward"), episodes)
-        num = max(1, round(self.config.selected_share * len(episodes)))
-        best = np.argsort(-returns, kind="stable")[:num]
+        returns = self._member_returns(episodes).mean(axis=0)
+        num_kept = max(1, round(config.selected_share * len(episodes)))
+        best = np.argsort(-returns, kind="stable")[:num_kept]
         return [episodes[i] for i in sorted(best)]
 
-    def _fine_tune(self) -> dict[str, Any]:
-        from robopref.policies.finetune.data import FinetuneData, judged_pairs
+    def _finetune_data(self, chosen: list[Episode]) -> Any:
+        from robopref.policies.finetune.data import FinetuneData, judgements_of
+
+        store = self.store("pool")
+        judged, judgements = judgements_of(self.labels().preferences(), store.episode)
+        need_success = self.config.use_success and self.config.knows_success
+        pool = [e for e in store if e.succeeded or not need_success]
+        reward = self._reward()
+        scores_chunks = "chunk" in reward.action_scorer_ways()
+        return FinetuneData(
+            chosen, judged=judged, judgements=judgements, pool=pool,
+            demonstrations=list(self.store("demonstrations")),
+            returns=self._member_returns(pool) if pool else None,
+            scorer=reward.as_action_scorer("chunk") if scores_chunks else None,
+        )  # fmt: skip
+
+    def _reward(self) -> Any:
+        from robopref.rewards.serialization import load_reward
+
+        return load_reward(self.directory / "reward")
+
+    def _member_returns(self, episodes: Sequence[Episode]) -> np.ndarray:
+        returns: np.ndarray = self._reward().member_returns(whole(episodes))
+        return returns
+
+    def _guard(self) -> Guard:
         from robopref.policies.serialization import load_policy
 
-        chosen = self.chosen()
-        method = resolve(self.config, "method")
-        judged, pairs = judged_pairs(self.labels().preferences(), self.store("pool").episode)
-        data = FinetuneData(
-            chosen, judged=judged, pairs=pairs, demonstrations=list(self.store("demonstrations"))
-        )
-        _, result = method.run(
-            load_policy(self.directory / "base" / "policy"), data,
-            generator=make_generator(self.config.seed, "fine-tune"),
-            directory=self.directory / "aligned",
+        return Guard(
+            self.config, load_policy(self._policy_of_round(0)),
+            member_returns=self._member_returns, rates=self.evaluate,
+            demonstrations=list(self.store("demonstrations")),
         )  # fmt: skip
-        return {
-            "figures": dict(result.figures), "steps": result.steps,
-            "rates_of_chosen": self.evaluate(chosen).to_dict(),
-        }  # fmt: skip
+
+    def _keep_best(self) -> dict[str, Any]:
+        """Take over the last round's policy, or the base if the guard says that it is worse."""
+        last = self.config.num_rounds
+        guard, figures = self._guard(), self.run.figures(f"round-{last}")["guard"]
+        worse = guard.is_worse(figures)
+        keep_base = worse and not self.config.guard.keep_worse
+        kept = self._policy_of_round(0 if keep_base else last)
+        shutil.copytree(kept, self.directory / "aligned" / "policy", dirs_exist_ok=True)
+        return {"guard": figures, "base": guard.base, "worse": worse, "kept_base": keep_base}
 
     def _evaluation_of(self, name: str, spec: PolicySpec) -> Callable[[], dict[str, Any]]:
         def work() -> dict[str, Any]:

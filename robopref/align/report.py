@@ -6,6 +6,7 @@ from typing import Any
 from robopref.align import figures
 from robopref.align.evaluate import measure_episode
 from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
+from robopref.align.report_text import next_commands, stage_rows
 from robopref.config import to_dict, write_text_atomically
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
@@ -18,9 +19,10 @@ from robopref.tracker import read_metrics
 NAMES = {
     "base": ("before", "cloned from the demonstrations"),
     "selected": ("best-of-N", "the same policy, its proposals chosen by the learned reward"),
-    "aligned": ("after", "fine-tuned on what was chosen, acting alone"),
+    "aligned": ("after", "fine-tuned, acting alone"),
 }
 NUM_CLIPS = 4
+NUM_ASKED = 20
 CLIP_SIZE = 200
 STRIP_SIZE = 96
 
@@ -80,8 +82,8 @@ class _Report:
             "loss_svg": self._losses(),
             "labels_svg": self._label_curve(),
             "reward_svg": self._rewards(),
-            "stages": self._stages(),
-            "next_commands": self._next(),
+            "stages": stage_rows(self.loop),
+            "next_commands": next_commands(self.loop),
         }
 
     def _lead(self) -> str:
@@ -109,12 +111,18 @@ class _Report:
             {"value": arrow("preferred"), "label": "preferred rate, before → after"},
             {"value": arrow("success"), "label": "success, before → after"},
             {"value": arrow("joint"), "label": "joint rate, before → after"},
-            {"value": str(self.config.num_labels), "label": "answers asked of the teacher"},
+            {"value": str(self.config.num_labels), "label": "labels asked of the teacher"},
             {"value": f"{self.loop.run.seconds:.0f} s", "label": "from nothing to here"},
         ]
 
     def _verdict(self) -> dict[str, Any]:
         base, aligned = self.evaluations["base"].joint, self.evaluations["aligned"].joint
+        if self.loop.run.figures("aligned")["kept_base"]:
+            text = (
+                "The base was kept: on validation starts the fine-tuned policy was worse, by "
+                "success or by the learned reward. Ask more answers, or look at what it likes."
+            )
+            return {"text": text, "worse": True}
         if aligned.low > base.high:
             text = "Better: the joint rate after is above the one before, intervals apart."
         elif aligned.high < base.low:
@@ -177,7 +185,7 @@ class _Report:
         return bool(behaviour.shows(measure_episode(behaviour, episode)))
 
     def _asked(self, env: Any) -> list[dict[str, Any]]:
-        return [self._asked_row(env, p) for p in self.loop.labels().preferences()[:20]]
+        return [self._asked_row(env, p) for p in self.loop.labels().preferences()[:NUM_ASKED]]
 
     def _asked_row(self, env: Any, preference: Preference) -> dict[str, Any]:
         ranking = preference.ranking
@@ -211,8 +219,12 @@ class _Report:
         )
         return (
             "Each answer says which of two episodes of the cloned policy is better. "
-            f"{who}; the outlined strip won."
+            f"{who}; the outlined strip won.{self._asked_rest()}"
         )
+
+    def _asked_rest(self) -> str:
+        num = len(self.loop.labels().preferences())
+        return f" The first {NUM_ASKED} of {num} are shown." if num > NUM_ASKED else ""
 
     def _paths(self) -> str:
         """Plot the hand's way to the object; only Meta-World's states say where the hand is."""
@@ -228,8 +240,9 @@ class _Report:
 
     def _losses(self) -> str:
         curves = {}
-        for stage, name in (("base", "cloned"), ("aligned", "fine-tuned")):
-            rows = [r for r in read_metrics(self.loop.directory / stage / "metrics.jsonl")
+        rounds = {f"rounds/{n}": f"round {n}" for n in range(1, self.config.num_rounds + 1)}
+        for part, name in {"base": "cloned", **rounds}.items():
+            rows = [r for r in read_metrics(self.loop.directory / part / "metrics.jsonl")
                     if "loss" in r]  # fmt: skip
             if rows:
                 curves[name] = ([r["step"] for r in rows], [r["loss"] for r in rows])
@@ -244,44 +257,15 @@ class _Report:
 
     def _rewards(self) -> str:
         base, aligned = (list(self.episodes[name].values()) for name in ("base", "aligned"))
-        other = [e for e in base if not self._shows(e)] or base
         from robopref.rewards.serialization import load_reward
 
-        pair = {"not preferred (before)": other[0], "preferred (after)": aligned[0]}
+        # One of each kind, if there is one: they show what the reward tells apart.
+        other = next((e for e in base if not self._shows(e)), base[0])
+        wanted = next((e for e in aligned if self._shows(e)), aligned[0])
+        pair = {f"before, {self._kind(other)}": other, f"after, {self._kind(wanted)}": wanted}
         reward = load_reward(self.loop.directory / "reward")
         rows = self.loop.labels().rewards_along(reward, list(pair.values()))
         return figures.reward_figure(dict(zip(pair, rows, strict=True)))
 
-    def _stages(self) -> list[dict[str, Any]]:
-        words: dict[str, str] = {
-            "demonstrations": f"{self.config.num_demonstrations} scripted episodes",
-            "base": "diffusion policy cloned from them",
-            "pool": f"{self.config.num_pool_episodes} episodes of that policy",
-            "labels": f"{self.config.num_labels} answers, the reward fitted again between rounds",
-            "reward": "reward fitted to all answers",
-            "selection": f"{self.config.num_selected_episodes} episodes with best-of-N",
-            "aligned": "policy fine-tuned on the best of them",
-        }
-        return [
-            {
-                "name": name, "seconds": stage["seconds"],
-                "what": words.get(name, f"{self.config.num_test_episodes} test episodes"),
-            }
-            for name, stage in self.loop.run.stages.items()
-        ]  # fmt: skip
-
-    def _next(self) -> str:
-        out = self.loop.directory
-        env, behaviour = self.config.env, self.behaviour
-        return "\n".join(
-            [
-                "# Measure the policy on more starts",
-                f"robopref evaluate --policy {out}/aligned --env {env} --behaviour {behaviour} "
-                "--num-episodes 200",
-                "# Answer queries yourself, on the terminal",
-                f"robopref align --env {env} --teacher terminal --out {out}-mine",
-                "# Another task",
-                f"robopref align --env metaworld/drawer-close-v3 --behaviour {behaviour} "
-                "--out runs/drawer",
-            ]
-        )
+    def _kind(self, episode: Episode) -> str:
+        return "preferred" if self._shows(episode) else "not preferred"

@@ -5,13 +5,16 @@ what it had left on disk.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from robopref.config import load_yaml, save_yaml, to_dict, write_text_atomically
-from robopref.errors import ConfigError
+from robopref.errors import ConfigError, DataError
+
+CONFIG = "config.yaml"
 
 
 class Run:
@@ -19,13 +22,14 @@ class Run:
 
     Args:
         directory: Where it is.
-        config: What it runs; written to `config.yaml` when the folder is new. How many workers
-            record changes no result, and may differ when a run goes on.
+        config: What it runs; written to `config.yaml` when the folder holds nothing else yet. How
+            many workers record changes no result, and may differ when a run goes on.
         may_change: Further fields that may differ when a run goes on.
         announce: Told in a line when a stage begins and how long it took.
 
     Raises:
         ConfigError: The folder holds a run with another config.
+        DataError: It holds a data set that no run made, or its `stages.json` is damaged.
     """
 
     def __init__(
@@ -38,16 +42,16 @@ class Run:
     ) -> None:
         self.directory = directory
         self._announce = announce or _say_nothing
-        path = directory / "config.yaml"
-        if path.is_file():
-            earlier = to_dict(load_yaml(type(config), path))
+        path = directory / CONFIG
+        if path.is_file() and _holds_more_than_config(directory):
+            earlier = _load_earlier(type(config), path)
             _check_same(earlier, to_dict(config), directory, {"num_workers", *may_change})
         else:
-            directory.mkdir(parents=True, exist_ok=True)
+            _check_no_data_set(directory)
             save_yaml(config, path)
         self._stages: dict[str, dict[str, Any]] = {}
         if self._file.is_file():
-            self._stages = json.loads(self._file.read_text())
+            self._stages = load_figures(self._file, dict)
 
     def stage(self, name: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Do `work` unless it was done before; return its figures, with the seconds it took.
@@ -59,7 +63,7 @@ class Run:
             start = time.monotonic()
             figures = dict(work())
             self._stages[name] = {**figures, "seconds": time.monotonic() - start}
-            write_text_atomically(self._file, json.dumps(self._stages, indent=1))
+            save_figures(self._stages, self._file)
             self._announce(f"{name} done in {self._stages[name]['seconds']:.0f} s")
         return self._stages[name]
 
@@ -80,6 +84,74 @@ class Run:
     @property
     def _file(self) -> Path:
         return self.directory / "stages.json"
+
+
+def save_figures(figures: Any, path: Path) -> None:
+    """Write figures as JSON; those that are not finite, which JSON cannot hold, become null."""
+    write_text_atomically(path, json.dumps(_finite(figures), indent=1, allow_nan=False))
+
+
+def load_figures(path: Path, kind: type[Any]) -> Any:
+    """Return what `save_figures` wrote, a list or a dictionary; null becomes NaN.
+
+    Raises:
+        DataError: The file holds something else.
+    """
+    try:
+        figures = json.loads(path.read_text())
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(figures, kind):
+        raise _damaged(path, f"it must hold a {kind.__name__}, got {type(figures).__name__}")
+    return _with_nan(figures)
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"'{path}' is damaged: {reason}. Delete it and run the same command again, which goes on "
+        "from what else is in the folder."
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(item) for item in value]
+    return float("nan") if value is None else value
+
+
+def _holds_more_than_config(directory: Path) -> bool:
+    """Return whether a run was begun; one refused before it did anything may be corrected."""
+    return any(path.name != CONFIG for path in directory.iterdir())
+
+
+def _check_no_data_set(directory: Path) -> None:
+    # One without episodes was made just now, for this run.
+    recorded = any(directory.glob("data/*/*.parquet"))
+    if recorded and (directory / "meta" / "info.json").is_file():
+        raise DataError(
+            f"'{directory}' holds a data set that another command made, and nothing is added to "
+            "it. Choose another folder with --out."
+        )
+
+
+def _load_earlier(config_class: type[Any], path: Path) -> dict[str, Any]:
+    try:
+        return to_dict(load_yaml(config_class, path))
+    except ConfigError as error:
+        raise ConfigError(
+            f"'{path.parent}' holds a run of another kind or of another version: {error} "
+            "Choose another folder with --out, or delete this one."
+        ) from error
 
 
 def _say_nothing(text: str) -> None:

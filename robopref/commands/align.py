@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from robopref.align.config import AlignConfig
-from robopref.config import to_dict
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,12 @@ class AlignCommand(AlignConfig):
 
     def run(self) -> None:
         """Run every stage that is not done yet."""
+        from robopref.align.report_text import same_parts
         from robopref.commands.present import run_loop
 
         values = {f.name: getattr(self, f.name) for f in fields(AlignConfig)}
-        run_loop(AlignConfig(**values), self.out)
-        behaviour = to_dict(self)["behaviour"]["type"]
+        config = AlignConfig(**values)
+        run_loop(config, self.out)
         print(
-            f"Next:   robopref evaluate --policy {self.out}/aligned --env {self.env} "
-            f"--behaviour {behaviour}"
+            f"Next:   robopref evaluate --policy {self.out}/aligned {' '.join(same_parts(config))}"
         )

@@ -119,7 +119,7 @@ def make_report(
     extra = {key: _plain(value) for key, value in found.items() if key != "figures"}
     return {
         "bench": name,
-        "commit": _commit(root),
+        "commit": describe_commit(root),
         "seconds": round(seconds, 2),
         "command": command,
         "figures": figures,
@@ -142,6 +142,19 @@ def format_table(report: Mapping[str, Any]) -> str:
     lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows]
     title = f"{report['bench']} at {report['commit']} in {report['seconds']:.0f} s"
     return "\n".join([title, *(line.rstrip() for line in lines)])
+
+
+def describe_commit(root: Path) -> str | None:
+    """Return the commit of the checkout, marked `-dirty` if files were changed since."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40",
+             "--exclude=*"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None
 
 
 def _load(root: Path, name: str) -> Callable[[bool], Mapping[str, Any]]:
@@ -168,16 +181,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _commit(root: Path) -> str | None:
-    """Return the commit of the checkout, marked `-dirty` if files were changed since."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40",
-             "--exclude=*"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() or None

@@ -100,9 +100,11 @@ class ClipMaker:
         return self.episodes.frames(item, camera)
 
     def _env(self, episode: Episode) -> Any:
+        from robopref.envs.gl import check_mujoco_gl
         from robopref.envs.make import make_env
 
         if episode.env not in self._envs:
+            check_mujoco_gl()
             self._envs[episode.env] = make_env(episode.env)
         return self._envs[episode.env]
 

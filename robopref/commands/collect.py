@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robopref.config import component, resolve, to_dict
-from robopref.errors import check_at_least
+from robopref.errors import check_at_least, check_between
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,21 @@ class CollectCommand:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
+        check_between("preferred_share", self.preferred_share, 0, 1)
+        if self.reward is not None and self.policy is None:
+            raise ValueError(
+                f"`reward` (={self.reward}) chooses among the proposals of a policy, and there is "
+                "none: scripted experts propose nothing. Give one with --policy."
+            )
 
     def run(self) -> None:
         """Record what the data set does not have yet."""
         from robopref.align.actors import ScriptedSpec, policy_spec
-        from robopref.align.checks import check_can_demonstrate
+        from robopref.align.checks import check_can_demonstrate, check_env
         from robopref.align.collect import Plan, Workers, collect, open_or_create
         from robopref.align.run import Run
 
+        check_env(self.env, self.max_episode_steps)
         if self.policy is None:
             behaviour = resolve(self, "behaviour")
             check_can_demonstrate(self.env, behaviour, "Let a policy act with --policy.")

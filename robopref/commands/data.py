@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from robopref.data.store import EpisodeStore
 
 PREFERENCE_FORMATS = ("chosen-rejected", "jsonl", "parquet")
+PREFERENCE_SUFFIXES = {".jsonl": "jsonl", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,12 @@ class ExportCommand:
     def _export_preferences(self, db: str) -> None:
         from robopref.preferences.store import PreferenceStore
 
-        name = self.format or {".parquet": "parquet"}.get(self.out.suffix, "jsonl")
+        name = self.format or PREFERENCE_SUFFIXES.get(self.out.suffix)
+        if name is None:
+            raise DataError(
+                f"'{self.out}' looks like no known format. Give `format`: one of "
+                f"{list(PREFERENCE_FORMATS)}."
+            )
         with PreferenceStore(db, create=False) as store:
             write = {
                 "jsonl": store.export_jsonl,

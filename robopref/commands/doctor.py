@@ -140,8 +140,7 @@ def check_rendering(*, full: bool) -> list[Finding]:
     else:
         backends = [("unset", None), ("egl", "egl"), ("osmesa", "osmesa")]
         findings = [_libraries()]
-    chosen = os.environ.get("MUJOCO_GL", "not set: robopref chooses")
-    findings.append(Finding("MUJOCO_GL", "ok", chosen))
+    findings.append(_mujoco_gl())
     if full:
         findings += [_probe_renderer(name, backend) for name, backend in backends]
     return findings
@@ -228,6 +227,16 @@ def _libraries() -> Finding:
         return Finding("libraries", "ok", "EGL, OpenGL and what open3d loads")
     install = f"sudo apt-get install -y {' '.join(packages)}"
     return Finding("libraries", "missing", ", ".join(packages), install)
+
+
+def _mujoco_gl() -> Finding:
+    from robopref.envs.gl import check_mujoco_gl
+
+    try:
+        check_mujoco_gl()
+    except ValueError as error:
+        return Finding("MUJOCO_GL", "missing", str(error), "unset MUJOCO_GL")
+    return Finding("MUJOCO_GL", "ok", os.environ.get("MUJOCO_GL") or "not set: robopref chooses")
 
 
 def _loads(library: str) -> bool:

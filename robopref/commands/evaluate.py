@@ -1,12 +1,11 @@
 """`robopref evaluate`: how often a policy succeeds and shows a behaviour."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robopref.config import component, resolve, write_text_atomically
+from robopref.config import component, resolve
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,13 @@ class EvaluateCommand:
 
     def _evaluate(self, folder: Path) -> None:
         from robopref.align.actors import policy_spec
+        from robopref.align.checks import check_env
         from robopref.align.collect import Plan, Workers, collect, open_or_create
         from robopref.align.evaluate import evaluate_episodes
-        from robopref.align.run import Run
+        from robopref.align.run import Run, save_figures
         from robopref.commands.present import print_evaluations
 
+        check_env(self.env, self.max_episode_steps)
         behaviour = resolve(self, "behaviour")
         behaviour.check_env(self.env)
         plan = Plan(
@@ -67,6 +68,7 @@ class EvaluateCommand:
         Run(folder, self, may_change=("num_episodes",))
         with Workers(self.num_workers) as workers:
             collect(plan, store, workers)
-        rates = evaluate_episodes(store, behaviour, knows_success=self.knows_success)
-        write_text_atomically(folder / "evaluation.json", json.dumps(rates.to_dict(), indent=1))
+        episodes = [store.episode(one) for group in plan.groups() for one in group.ids]
+        rates = evaluate_episodes(episodes, behaviour, knows_success=self.knows_success)
+        save_figures(rates.to_dict(), folder / "evaluation.json")
         print_evaluations({"policy" if self.reward is None else "selected": rates})

@@ -32,7 +32,7 @@ class QueryCommand:
     num: int = 10
     """How many queries."""
     reward: Path | None = None
-    """Folder of a reward; strategies that look for disagreement need it after the first batch."""
+    """Run of a reward; strategies that look for disagreement need it after the first batch."""
     segment_length: int | None = 50
     """Steps of a segment; None compares whole episodes."""
     num_segments: int = 300
@@ -74,9 +74,10 @@ class QueryCommand:
     def _load_reward(self) -> Any:
         if self.reward is None:
             return None
+        from robopref.align.actors import find_saved
         from robopref.rewards.serialization import load_reward
 
-        return load_reward(self.reward)
+        return load_reward(find_saved(self.reward, "reward"))
 
     def _pool(
         self, episodes: "EpisodeStore", store: "PreferenceStore", rng: Any

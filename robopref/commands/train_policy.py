@@ -42,14 +42,14 @@ class TrainPolicyCommand:
 
     def run(self) -> None:
         """Train, from the last checkpoint if there is one, and save the policy."""
-        from robopref.config import save_yaml
+        from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
         from robopref.train_policy import train_policy
 
         store = EpisodeStore.open(self.data)
         episodes = [e for e in store if e.succeeded or not self.only_successes]
         print(f"{len(episodes)} of {len(store)} episodes in {self.data} are used.")
-        save_yaml(self, self.out / "config.yaml")
+        Run(self.out, self)
         _, result = train_policy(
             resolve(self, "policy"), episodes, self.training, directory=self.out,
             seed=self.seed, validation_share=self.validation_share,

@@ -39,18 +39,21 @@ class TrainRewardCommand:
 
     def run(self) -> None:
         """Fit, from the last checkpoint if there is one, and save the reward."""
-        from robopref.config import save_yaml
+        from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
         from robopref.train_reward import load_preferences, train_reward
 
         episodes = EpisodeStore.open(self.data)
         preferences = load_preferences(self.db, episodes, criterion=self.criterion)
-        save_yaml(self, self.out / "config.yaml")
-        _, figures = train_reward(
+        Run(self.out, self)
+        reward, figures = train_reward(
             resolve(self, "reward"), preferences, episodes, directory=self.out,
             seed=self.seed, held_out_share=self.held_out_share,
         )  # fmt: skip
-        print(f"Fitted to {len(preferences)} answers in {figures['seconds']:.0f} s.")
+        if "seconds" in figures:
+            print(f"Fitted to {len(preferences)} answers in {figures['seconds']:.0f} s.")
+        else:
+            print(f"This reward learns nothing: {len(preferences)} answers only measured it.")
         if "held_out/accuracy" in figures:
             print(
                 f"Held-out accuracy {figures['held_out/accuracy']:.2f}, calibration error "
@@ -59,4 +62,13 @@ class TrainRewardCommand:
         else:
             print("Too few answers to hold some out: how good the reward is was not measured.")
         print(f"The reward is in {self.out / 'reward'}.")
-        print(f"Next: robopref evaluate --policy RUN --reward {self.out}")
+        print(f"Next: {self._next(reward)}")
+
+    def _next(self, reward: Any) -> str:
+        if "chunk" in reward.action_scorer_ways():
+            return f"robopref evaluate --policy RUN --reward {self.out}"
+        # It judges segments only: it cannot choose for a policy, but says what to ask.
+        return (
+            f"robopref query --data {self.data} --db {self.db} --strategy disagreement "
+            f"--reward {self.out}"
+        )

@@ -3,6 +3,7 @@
 import pytest
 
 from robopref.align.config import AlignConfig
+from robopref.align.guard import GuardConfig
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.mlp_denoiser import MLPDenoiserConfig
@@ -34,6 +35,7 @@ def make_tiny(**changes):
         "num_pool_episodes": 6,
         "num_selected_episodes": 4,
         "num_test_episodes": 4,
+        "guard": GuardConfig(num_episodes=2),
         "max_episode_steps": 90,
         "use_success": False,
         "num_workers": 0,

@@ -1,11 +1,13 @@
 """Tests for align/evaluate.py."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
 
 from robopref.align.evaluate import Evaluation, evaluate_episodes, score_segment
+from robopref.align.run import save_figures
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.envs.high_return import HighReturnConfig
@@ -57,6 +59,14 @@ def test_preferred_rate_is_undefined_below_ten_successes():
     assert found.preferred.num == 0
     assert math.isnan(found.preferred.value)
     assert found.joint.successes == 9
+
+
+def test_an_undefined_rate_survives_json(tmp_path):
+    found = evaluate_episodes([episode(0, succeeded=True, shown=True)], AboveZero())
+    save_figures(found.to_dict(), tmp_path / "evaluation.json")
+    values = json.loads((tmp_path / "evaluation.json").read_text())
+    assert values["preferred"]["value"] is None
+    assert str(Evaluation.from_dict(values)) == str(found)
 
 
 def test_where_success_is_not_known_every_episode_counts():

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from robopref.align.collect import Workers
+from robopref.align.evaluate import measure_episode
 from robopref.align.labels import Labels
 from robopref.align.loop import AlignmentLoop
 from robopref.align.report import write_report
 from robopref.config import load_yaml, to_dict
+from robopref.envs import BEHAVIOURS
+from robopref.envs.both import BothConfig
 from robopref.errors import ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.preferences.query import Query
@@ -42,8 +45,8 @@ def finished(tmp_path_factory):
 
 def test_every_stage_leaves_what_the_next_one_needs(finished):
     assert list(finished.run.stages) == [
-        "demonstrations", "base", "pool", "labels", "reward", "selection", "aligned",
-        "evaluation-base", "evaluation-selected", "evaluation-aligned",
+        "demonstrations", "base", "pool", "labels", "reward", "round-1", "round-2",
+        "aligned", "evaluation-base", "evaluation-selected", "evaluation-aligned",
     ]  # fmt: skip
     assert finished.run.figures("labels")["labels"] == 4
     assert len(finished.labels().preferences()) == 4
@@ -55,11 +58,12 @@ def test_every_stage_leaves_what_the_next_one_needs(finished):
 def test_policies_are_tested_on_the_same_starts_that_nothing_else_used(finished):
     seeds = {
         name: [row.seed for row in finished.store(name).rows]
-        for name in ("demonstrations", "pool", "selection", "evaluation/base",
-                     "evaluation/selected", "evaluation/aligned")
+        for name in ("demonstrations", "pool", "rounds/1/selection", "rounds/2/selection",
+                     "evaluation/base", "evaluation/selected", "evaluation/aligned")
     }  # fmt: skip
     assert seeds["evaluation/base"] == seeds["evaluation/aligned"] == seeds["evaluation/selected"]
-    used = {*seeds["demonstrations"], *seeds["pool"], *seeds["selection"]}
+    used = {seed for name in seeds if not name.startswith("evaluation") for seed in seeds[name]}
+    assert not set(seeds["rounds/1/selection"]) & set(seeds["rounds/2/selection"])
     assert not used & set(seeds["evaluation/base"])
 
 
@@ -84,7 +88,10 @@ def test_nothing_that_learns_sees_the_measure(finished, tmp_path, monkeypatch):
     folder = tmp_path / "again"
     shutil.copytree(finished.directory, folder)
     stages = json.loads((folder / "stages.json").read_text())
-    learned = {"base": "base", "reward": "reward", "aligned": "aligned"}
+    learned = {
+        "base": "base", "reward": "reward", "round-1": "rounds/1/policy",
+        "round-2": "rounds/2/policy", "aligned": "aligned",
+    }  # fmt: skip
     for stage, place in learned.items():
         shutil.rmtree(folder / place)
         stages.pop(stage)
@@ -129,6 +136,29 @@ def test_a_person_may_be_the_teacher(finished, tmp_path):
         assert [len(p.ranking.order) for p in labels.preferences()] == [2, 1]
         assert ask_in(labels)["labels"] == 3
     assert shown[0] == labels.preferences()[0].query
+
+
+def test_each_criterion_has_an_annotator_of_its_own(finished, tmp_path):
+    (tmp_path / "pool").symlink_to(finished.directory / "pool")
+    config = make_tiny(behaviour=BothConfig("detour-left", "fast"), num_labels=5)
+    with Workers(0) as workers:
+        labels = AlignmentLoop(config, tmp_path, workers).labels()
+        labels.ask()
+    answers = labels.preferences()
+    assert [(p.annotator, p.criterion) for p in answers[:5]] == [
+        ("scripted-1", "detour-left"), ("scripted-2", "fast"), ("scripted-1", "detour-left"),
+        ("scripted-2", "fast"), ("scripted-1", "detour-left"),
+    ]  # fmt: skip
+    pool = finished.store("pool")
+    for preference in answers:
+        if len(preference.ranking.order) < 2:
+            continue
+        config_class = BEHAVIOURS.config_class(preference.criterion)
+        worse, better = (
+            measure_episode(config_class(), pool.episode(preference.query.items[i].episode_id))
+            for i in (preference.ranking.order[1][0], preference.ranking.order[0][0])
+        )
+        assert worse < better
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished):
@@ -184,7 +214,7 @@ def assert_same_end(folder, finished):
     assert weights(folder) == weights(finished.directory)
     with Workers(0) as workers:
         loop = AlignmentLoop(make_tiny(), folder, workers)
-        for name in ("demonstrations", "pool", "selection", "evaluation/aligned"):
+        for name in ("demonstrations", "pool", "rounds/2/selection", "evaluation/aligned"):
             rows, expected = (
                 [(row.episode_id, row.content_hash) for row in one.store(name).rows]
                 for one in (loop, finished)

@@ -238,8 +238,9 @@ def test_behaviours_say_which_environments_they_can_judge(behaviour):
     HighReturnConfig().check_env("gymnasium/Pendulum-v1")
     with pytest.raises(ValueError) as error:
         behaviour.check_env("gymnasium/Pendulum-v1")
+    judged = behaviour.criteria()[0] if hasattr(behaviour, "criteria") else behaviour
     assert str(error.value) == (
-        f"The behaviour '{BEHAVIOURS.name_of(type(behaviour))}' is measured from Meta-World's "
+        f"The behaviour '{BEHAVIOURS.name_of(type(judged))}' is measured from Meta-World's "
         "observations and cannot judge 'gymnasium/Pendulum-v1'. 'high-return' judges any "
         "environment; a behaviour of your own is one class (see docs/environments.md)."
     )

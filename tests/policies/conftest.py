@@ -68,3 +68,18 @@ def share_right(toy_obs):
         return float((chunks[..., 0, 0] > 0).float().mean())
 
     return measure
+
+
+class ToyScorer:
+    """Likes chunks that go right; its two members agree on it more or less."""
+
+    def score(self, obs, candidates):
+        return candidates[..., 0].mean(-1) / SIDE
+
+    def uncertainty(self, obs, candidates, /):
+        return 0.1 * candidates[..., 0].std(-1)
+
+
+@pytest.fixture(scope="session")
+def toy_scorer():
+    return ToyScorer()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from robopref.diffusion import Sampler
 from robopref.policies.diffusion import DiffusionPolicyConfig
+from robopref.sampler import Sampler
 from robopref.types import STATE
 
 

@@ -20,6 +20,7 @@ from robopref.envs.make import make_env
 from robopref.errors import DataError
 from robopref.preferences import ActionCandidate, Query, Ranking
 from robopref.preferences.store import PreferenceStore
+from robopref.rewards.mlp import MLPRewardConfig
 from robopref.types import STATE
 
 ENV = "metaworld/reach-v3"
@@ -113,6 +114,19 @@ def test_the_same_seed_chooses_the_same_queries(data, tmp_path):
         with PreferenceStore(tmp_path / name) as store:
             queries.append(store.queries())
     assert queries[0] == queries[1] != queries[2]
+
+
+def test_a_reward_is_found_in_its_run_and_by_itself(data, tmp_path):
+    MLPRewardConfig(num_members=2).build(39, 4).save_pretrained(tmp_path / "run" / "reward")
+    for name, folder in (("a", tmp_path / "run"), ("b", tmp_path / "run" / "reward")):
+        propose(data, str(tmp_path / name), strategy="disagreement", reward=folder)
+        with PreferenceStore(tmp_path / name) as store:
+            assert not any("no reward yet" in query.reason for query in store.queries())
+    with pytest.raises(FileNotFoundError) as error:
+        propose(data, str(tmp_path / "c"), strategy="disagreement", reward=data)
+    assert str(error.value) == (
+        f"No reward in '{data}': neither it nor '{data}/reward' holds a config.json."
+    )
 
 
 def test_whole_episodes_can_be_compared(data, db):

@@ -1,0 +1,84 @@
+"""What a report says in words: the stages of a run, and what to do next."""
+
+from typing import Any
+
+from robopref.align.loop import AlignmentLoop
+from robopref.config import to_dict
+from robopref.envs import BEHAVIOURS
+
+
+def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
+    """Return name, duration [s] and description of each stage that was done."""
+    config = loop.config
+    words = {
+        "demonstrations": _demonstrations(loop),
+        "base": "diffusion policy cloned from them",
+        "pool": f"{config.num_pool_episodes} episodes of that policy",
+        "labels": f"{config.num_labels} labels, the reward fitted again between rounds",
+        "reward": "reward fitted to all answers",
+        "aligned": "the tuned policy beside the base, on validation starts",
+    }
+    for number in range(1, config.num_rounds + 1):
+        words[f"round-{number}"] = _round(loop, number)
+    return [
+        {
+            "name": name, "seconds": stage["seconds"],
+            "what": words.get(name, f"{config.num_test_episodes} test episodes"),
+        }
+        for name, stage in loop.run.stages.items()
+    ]  # fmt: skip
+
+
+def next_commands(loop: AlignmentLoop) -> str:
+    """Return commands to go on with, each under a line that says what it is for."""
+    config, out = loop.config, loop.directory
+    same = " ".join(same_parts(config))
+    given = "" if config.demonstrations is None else f" --demonstrations {config.demonstrations}"
+    lines = [
+        "# Measure the policy on more starts",
+        f"robopref evaluate --policy {out}/aligned {same} --num-episodes 200",
+        "# Answer queries yourself, on the terminal",
+        f"robopref align {same}{given} --teacher terminal --out {out}-mine",
+    ]
+    if hasattr(loop.behaviour, "styles"):
+        behaviour = to_dict(config)["behaviour"]["type"]
+        lines += [
+            "# Another task",
+            f"robopref align --env metaworld/drawer-close-v3 --behaviour {behaviour} "
+            "--out runs/drawer",
+        ]
+    return "\n".join(lines)
+
+
+def same_parts(config: Any) -> list[str]:
+    """Return the options of a command that judges the same behaviour in the same environment."""
+    words = ["--env", config.env, *_options("--behaviour", to_dict(config)["behaviour"])]
+    return words if config.knows_success else [*words, "--no-knows-success"]
+
+
+def _options(flag: str, chosen: dict[str, Any]) -> list[str]:
+    """Return the options of a component that differ from its defaults."""
+    name = chosen["type"]
+    default = to_dict(BEHAVIOURS.config_class(name)())
+    words = [flag, name]
+    for key, value in chosen.items():
+        option = f"{flag}.{key.replace('_', '-')}"
+        if isinstance(value, dict):
+            words += _options(option, value)
+        elif key != "type" and value != default[key]:
+            words += [option, *map(str, value if isinstance(value, (list, tuple)) else [value])]
+    return words
+
+
+def _demonstrations(loop: AlignmentLoop) -> str:
+    num = loop.run.figures("demonstrations")["episodes"]
+    if loop.config.demonstrations is None:
+        return f"{num} scripted episodes"
+    return f"{num} episodes of {loop.config.demonstrations}"
+
+
+def _round(loop: AlignmentLoop, number: int) -> str:
+    if not loop.records_selected:
+        return f"policy fine-tuned by {to_dict(loop.config)['method']['type']}"
+    num = len(loop.store(f"rounds/{number}/selection"))
+    return f"{num} episodes with best-of-N; policy fine-tuned on the best of them"

@@ -1,0 +1,256 @@
+"""Tests for align/checks.py and for the commands that check before they record."""
+
+import dataclasses
+import json
+
+import pytest
+
+from robopref import cli
+from robopref.align.checks import check_demonstrations, check_parts_fit
+from robopref.align.collect import Workers
+from robopref.align.labels import Labels
+from robopref.align.loop import AlignmentLoop
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError, UnknownNameError
+from robopref.policies.diffusion import DiffusionPolicyConfig
+from robopref.policies.mlp_denoiser import MLPDenoiserConfig
+from robopref.preferences.teachers import EqualTeacherConfig
+from robopref.rewards.preference_transformer import PreferenceTransformerConfig
+from robopref.rewards.trivial import ZeroRewardConfig
+from robopref.types import STATE
+from tests.align.conftest import make_tiny
+
+ENV = "metaworld/reach-v3"
+NO_CHUNK = (
+    "The reward 'preference-transformer' cannot choose among a policy's proposals: that takes the "
+    "way 'chunk' of scoring actions, and its ways are []. Take a reward that has it, such as 'mlp'."
+)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Return the folder of four scripted episodes."""
+    folder = tmp_path_factory.mktemp("recorded") / "data"
+    command = ["collect", "--env", ENV, "--num-episodes", "4", "--max-episode-steps", "12",
+               "--num-workers", "0", "--out", str(folder)]  # fmt: skip
+    assert cli.main(command) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Return a folder with a policy and two rewards, untrained."""
+    folder = tmp_path_factory.mktemp("models")
+    denoiser = MLPDenoiserConfig(width=16, num_blocks=1)
+    policy = DiffusionPolicyConfig(denoiser=denoiser).build({STATE: (39,)}, 4)
+    policy.save_pretrained(folder / "run" / "policy")
+    ZeroRewardConfig().build(39, 4).save_pretrained(folder / "run" / "reward")
+    PreferenceTransformerConfig().build(39, 4).save_pretrained(folder / "transformer" / "reward")
+    return folder
+
+
+@pytest.fixture
+def error_of(capsys):
+    """Return a function that runs a command which is refused, and gives the message."""
+
+    def run(*arguments):
+        assert cli.main([str(argument) for argument in arguments]) == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+# What does not fit together
+
+
+def test_a_reward_that_cannot_choose_is_refused(tmp_path):
+    with Workers(0) as workers, pytest.raises(ValueError) as error:
+        AlignmentLoop(make_tiny(reward=PreferenceTransformerConfig()), tmp_path / "run", workers)
+    assert str(error.value) == NO_CHUNK
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("verb", ["collect", "evaluate"])
+def test_a_saved_reward_that_cannot_choose_is_refused(verb, models, tmp_path, error_of):
+    message = error_of(
+        verb, "--policy", models / "run", "--reward", models / "transformer", "--env", ENV,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert message == f"Error: {NO_CHUNK}\n"
+    assert not (tmp_path / "out").exists()
+
+
+MISSPELT = {
+    "metaworld/drawer-clos-v3": (
+        "No Meta-World task named 'drawer-clos-v3'. Did you mean 'drawer-close-v3'? Tasks: "
+    ),
+    "metaworl/drawer-close-v3": (
+        "No environment named 'metaworl'. Did you mean 'metaworld'? "
+        "Registered: ['gymnasium', 'metaworld']."
+    ),
+    "Pendulum-v1": (
+        "`env` must read '<name>/<task>', got 'Pendulum-v1'. Names: ['gymnasium', 'metaworld'], "
+        "for example 'metaworld/reach-v3'."
+    ),
+}
+
+
+@pytest.mark.parametrize("env", MISSPELT)
+def test_a_misspelt_environment_is_named_and_leaves_nothing_behind(env, models, tmp_path, error_of):
+    out = tmp_path / "out"
+    for command in (["align"], ["collect"], ["evaluate", "--policy", models / "run"]):
+        message = error_of(*command, "--env", env, "--out", out)
+        assert message.startswith(f"Error: {MISSPELT[env]}")
+        assert not out.exists()
+
+
+def test_a_time_limit_below_one_is_refused_before_anything_is_recorded(tmp_path, error_of):
+    message = "`max_episode_steps` must be at least 1, got 0.\n"
+    options = ("--max-episode-steps", "0", "--out", tmp_path / "out")
+    assert error_of("align", *options) == f"Error: {message}"
+    assert error_of("collect", *options) == f"Error: MetaWorldConfig cannot be built: {message}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_renderer_that_mujoco_does_not_know_is_refused(monkeypatch, tmp_path, error_of):
+    monkeypatch.setenv("MUJOCO_GL", "elg")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    assert error_of("collect", "--out", tmp_path / "out") == (
+        "Error: MUJOCO_GL must be one of ['egl', 'glfw', 'glx', 'osmesa'] or not set, got 'elg'. "
+        "Did you mean 'egl'? Without it robopref chooses: unset MUJOCO_GL.\n"
+    )
+
+
+def test_names_of_the_registries_have_their_own_errors():
+    with pytest.raises(UnknownNameError):
+        check_parts_fit(make_tiny(env="metaworl/reach-v3"))
+
+
+# Demonstrations
+
+
+def with_env(recorded, folder, env):
+    """Return a copy of the episodes that says they are of `env`."""
+    copy = EpisodeStore.create(folder, fps=80)
+    for episode in EpisodeStore.open(recorded):
+        copy.add(dataclasses.replace(episode, env=env))
+    return copy
+
+
+def test_demonstrations_of_another_task_are_refused(recorded, tmp_path):
+    store = with_env(recorded, tmp_path / "data", "metaworld/drawer-close-v3")
+    with pytest.raises(DataError) as error:
+        check_demonstrations(store, make_tiny(env=ENV))
+    assert str(error.value) == (
+        f"The demonstrations in '{tmp_path}/data' are of 'metaworld/drawer-close-v3', not of "
+        f"'{ENV}'. Give demonstrations of that environment, or choose --env "
+        "metaworld/drawer-close-v3."
+    )
+
+
+@pytest.mark.parametrize("env", ["", "robomimic/Lift", "gymnasium/D4RL/door/human-v2", ENV])
+def test_demonstrations_of_an_unknown_environment_are_taken(env, recorded, tmp_path):
+    store = with_env(recorded, tmp_path / "data", env)
+    check_demonstrations(store, make_tiny(env=ENV, knows_success=False))
+
+
+def test_wrong_demonstrations_do_not_burn_the_folder(tmp_path):
+    folder, wrong = tmp_path / "run", tmp_path / "wrong"
+    with Workers(0) as workers:
+        with pytest.raises(FileNotFoundError):
+            AlignmentLoop(make_tiny(demonstrations=wrong), folder, workers).execute()
+        AlignmentLoop(make_tiny(), folder, workers)
+
+
+# Folders that hold something else
+
+
+@pytest.mark.parametrize("verb", ["collect", "evaluate"])
+def test_a_data_set_of_another_command_is_not_added_to(verb, recorded, models, tmp_path, error_of):
+    with_env(recorded, tmp_path / "pool", ENV)
+    message = error_of(
+        verb, "--policy", models / "run", "--env", ENV, "--out", tmp_path / "pool",
+    )  # fmt: skip
+    assert message == (
+        f"Error: '{tmp_path}/pool' holds a data set that another command made, and nothing is "
+        "added to it. Choose another folder with --out.\n"
+    )
+    assert len(EpisodeStore.open(tmp_path / "pool")) == 4
+
+
+def test_an_evaluation_counts_its_own_episodes(models, tmp_path):
+    out = tmp_path / "out"
+
+    def evaluate(num):
+        command = ["evaluate", "--policy", models / "run", "--reward", models / "run", "--env", ENV,
+                   "--num-episodes", num, "--max-episode-steps", 5, "--num-workers", 0,
+                   "--out", out]  # fmt: skip
+        assert cli.main([str(word) for word in command]) == 0
+        return json.loads((out / "evaluation.json").read_text())
+
+    assert evaluate(3)["joint"]["num"] == 3
+    found = evaluate(2)
+    assert found["joint"]["num"] == 2
+    assert found["preferred"]["value"] is None
+    assert len(EpisodeStore.open(out)) == 3
+
+
+def test_collect_refuses_what_it_would_ignore(tmp_path, error_of):
+    out = tmp_path / "out"
+    assert error_of("collect", "--out", out, "--preferred-share", "7") == (
+        "Error: `preferred_share` must be between 0 and 1, got 7.0.\n"
+    )
+    assert error_of("collect", "--out", out, "--reward", "runs/reward") == (
+        "Error: `reward` (=runs/reward) chooses among the proposals of a policy, and there is "
+        "none: scripted experts propose nothing. Give one with --policy.\n"
+    )
+
+
+# Answers without a winner
+
+
+class OfOrder:
+    """Measures each episode by its place in the data set."""
+
+    def __init__(self, store, measures):
+        self.measures = {e.action.tobytes(): m for e, m in zip(store, measures, strict=True)}
+
+    def measure(self, state, action, reward):
+        return self.measures[action.tobytes()]
+
+
+def labels_of(recorded, folder, measures=(0.0, 1.0, 2.0, 3.0), **changes):
+    store = EpisodeStore.open(recorded)
+    config = make_tiny(env=ENV, labels_per_round=1, num_labels=3, **changes)
+    return Labels(config, folder, store, OfOrder(store, measures))
+
+
+def test_ties_alone_end_with_advice(recorded, tmp_path):
+    labels = labels_of(recorded, tmp_path, teacher=EqualTeacherConfig(equal_within=1000.0))
+    assert labels.ask() == {"curve": [], "labels": 3}
+    with pytest.raises(DataError) as error:
+        labels.fit_reward()
+    assert str(error.value) == (
+        "All 3 answers are ties, which tell a reward nothing. Begin again in a new folder (--out) "
+        "with more answers (--num-labels), or with another teacher or behaviour."
+    )
+
+
+def test_a_reward_is_fitted_once_an_answer_has_a_winner(recorded, tmp_path):
+    """The first answer is a tie, from which nothing can be fitted."""
+    labels = labels_of(recorded, tmp_path, (0.0, 0.0, 0.0, 1.0))
+    found = labels.ask()
+    orders = [len(preference.ranking.order) for preference in labels.preferences()]
+    assert orders[:2] == [1, 2]
+    assert [row["labels"] for row in found["curve"]] == [2]
+
+
+def test_a_damaged_curve_is_told(recorded, tmp_path):
+    (tmp_path / "label-curve.json").write_text("[{")
+    with pytest.raises(DataError) as error:
+        labels_of(recorded, tmp_path).ask()
+    assert str(error.value) == (
+        f"'{tmp_path}/label-curve.json' is damaged: Expecting property name enclosed in double "
+        "quotes: line 1 column 3 (char 2). Delete it and run the same command again, which goes on "
+        "from what else is in the folder."
+    )
