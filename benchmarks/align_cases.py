@@ -4,11 +4,21 @@ Groups: even, half of the demonstrations show what is preferred; rare, one in te
 long-horizon, one chunk does not decide; combined, two criteria, each judged by its own annotator.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from robopref.envs import BEHAVIOURS
 from robopref.envs.both import BothConfig
+from robopref.policies.finetune.distil import DistilConfig, RewardWeightedConfig
+from robopref.policies.finetune.dpo import DPOConfig
+from robopref.policies.finetune.groups import GroupsConfig
+from robopref.policies.finetune.lists import PlackettLuceConfig, RankDPOConfig
+from robopref.policies.finetune.regression import IREPOConfig, PRDPConfig
+from robopref.policies.finetune.unpaired import KTOConfig, NPOConfig
+from robopref.policies.selection import BestOfNConfig
+from robopref.preferences.teachers import EqualTeacherConfig, HumanLikeTeacherConfig
 
 
 @dataclass(frozen=True)
@@ -56,3 +66,144 @@ CASES = (
     Case("combined", "plate-slide-v3", BothConfig("approach-high", "fast"), 0.25),
     Case("combined", "reach-v3", BothConfig("detour-left", "fast"), 0.25),
 )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the benchmark: settings of the loop, or a control that is no alignment."""
+
+    name: str
+    changes: Mapping[str, Any] | None = None
+    """Settings of the loop that differ from the default's."""
+    control: str = ""
+    """success-filter, true-reward or oracle; else it is run by the loop."""
+    also_selected: bool = False
+    """Whether the policy is also tested with best-of-N on top."""
+
+    def __reduce__(self) -> Any:
+        """Cross to worker processes by name."""
+        return _method, (self.name,)
+
+
+def _distil(learning_rate: float) -> DistilConfig:
+    method = DistilConfig()
+    return replace(method, trainer=replace(method.trainer, learning_rate=learning_rate))
+
+
+def _tuned(name: str, method: Any, **changes: Any) -> Method:
+    return Method(name, {"method": method, "num_rounds": 1, **changes})
+
+
+_ANSWERS, _REWARD = GroupsConfig("answers"), GroupsConfig("reward")
+AS_PUBLISHED = DPOConfig(groups=_REWARD, safeguard=0.0, anchor=0.0)
+
+DEFAULT = Method("distil", also_selected=True)
+PUBLISHED = _tuned("dpo-as-published", AS_PUBLISHED)
+CONTROLS = tuple(Method(name, control=name) for name in ("success-filter", "true-reward", "oracle"))
+METHODS = (
+    DEFAULT,
+    _tuned("distil, one round", DistilConfig()),
+    _tuned("reward-weighted", RewardWeightedConfig()),
+    _tuned("reward-weighted, advantage", RewardWeightedConfig(credit="advantage")),
+    _tuned("dpo, answers", DPOConfig(groups=_ANSWERS)),
+    _tuned("dpo, answers, advantage", DPOConfig(groups=replace(_ANSWERS, credit="advantage"))),
+    _tuned("dpo, reward", DPOConfig(groups=_REWARD)),
+    _tuned("dpo, reward, certain half", DPOConfig(groups=replace(_REWARD, keep_certain=0.5))),
+    _tuned("dpo, reward, easy first", DPOConfig(groups=replace(_REWARD, easy_first=0.5))),
+    _tuned("dpo, candidates", DPOConfig()),
+    _tuned("dpo, candidates, ipo", DPOConfig(link="ipo")),
+    _tuned("dpo, candidates, hinge", DPOConfig(link="hinge")),
+    _tuned("plackett-luce", PlackettLuceConfig()),
+    _tuned("rank-dpo", RankDPOConfig()),
+    _tuned("prdp", PRDPConfig()),
+    _tuned("irepo", IREPOConfig()),
+    _tuned("kto", KTOConfig()),
+    _tuned("npo", NPOConfig()),
+)
+
+# As many settings for the baseline as for the default, tried on two cases with a seed of their own.
+SEARCH = (
+    DEFAULT,
+    Method("distil, keep 0.3", {"selected_share": 0.3}),
+    Method("distil, 64 candidates", {"selection": BestOfNConfig(num_candidates=64)}),
+    Method("distil, rate 1e-3", {"method": _distil(1e-3)}),
+    *(
+        _tuned(f"dpo-as-published, beta {beta:g}", replace(AS_PUBLISHED, beta_dpo=beta))
+        for beta in (10.0, 100.0, 1000.0, 5000.0)
+    ),
+)
+BY_NAME = {method.name: method for method in (*METHODS, PUBLISHED, *CONTROLS, *SEARCH)}
+
+
+def _method(name: str) -> Method:
+    return BY_NAME[name]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One run of the queue."""
+
+    stage: str
+    case: Case
+    seed: int
+    num_labels: int
+    flips: float
+    """Share of the answers that are turned around; -1 for errors that depend on the gap."""
+    method: Method
+
+    @property
+    def key(self) -> str:
+        """Return what tells this run from all others."""
+        return (
+            f"{self.stage}|{self.case.name}|seed {self.seed}|{self.num_labels} labels|"
+            f"flips {self.flips:g}|{self.method.name}"
+        )
+
+    @property
+    def teacher(self) -> Any:
+        """Return the teacher, who calls equal what differs by less than half a spread."""
+        if self.flips < 0:
+            return HumanLikeTeacherConfig()
+        return EqualTeacherConfig(mistake_rate=self.flips)
+
+
+def plan(stage: str) -> Iterator[Item]:
+    """Yield the runs of a stage."""
+    if stage == "search":
+        for case in (CASES[3], CASES[9]):
+            for method in SEARCH:
+                yield Item(stage, case, 100, 20, 0.0, method)
+    elif stage == "screening":
+        for case in (*CASES[:2], CASES[3], CASES[7], *CASES[9:11], *CASES[12:14]):
+            for flips in (0.0, 0.2):
+                for method in (*METHODS, PUBLISHED):
+                    yield Item(stage, case, 0, 20, flips, method)
+    elif stage == "main":
+        yield from _main()
+    elif stage == "curves":
+        for case in (CASES[0], CASES[4], CASES[9], CASES[12]):
+            points = [(n, 0.0) for n in (2, 5, 10, 20, 50)]
+            points += [(20, flips) for flips in (0.1, 0.2, 0.3, -1.0)]
+            for seed, (labels, flips) in product(range(3), points):
+                for method in (DEFAULT, PUBLISHED):
+                    yield Item(stage, case, seed, labels, flips, method)
+    else:
+        raise ValueError(f"`stage` must be one of {list(STAGES)}, got '{stage}'.")
+
+
+STAGES = ("search", "screening", "main", "curves")
+RUNNERS_UP: tuple[str, ...] = ()
+"""The two best of the screening beside the default."""
+
+
+def _main() -> Iterator[Item]:
+    for case in CASES:
+        for seed in range(5):
+            for labels, method in product((5, 20), (DEFAULT, PUBLISHED)):
+                yield Item("main", case, seed, labels, 0.0, method)
+            yield Item("main", case, seed, 20, 0.2, DEFAULT)
+        for seed in range(3):
+            for labels, name in product((5, 20), RUNNERS_UP):
+                yield Item("main", case, seed, labels, 0.0, BY_NAME[name])
+            for method in CONTROLS:
+                yield Item("main", case, seed, 20, 0.0, method)

@@ -54,7 +54,8 @@ class AlignConfig:
     num_pool_episodes: int = 100
     """Unlabelled episodes of the base policy, from which queries are made."""
     num_selected_episodes: int = 100
-    """Episodes recorded with best-of-N, from which the policy is fine-tuned, in all rounds."""
+    """Episodes recorded to fine-tune from, in all rounds; with best-of-N for methods that imitate
+    what was chosen."""
     num_rounds: int = 2
     """Rounds of recording and fine-tuning; each begins with the policy of the one before."""
     selected_share: float = 0.6

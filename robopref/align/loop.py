@@ -88,18 +88,20 @@ class AlignmentLoop:
 
     def evaluations(self) -> dict[str, Evaluation]:
         """Evaluate each policy on the same test starts, once."""
-        base, aligned = (self.directory / name / "policy" for name in ("base", "aligned"))
-        specs = {
-            "base": PolicySpec(base),
-            "selected": self._selected_spec(base),
-            "aligned": PolicySpec(aligned),
-        }
-        return {
-            name: Evaluation.from_dict(
-                self.run.stage(f"evaluation-{name}", self._evaluation_of(name, spec))["rates"]
-            )
-            for name, spec in specs.items()
-        }
+        return {name: self.evaluate_policy(name) for name in POLICIES_EVALUATED}
+
+    def evaluate_policy(self, name: str) -> Evaluation:
+        """Evaluate one policy on the test starts, once.
+
+        Args:
+            name: base; selected, the base with best-of-N; aligned; aligned-selected.
+        """
+        part = "base" if name in ("base", "selected") else "aligned"
+        policy = self.directory / part / "policy"
+        chooses = name.endswith("selected")
+        spec = self._selected_spec(policy) if chooses else PolicySpec(policy)
+        found = self.run.stage(f"evaluation-{name}", self._evaluation_of(name, spec))
+        return Evaluation.from_dict(found["rates"])
 
     def store(self, name: str) -> EpisodeStore:
         """Return the episodes of a stage."""
@@ -190,47 +192,58 @@ class AlignmentLoop:
 
         method = resolve(self.config, "method")
         start = self._policy_of_round(number - 1)
-        chosen = self._choose(number, start) if self.records_selected else []
+        data = self._finetune_data(number, start)
         guard = self._guard()
         tuned, result = method.run(
-            load_policy(start), self._finetune_data(chosen),
+            load_policy(start), data,
             generator=make_generator(self.config.seed, "fine-tune", str(number)),
             directory=self._policy_of_round(number).parent, validate=guard,
         )  # fmt: skip
         figures = {"figures": dict(result.figures), "steps": result.steps, "guard": guard(tuned)}
-        if chosen:
-            figures["rates_of_chosen"] = self.evaluate(chosen).to_dict()
+        if data.chosen:
+            figures["rates_of_chosen"] = self.evaluate(data.chosen).to_dict()
         return figures
 
-    def _choose(self, number: int, policy: Path) -> list[Episode]:
-        """Record episodes of a policy with best-of-N; return the best by the learned reward."""
+    def _record_round(self, number: int, spec: PolicySpec, name: str) -> list[Episode]:
+        """Record this round's share of the episodes; return those that may be learned from."""
         config = self.config
         # What does not divide evenly goes to the last round.
         each, rest = divmod(config.num_selected_episodes, config.num_rounds)
         num = each + (rest if number == config.num_rounds else 0)
         store = self._record(
-            f"rounds/{number}/selection", self._selected_spec(policy), "selection", num,
-            first=each * (number - 1),
-        )  # fmt: skip
-        need_success = config.use_success and config.knows_success
-        episodes = [e for e in store if e.succeeded or not need_success]
+            f"rounds/{number}/{name}", spec, "selection", num, first=each * (number - 1)
+        )
+        return self._usable(store)
+
+    def _usable(self, episodes: Iterable[Episode]) -> list[Episode]:
+        """Return the episodes that succeeded, or all where success is not used."""
+        need_success = self.config.use_success and self.config.knows_success
+        return [episode for episode in episodes if episode.succeeded or not need_success]
+
+    def _choose(self, number: int, policy: Path) -> list[Episode]:
+        """Record episodes of a policy with best-of-N; return the best by the learned reward."""
+        episodes = self._record_round(number, self._selected_spec(policy), "selection")
         if not episodes:
             raise ValueError(
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
                 "distil. Lower `selection.pessimism`, ask more labels, or set use_success to false."
             )
         returns = self._member_returns(episodes).mean(axis=0)
-        num_kept = max(1, round(config.selected_share * len(episodes)))
+        num_kept = max(1, round(self.config.selected_share * len(episodes)))
         best = np.argsort(-returns, kind="stable")[:num_kept]
         return [episodes[i] for i in sorted(best)]
 
-    def _finetune_data(self, chosen: list[Episode]) -> Any:
+    def _finetune_data(self, number: int, policy: Path) -> Any:
+        """Return what a method may learn from; every method gets as many episodes recorded."""
         from robopref.policies.finetune.data import FinetuneData, judgements_of
 
         store = self.store("pool")
         judged, judgements = judgements_of(self.labels().preferences(), store.episode)
-        need_success = self.config.use_success and self.config.knows_success
-        pool = [e for e in store if e.succeeded or not need_success]
+        pool, chosen = self._usable(store), []
+        if self.records_selected:
+            chosen = self._choose(number, policy)
+        else:
+            pool += self._record_round(number, PolicySpec(policy), "pool")
         reward = self._reward()
         scores_chunks = "chunk" in reward.action_scorer_ways()
         return FinetuneData(

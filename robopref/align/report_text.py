@@ -79,6 +79,7 @@ def _demonstrations(loop: AlignmentLoop) -> str:
 
 def _round(loop: AlignmentLoop, number: int) -> str:
     if not loop.records_selected:
-        return f"policy fine-tuned by {to_dict(loop.config)['method']['type']}"
+        num = len(loop.store(f"rounds/{number}/pool"))
+        return f"{num} episodes; policy fine-tuned by {to_dict(loop.config)['method']['type']}"
     num = len(loop.store(f"rounds/{number}/selection"))
     return f"{num} episodes with best-of-N; policy fine-tuned on the best of them"

@@ -88,7 +88,7 @@ class Run:
 
 def save_figures(figures: Any, path: Path) -> None:
     """Write figures as JSON; those that are not finite, which JSON cannot hold, become null."""
-    write_text_atomically(path, json.dumps(_finite(figures), indent=1, allow_nan=False))
+    write_text_atomically(path, json.dumps(with_null(figures), indent=1, allow_nan=False))
 
 
 def load_figures(path: Path, kind: type[Any]) -> Any:
@@ -113,11 +113,12 @@ def _damaged(path: Path, reason: str) -> DataError:
     )
 
 
-def _finite(value: Any) -> Any:
+def with_null(value: Any) -> Any:
+    """Return figures with None in the place of numbers that are not finite, as JSON wants."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: with_null(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [with_null(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

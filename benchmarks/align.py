@@ -1,0 +1,217 @@
+"""Methods of alignment on the same cases, as a queue that can be killed and gone on with.
+
+`robopref bench align` runs what is left of the queue and reports; `python -m benchmarks.align
+--stages search screening --minutes 60` runs a part of it. Each finished run is one line of
+benchmarks/results/align.jsonl, with the commit that made it; runs that stand there are not done
+again. Demonstrations, base policy, answers and reward are made once for all methods of a case and
+seed, and are kept in runs/bench-align; a process does all of a case and seed, with one thread.
+"""
+
+import argparse
+import fcntl
+import json
+import shutil
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.align_cases import BY_NAME, CASES, DEFAULT, PUBLISHED, STAGES, Item, plan
+from benchmarks.align_control import run_control
+from benchmarks.align_figures import summarise
+from robopref.align.collect import Workers
+from robopref.align.config import AlignConfig
+from robopref.align.loop import AlignmentLoop
+from robopref.align.run import with_null
+from robopref.commands.bench import describe_commit
+
+RESULTS = Path("benchmarks/results/align.jsonl")
+RUNS = Path("runs/bench-align")
+BASE = ("demonstrations", "base", "pool", "evaluation-base")
+LABELS = ("labels", "reward", "evaluation-selected")
+SECONDS_A_RUN = 30.0
+"""Rough time of a run on one core, for the plan that is printed first."""
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Run what is left of the queue, or a small part of its own (quick), and summarise it."""
+    if quick:
+        return _quick()
+    work([item for stage in STAGES for item in plan(stage)], RESULTS)
+    return summarise(read_rows(RESULTS))
+
+
+def _quick() -> dict[str, Any]:
+    """Return one seed of three cases, of the default and Diffusion-DPO as published."""
+    cases = (CASES[0], CASES[4], CASES[9])
+    items = [
+        Item("quick", case, 0, 20, 0.0, method) for case in cases for method in (DEFAULT, PUBLISHED)
+    ]
+    results = RUNS / f"quick-{int(time.time())}" / "align.jsonl"
+    work(items, results, runs=results.parent)
+    return summarise(read_rows(results))
+
+
+def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: float = 0.0) -> None:
+    """Do the items that have no line in `results` yet, two cases and seeds at a time.
+
+    Args:
+        items: What to run.
+        results: File of finished runs.
+        runs: Folder of the runs under way.
+        minutes: Begin nothing after this long; 0 for no limit.
+    """
+    done = {row["key"] for row in read_rows(results)}
+    groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
+    for item in items:
+        if item.key not in done:
+            groups[(item.case.name, item.seed)].append(item)
+    left = sum(map(len, groups.values()))
+    hours = left * SECONDS_A_RUN / 2 / 3600
+    print(f"{left} of {len(items)} runs are left: about {hours:.1f} h on two cores.", flush=True)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.time() + 60 * minutes if minutes else float("inf")
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        jobs = [pool.submit(_do_group, group, results, runs, deadline) for group in groups.values()]
+        for job in as_completed(jobs):
+            job.result()
+
+
+def read_rows(results: Path) -> list[dict[str, Any]]:
+    """Return the finished runs; a last line that a kill cut off is left out."""
+    if not results.is_file():
+        return []
+    lines = results.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    with Workers(0) as workers:
+        for item in sorted(items, key=lambda i: (i.num_labels, i.flips)):
+            if time.time() > deadline:
+                return
+            row = with_null(do_item(item, runs, workers))
+            with results.open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.write(json.dumps(row, allow_nan=False) + "\n")
+            print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
+
+
+def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
+    """Run one item and return its line."""
+    start = time.monotonic()
+    base = runs / _file_name(f"{item.case.name} seed {item.seed}")
+    row: dict[str, Any] = {
+        "key": item.key, "stage": item.stage, "group": item.case.group, "case": item.case.name,
+        "seed": item.seed, "labels": item.num_labels, "flips": item.flips,
+        "method": item.method.name, "commit": describe_commit(Path.cwd()),
+    }  # fmt: skip
+    config = make_config(item)
+    prepared = AlignmentLoop(_plain(config), base / "base", workers)
+    prepared.prepare_base()
+    row["base"] = prepared.evaluate_policy("base").to_dict()
+    if item.method.control:
+        directory = base / _file_name(item.method.name)
+        row |= run_control(item, prepared, directory, workers)
+        shutil.rmtree(directory)
+        return row | {"total_seconds": time.monotonic() - start}
+    labelled = _labelled(item, config, prepared, workers)
+    row["selected"] = labelled.evaluate_policy("selected").to_dict()
+    row["pool_accuracy"] = labelled.label_curve()[-1]["pool_accuracy"]
+    directory = base / _file_name(item.key)
+    _link(labelled.directory, directory, (*BASE, *LABELS))
+    loop = AlignmentLoop(config, directory, workers)
+    begun = time.monotonic()
+    loop.align()
+    row["seconds"] = time.monotonic() - begun
+    row["aligned"] = loop.evaluate_policy("aligned").to_dict()
+    if item.method.also_selected:
+        row["aligned-selected"] = loop.evaluate_policy("aligned-selected").to_dict()
+    row |= {key: loop.run.figures("aligned")[key] for key in ("guard", "worse", "kept_base")}
+    shutil.rmtree(directory)
+    return row | {"total_seconds": time.monotonic() - start}
+
+
+def make_config(item: Item) -> AlignConfig:
+    """Return the settings of the loop for an item."""
+    case = item.case
+    config = AlignConfig(
+        env=f"metaworld/{case.task}", behaviour=case.behaviour, preferred_share=case.share,
+        num_labels=item.num_labels, teacher=item.teacher, seed=item.seed, num_workers=0,
+        max_episode_steps=250,
+    )  # fmt: skip
+    return replace(config, **(item.method.changes or {}))
+
+
+def _plain(config: AlignConfig) -> AlignConfig:
+    """Return the settings without what comes after the base, so that all items share it."""
+    default = AlignConfig()
+    return replace(
+        config, num_labels=1, teacher=default.teacher, selection=default.selection,
+        method=default.method, num_rounds=1, selected_share=default.selected_share,
+    )  # fmt: skip
+
+
+def _labelled(
+    item: Item, config: AlignConfig, prepared: AlignmentLoop, workers: Workers
+) -> AlignmentLoop:
+    """Return the run with the item's answers and reward, which all its methods share."""
+    selection = config.selection.num_candidates
+    name = f"{item.num_labels} labels flips {item.flips:g} of {selection}"
+    directory = prepared.directory.parent / _file_name(name)
+    _link(prepared.directory, directory, BASE)
+    default = AlignConfig()
+    plain = replace(
+        config, method=default.method, num_rounds=1, selected_share=default.selected_share
+    )
+    loop = AlignmentLoop(plain, directory, workers)
+    loop.prepare_reward()
+    return loop
+
+
+def _link(source: Path, target: Path, stages: Iterable[str]) -> None:
+    """Make `target` a run in which `stages` are done, with links to what they left in `source`."""
+    if (target / "stages.json").is_file():
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "evaluation").mkdir(parents=True)
+    found = json.loads((source / "stages.json").read_text())
+    kept = {name: figures for name, figures in found.items() if name in stages}
+    for part in ("demonstrations", "base", "pool", "reward", "evaluation/base",
+                 "evaluation/selected"):  # fmt: skip
+        if (source / part).exists():
+            (target / part).symlink_to((source / part).resolve())
+    for part in ("preferences.sqlite", "label-curve.json"):
+        if (source / part).is_file() and "labels" in kept:
+            shutil.copy(source / part, target / part)
+    (target / "stages.json").write_text(json.dumps(kept))
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-.@+" else "_" for c in text)
+
+
+def main() -> None:
+    """Run a part of the queue."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--methods", nargs="+", choices=sorted(BY_NAME), default=None)
+    parser.add_argument("--minutes", type=float, default=0.0)
+    given = parser.parse_args()
+    items = [item for stage in given.stages for item in plan(stage)]
+    if given.methods is not None:
+        items = [item for item in items if item.method.name in given.methods]
+    work(items, RESULTS, minutes=given.minutes)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))
+    main()

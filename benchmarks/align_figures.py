@@ -1,0 +1,223 @@
+"""Figures and tables of the alignment benchmark, from the lines of its finished runs.
+
+Intervals are 95 % bootstrap intervals of the mean over runs (a case with a seed), each run having
+50 test episodes. Methods are compared in the runs that all of them did.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from benchmarks.align_cases import DEFAULT, PUBLISHED
+
+Row = Mapping[str, Any]
+FLOORS = {
+    ("even", 5): 0.95, ("rare 10 %", 20): 0.90, ("rare 5 %", 20): 0.80, ("long-horizon", 20): 0.85,
+    ("combined", 20): 0.85,
+}  # fmt: skip
+"""Preferred rate of the default method, by group and number of labels."""
+POINTS = (2, 5, 10, 20, 50)
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the figures with their floors, and the tables of each stage."""
+    main = [row for row in rows if row["stage"] in ("main", "quick")]
+    figures: dict[str, Any] = {}
+    for (group, labels), floor in FLOORS.items():
+        chosen = select(main, group=group, labels=labels, flips=0.0, method=DEFAULT.name)
+        name = f"{_short(group)}_{labels}_labels"
+        figures[f"preferred_{name}"] = _at_least(_mean(chosen, preferred), floor)
+        figures[f"success_change_{name}"] = _at_least(_mean(chosen, success_change), -0.02)
+    figures |= _of_default(main)
+    curves = [row for row in rows if row["stage"] == "curves"]
+    if curves:
+        figures |= labels_to_reach(curves, 0.9)
+    return {
+        "figures": {name: figure for name, figure in figures.items() if figure["n"]},
+        "runs": len(rows),
+        "tables": {stage: table(select(rows, stage=stage)) for stage in _values(rows, "stage")},
+    }
+
+
+def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """Return the rows with these values."""
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def joint(row: Row) -> float:
+    """Return the joint rate of the tuned policy."""
+    return float(row["aligned"]["joint"]["value"])
+
+
+def preferred(row: Row) -> float:
+    """Return the preferred rate of the tuned policy; NaN below ten successes."""
+    rate = row["aligned"]["preferred"]
+    return float(rate["value"]) if rate["num"] else math.nan
+
+
+def success_change(row: Row) -> float:
+    """Return how much the success rate rose over the base's."""
+    return float(row["aligned"]["success"]["value"] - row["base"]["success"]["value"])
+
+
+def drift(row: Row) -> float:
+    """Return how much larger the denoising error on demonstrations became; NaN for controls."""
+    found = row.get("guard", {}).get("drift")
+    return math.nan if found is None else float(found)
+
+
+def gain_of_selection(row: Row) -> float:
+    """Return how much best-of-N on top of the tuned policy adds to its joint rate."""
+    return float(row["aligned-selected"]["joint"]["value"]) - joint(row)
+
+
+def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return a line for each method, group, number of labels and share of flips."""
+    lines = []
+    keys = ("method", "group", "labels", "flips")
+    places = _ranks(rows)
+    for values in sorted({tuple(row[key] for key in keys) for row in rows}, key=str):
+        chosen = select(rows, **dict(zip(keys, values, strict=True)))
+        lines.append(
+            {
+                **dict(zip(keys, values, strict=True)),
+                "runs": len(chosen),
+                "joint": _mean(chosen, joint),
+                "preferred": _mean(chosen, preferred),
+                "success_change": _mean(chosen, success_change),
+                "base_joint": _mean(chosen, lambda r: float(r["base"]["joint"]["value"])),
+                "seconds": _mean(chosen, lambda r: float(r["seconds"])),
+                "drift": _mean(chosen, drift),
+                "rank": _mean(chosen, lambda r: places[r["key"]]),
+            }
+        )
+    return lines
+
+
+def labels_to_reach(rows: Sequence[Row], rate: float) -> dict[str, Any]:
+    """Return how many labels the default and published DPO need for a preferred rate.
+
+    A run counts with the fewest labels from which on its curve stays at the rate; one that never
+    does counts with twice the most that were tried.
+    """
+    found: dict[str, dict[tuple[str, int], float]] = {}
+    for method in (DEFAULT.name, PUBLISHED.name):
+        of: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
+        for row in select(rows, method=method, flips=0.0):
+            of[row["case"], row["seed"]][row["labels"]] = joint(row)
+        found[method] = {key: _first_at(curve, rate) for key, curve in of.items()}
+    both = sorted(found[DEFAULT.name].keys() & found[PUBLISHED.name].keys())
+    ours, theirs = (np.array([found[m][key] for key in both]) for m in found)
+    ratio = _bootstrap(np.log(ours / theirs)) if both else _bootstrap(np.zeros(0))
+    return {
+        "labels_to_0.90": _bootstrap(ours),
+        "labels_to_0.90_published_dpo": _bootstrap(theirs),
+        "labels_ratio": {
+            **ratio, **{k: math.exp(ratio[k]) for k in ("value", "low", "high")},
+            "floor": 0.2, "ok": math.exp(ratio["value"]) <= 0.2,
+        },
+    }  # fmt: skip
+
+
+def _first_at(curve: Mapping[int, float], rate: float) -> float:
+    reached = 2.0 * POINTS[-1]
+    for num in sorted(curve, reverse=True):
+        if curve[num] < rate:
+            break
+        reached = float(num)
+    return reached
+
+
+def _of_default(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return figures of the default method over all groups."""
+    chosen = select(rows, method=DEFAULT.name, flips=0.0)
+    flipped = {(r["case"], r["seed"]): r for r in select(rows, method=DEFAULT.name, flips=0.2)}
+    pairs = [
+        (row, flipped[row["case"], row["seed"]])
+        for row in select(chosen, labels=20)
+        if (row["case"], row["seed"]) in flipped
+    ]
+    lost = _bootstrap(np.array([joint(row) - joint(other) for row, other in pairs]))
+    worse = cases_below_base(chosen)
+    seconds = np.array([row["seconds"] for row in chosen])
+    gain = _mean([row for row in chosen if "aligned-selected" in row], gain_of_selection)
+    return {
+        "joint_lost_with_flips": {**lost, "floor": 0.05, "ok": lost["value"] <= 0.05},
+        "cases_below_base": {
+            "value": len(worse), "n": len({r["case"] for r in chosen}), "floor": 0,
+            "ok": not worse,
+        },
+        "gain_of_best_of_n": {**gain, "floor": 0.0, "ok": gain["value"] >= 0},
+        "seconds_of_tuning": {
+            **_bootstrap(seconds), "floor": 60.0, "ok": bool(seconds.max(initial=0) <= 60),
+        },
+    }  # fmt: skip
+
+
+def cases_below_base(rows: Sequence[Row]) -> list[str]:
+    """Return the cases whose joint rate is below the base's, one-sided 95 %, Holm over the cases.
+
+    The test is that of two proportions over all episodes of all seeds.
+    """
+    p_values = {}
+    for case in _values(rows, "case"):
+        counts = np.zeros((2, 2))
+        for row in select(rows, case=case):
+            for place, policy in enumerate(("base", "aligned")):
+                rate = row[policy]["joint"]
+                counts[place] += (rate["successes"], rate["num"])
+        (base, trials), (tuned, trials_tuned) = counts
+        pooled = (base + tuned) / (trials + trials_tuned)
+        error = math.sqrt(max(pooled * (1 - pooled) * (1 / trials + 1 / trials_tuned), 1e-12))
+        p_values[case] = NormalDist().cdf((tuned / trials_tuned - base / trials) / error)
+    below = []
+    for place, case in enumerate(sorted(p_values, key=lambda c: p_values[c])):
+        if p_values[case] > 0.05 / (len(p_values) - place):
+            break
+        below.append(case)
+    return below
+
+
+def _ranks(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the rank of each run's joint rate among the methods of its setting; ties share."""
+    settings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        settings[row["case"], row["seed"], row["labels"], row["flips"]].append(row)
+    ranks = {}
+    for group in settings.values():
+        values = np.array([joint(row) for row in group])
+        for row, value in zip(group, values, strict=True):
+            ranks[row["key"]] = 1.0 + float(
+                (values > value).sum() + ((values == value).sum() - 1) / 2
+            )
+    return ranks
+
+
+def _mean(rows: Sequence[Row], of: Callable[[Row], float]) -> dict[str, Any]:
+    return _bootstrap(np.array([of(row) for row in rows], float))
+
+
+def _bootstrap(values: np.ndarray) -> dict[str, Any]:
+    """Return the mean of the values that are numbers with its interval."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0}
+    drawn = np.random.default_rng(0).choice(known, (2000, len(known))).mean(axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {"value": float(known.mean()), "low": float(low), "high": float(high), "n": len(known)}
+
+
+def _at_least(figure: dict[str, Any], floor: float) -> dict[str, Any]:
+    return {**figure, "floor": floor, "ok": bool(figure["value"] >= floor)}
+
+
+def _short(group: str) -> str:
+    return group.replace(" %", "").replace(" ", "_").replace("-", "_")
+
+
+def _values(rows: Sequence[Row], key: str) -> list[Any]:
+    return sorted({row[key] for row in rows})

@@ -1,0 +1,122 @@
+"""Tests for benchmarks/align*.py: the plan, the figures, and one run of the queue."""
+
+import dataclasses
+import json
+import math
+import pickle
+
+import pytest
+
+from benchmarks import align
+from benchmarks.align_cases import CASES, DEFAULT, PUBLISHED, STAGES, Case, Item, plan
+from benchmarks.align_figures import (
+    cases_below_base,
+    labels_to_reach,
+    preferred,
+    select,
+    summarise,
+    table,
+)
+from robopref.align.collect import Workers
+from robopref.align.run import with_null
+from robopref.statistics import wilson
+from tests.align.conftest import make_tiny
+
+
+def row(method=DEFAULT, *, case=CASES[0], seed=0, labels=20, base=25, tuned=50, stage="main"):
+    def rates(num):
+        shares = {"success": wilson(50, 50), "preferred": wilson(num, 50), "joint": wilson(num, 50)}
+        return {name: vars(share) for name, share in shares.items()}
+
+    item = Item(stage, case, seed, labels, 0.0, method)
+    return {
+        "key": item.key, "stage": stage, "group": case.group, "case": case.name, "seed": seed,
+        "labels": labels, "flips": 0.0, "method": method.name, "seconds": 10.0,
+        "base": rates(base), "aligned": rates(tuned),
+    }  # fmt: skip
+
+
+def test_the_plan_has_what_was_promised():
+    items = [item for stage in STAGES for item in plan(stage)]
+    assert len({item.key for item in items}) == len(items)
+    main = [item for item in items if item.stage == "main"]
+    assert len({item.case.task for item in main}) >= 6
+    assert len({(item.case.task, str(item.case.behaviour)) for item in main}) >= 12
+    for group in {case.group for case in CASES}:
+        assert len({case.name for case in CASES if case.group == group}) == 3
+    for method, seeds in ((DEFAULT, 5), (PUBLISHED, 5)):
+        found = {item.seed for item in main if item.method is method}
+        assert len(found) == seeds
+    with pytest.raises(ValueError) as error:
+        list(plan("extra"))
+    assert str(error.value) == (
+        "`stage` must be one of ['search', 'screening', 'main', 'curves'], got 'extra'."
+    )
+
+
+def test_items_cross_to_workers():
+    for item in plan("screening"):
+        assert pickle.loads(pickle.dumps(item)) == item
+
+
+def test_labels_to_reach_a_rate():
+    rows = [
+        row(method, labels=labels, tuned=tuned, stage="curves")
+        for method, curve in (
+            (DEFAULT, {2: 46, 5: 40, 10: 46, 20: 48, 50: 50}),
+            (PUBLISHED, {2: 10, 5: 20, 10: 30, 20: 40, 50: 44}),
+        )
+        for labels, tuned in curve.items()
+    ]
+    found = labels_to_reach(rows, 0.9)
+    assert found["labels_to_0.90"]["value"] == 10
+    assert found["labels_to_0.90_published_dpo"]["value"] == 100
+    assert found["labels_ratio"]["value"] == pytest.approx(0.1)
+    assert found["labels_ratio"]["ok"]
+
+
+def test_a_case_that_became_worse_is_found():
+    fine = [row(case=case, seed=seed, base=25, tuned=24) for case in CASES for seed in range(3)]
+    assert cases_below_base(fine) == []
+    worse = [row(case=CASES[2], seed=seed, base=25, tuned=5) for seed in range(3, 6)]
+    assert cases_below_base([*fine, *worse]) == [CASES[2].name]
+
+
+def test_methods_are_ranked_within_a_setting():
+    rows = [row(tuned=50), row(PUBLISHED, tuned=30), row(seed=1, tuned=40),
+            row(PUBLISHED, seed=1, tuned=40)]  # fmt: skip
+    ranks = {line["method"]: line["rank"]["value"] for line in table(rows)}
+    assert ranks == {DEFAULT.name: 1.25, PUBLISHED.name: 1.75}
+
+
+def test_figures_have_floors_and_undefined_rates_are_left_out():
+    rows = [row(labels=5, tuned=48), row(labels=5, seed=1, tuned=47)]
+    rows[1]["aligned"]["preferred"] = vars(wilson(0, 0))
+    assert math.isnan(preferred(rows[1]))
+    figures = summarise(rows)["figures"]
+    assert figures["preferred_even_5_labels"]["value"] == pytest.approx(0.96)
+    assert figures["preferred_even_5_labels"]["ok"]
+    assert figures["preferred_even_5_labels"]["n"] == 1
+    assert not any(name.startswith("preferred_rare") for name in figures)
+
+
+@pytest.mark.slow
+def test_a_queue_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(align, "make_config", lambda item: make_tiny(
+        seed=item.seed, method=make_tiny().method, behaviour=item.case.behaviour
+    ))  # fmt: skip
+    item = Item("quick", Case("even", "button-press-topdown-v3", CASES[0].behaviour), 0, 4, 0.0,
+                dataclasses.replace(DEFAULT))  # fmt: skip
+    with Workers(0) as workers:
+        first, again = (
+            with_null(align.do_item(item, tmp_path / "runs", workers)) for _ in range(2)
+        )
+    timed = {"seconds", "total_seconds"}
+    assert {k: v for k, v in first.items() if k not in timed} == {
+        k: v for k, v in again.items() if k not in timed
+    }
+    results = tmp_path / "align.jsonl"
+    results.write_text(json.dumps(first) + "\n" + json.dumps(first)[:50])
+    assert [found["key"] for found in align.read_rows(results)] == [item.key]
+    align.work([item], results, runs=tmp_path / "runs")  # It stands there, so nothing is run.
+    assert len(select(align.read_rows(results), key=item.key)) == 1
