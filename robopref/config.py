@@ -23,7 +23,7 @@ from robopref.registry import Registry
 T = TypeVar("T")
 
 
-def component(registry: str, default: str | None = None) -> Any:
+def component(registry: str, default: str | None = None, *, or_path: bool = False) -> Any:
     """Return a dataclass field that holds a component of a registry.
 
     Its value is a registered name, or the config of a component; `resolve` gives the config. It is
@@ -32,8 +32,9 @@ def component(registry: str, default: str | None = None) -> Any:
     Args:
         registry: Where the registry is, as "module:NAME"; imported when it is needed.
         default: Registered name; None makes the field required.
+        or_path: Whether the command line may name a folder instead, which is then the value.
     """
-    metadata = {"registry": registry}
+    metadata = {"registry": registry, "or_path": or_path}
     if default is None:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -10,6 +10,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import docstring_parser
@@ -95,6 +96,8 @@ def _component(
         help=_list_names(f"{about} {hint}".strip(), registry),
         help_behavior_hint="",
     )
+    if field.metadata["or_path"] and isinstance(name, str) and Path(name).is_dir():
+        return [(field.name, Annotated[Path, choice], _constant(Path(name)))]
     specs: list[FieldSpec] = [
         (f"{field.name}__name", Annotated[str, choice], _constant(default_name))
     ]

@@ -96,13 +96,47 @@ class Labels:
                 "or with another teacher or behaviour."
             )
         view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
-        reward = resolve(self.config, "reward").build(
-            obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
-        )
+        reward = self._build_reward(view)
         num_labels = self.preference_store.num_labels()
         generator = make_generator(self.config.seed, "reward", str(num_labels))
         figures = reward.fit(view, generator=generator)
         return reward, {key: float(value) for key, value in figures.items()}
+
+    def decided_pairs(self) -> list[tuple[str, str, float]]:
+        """Return the pairs that an answer orders: two episode ids, and whether the second won."""
+        return [
+            (preference.query.items[a].episode_id, preference.query.items[b].episode_id, prefers_b)
+            for preference in self.preferences()
+            for a, b, prefers_b in preference.ranking.pairs()
+            if prefers_b != 0.5
+        ]
+
+    def held_out_accuracy(self, *, num_folds: int = 5) -> float:
+        """Return the share of answers that a reward fitted to the others orders rightly.
+
+        Ties are no test. Every answer is left out once; a fold whose rest orders nothing is passed
+        over. NaN if there is none.
+        """
+        view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
+        decided = np.flatnonzero(view.prefers_b != 0.5)
+        right = []
+        for fold in range(num_folds):
+            held = decided[fold::num_folds]
+            rest = np.setdiff1d(np.arange(len(view)), held)
+            if not len(held) or (view.prefers_b[rest] == 0.5).all():
+                continue
+            reward = self._build_reward(view)
+            generator = make_generator(self.config.seed, "held-out", str(fold))
+            reward.fit(view.take(rest), generator=generator)
+            returns = reward.segment_return(view.segments)
+            wins = returns[view.b[held]] > returns[view.a[held]]
+            right += list(wins == (view.prefers_b[held] > 0.5))
+        return float(np.mean(right)) if right else float("nan")
+
+    def _build_reward(self, view: PairwiseView) -> Any:
+        return resolve(self.config, "reward").build(
+            obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
+        )
 
     def curve_point(self, reward: Any, figures: dict[str, float]) -> dict[str, float]:
         """Return where a fitted reward lies on the learning curve."""

@@ -1,5 +1,6 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,19 @@ STRIP_SIZE = 96
 
 def write_report(loop: AlignmentLoop) -> Path:
     """Write `report.html` into the run's folder and return its path."""
+    path = loop.directory / "report.html"
+    write_text_atomically(path, render("report.html", _Report(loop).context()))
+    return path
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return a template of this folder filled in, with the style that all reports have."""
     import jinja2
 
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False
-    ).from_string((Path(__file__).parent / "report.html").read_text())
-    path = loop.directory / "report.html"
-    write_text_atomically(path, template.render(**_Report(loop).context()))
-    return path
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string((folder / template).read_text())
+    return page.render(style=(folder / "report.css").read_text(), **context)
 
 
 class _Report:

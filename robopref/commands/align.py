@@ -1,32 +1,95 @@
 """`robopref align`: move a policy to what a teacher prefers."""
 
-from dataclasses import dataclass, fields
+import dataclasses
+import functools
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from robopref.align.config import AlignConfig
+from robopref.config import component, resolve
+from robopref.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robopref.align.offline import OfflineConfig
+
+_ONLINE_ONLY = ("env", "demonstrations", "selection", "base_training", "num_rounds")
 
 
 @dataclass(frozen=True)
 class AlignCommand(AlignConfig):
     """Clone a policy, ask a teacher, learn a reward, select and fine-tune, evaluate, report.
 
-    Killed or interrupted, the same command goes on where it was.
+    Killed or interrupted, the same command goes on where it was. With --data there is no simulator:
+    the policy of an earlier run is fine-tuned on recorded episodes alone.
 
     Example:
         robopref align --env metaworld/drawer-close-v3 --behaviour detour-left --out runs/drawer
+        robopref align --data runs/demo/pool --policy runs/demo/base --out runs/offline
     """
 
+    policy: Any = component("robopref.policies:POLICIES", default="diffusion", or_path=True)
+    """Policy that is cloned from the demonstrations; with --data, the run of a policy."""
+    data: Path | None = None
+    """Recorded episodes to align from without a simulator; --policy names the policy's run then."""
     out: Path = Path("runs/align")
     """Folder of the run."""
 
     def run(self) -> None:
         """Run every stage that is not done yet."""
+        if self.data is not None:
+            self._run_offline(self._offline_config(self.data))
+            return
         from robopref.align.report_text import same_parts
         from robopref.commands.present import run_loop
 
-        values = {f.name: getattr(self, f.name) for f in fields(AlignConfig)}
-        config = AlignConfig(**values)
+        if isinstance(self.policy, Path):
+            raise ConfigError(
+                f"--policy {self.policy} is a saved policy; without --data one is cloned anew. "
+                "Add --data with recorded episodes, or leave --policy out."
+            )
+        names = [field.name for field in dataclasses.fields(AlignConfig)]
+        config = AlignConfig(**{name: getattr(self, name) for name in names})
         run_loop(config, self.out)
         print(
             f"Next:   robopref evaluate --policy {self.out}/aligned {' '.join(same_parts(config))}"
         )
+
+    def _offline_config(self, data: Path) -> "OfflineConfig":
+        from robopref.align.offline import OfflineConfig
+
+        if not isinstance(self.policy, Path):
+            raise ConfigError(
+                "With --data, --policy must name the run of a policy, such as runs/demo/base."
+            )
+        for name in _ONLINE_ONLY:
+            if getattr(self, name) != getattr(AlignConfig(), name):
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} means nothing with --data, which rolls nothing out.")
+        shared = {field.name for field in dataclasses.fields(OfflineConfig)}
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in shared - {"data", "policy", "guard"}
+        }
+        return OfflineConfig(data, self.policy, **given)
+
+    def _run_offline(self, config: "OfflineConfig") -> None:
+        from robopref.align.offline import OfflineAlignment
+        from robopref.align.offline_report import deploy_command, write_offline_report
+        from robopref.commands.present import reach_person
+
+        question = resolve(config, "behaviour").question
+        alignment = OfflineAlignment(
+            config, self.out,
+            person=functools.partial(reach_person, directory=self.out, question=question),
+            announce=functools.partial(print, file=sys.stderr, flush=True),
+        )  # fmt: skip
+        found = alignment.execute()
+        report = write_offline_report(alignment)
+        for name in ("held_out_accuracy", "implicit_accuracy", "drift"):
+            print(f"{name.replace('_', ' '):<18} {found[name]:.2f}")
+        print("Success and preferred rate: not measured.")
+        for line in found["reasons"] + ["The base was kept."] * found["kept_base"]:
+            print(line)
+        print(f"Report: {report}")
+        print(f"Next:   {deploy_command(alignment)}")

@@ -1,0 +1,207 @@
+"""Alignment from recorded episodes alone, where there is no simulator to act in.
+
+Queries are made of the episodes, a reward is learned from the answers, and a saved policy is
+fine-tuned on what the reward likes of them. Nothing is rolled out, so neither success nor the
+preferred rate of the tuned policy is known. The guard looks at what can be known: how well the
+reward foretells answers that it was not given, whether the tuned policy orders the judged pairs
+rightly, and how far it has moved.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.align.actors import find_saved
+from robopref.align.guard import Windows
+from robopref.align.labels import Labels, whole
+from robopref.align.run import Run
+from robopref.config import component, resolve
+from robopref.data.episode import Episode
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError, check_at_least, check_between
+from robopref.preferences.terminal import Person
+from robopref.seeding import make_generator
+
+
+@dataclass(frozen=True)
+class OfflineGuardConfig:
+    """From when on a policy that was tuned without a simulator is not to be trusted."""
+
+    least_accuracy: float = 0.5
+    """Share of held-out answers that the reward must order rightly, and of judged pairs that the
+    tuned policy's implicit reward must."""
+    largest_drift: float = 0.2
+    """How much larger the denoising error on the recorded chunks may become."""
+    keep_worse: bool = False
+    """Keep the tuned policy whatever the guard says."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_between("least_accuracy", self.least_accuracy, 0, 1)
+        check_at_least("largest_drift", self.largest_drift, 0)
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """Settings of an alignment without a simulator; the names are those of `AlignConfig`."""
+
+    data: Path
+    policy: Path
+    behaviour: Any = component("robopref.envs:BEHAVIOURS", default="detour-right")
+    teacher: Any = component("robopref.preferences:TEACHERS", default="equal")
+    strategy: Any = component("robopref.preferences:STRATEGIES", default="batch-diverse")
+    reward: Any = component("robopref.rewards:REWARDS", default="mlp")
+    method: Any = component("robopref.policies.finetune:FINETUNE", default="distil")
+    guard: OfflineGuardConfig = field(default_factory=OfflineGuardConfig)
+    segment_length: int | None = None
+    num_labels: int = 10
+    labels_per_round: int = 5
+    selected_share: float = 0.6
+    knows_success: bool = True
+    use_success: bool = True
+    seed: int = 0
+
+
+class OfflineAlignment:
+    """One alignment run without a simulator, in one folder.
+
+    Args:
+        config: What to run.
+        directory: Where; a run that is there already goes on.
+        person: For a teacher who is a person: returns how they are reached.
+        announce: Told in a line when a stage begins and how long it took.
+
+    Raises:
+        DataError: The data set holds no episodes.
+        CheckpointError: The policy was trained on other observations or actions.
+    """
+
+    def __init__(
+        self,
+        config: OfflineConfig,
+        directory: Path,
+        *,
+        person: Callable[[EpisodeStore], Person] | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        from robopref.policies.serialization import load_policy
+
+        self.config = config
+        self.directory = directory
+        self.data = EpisodeStore.open(config.data)
+        if not len(self.data):
+            raise DataError(f"'{config.data}' holds no episodes, so there is nothing to compare.")
+        first = next(iter(self.data))
+        behaviour = resolve(config, "behaviour")
+        if hasattr(resolve(config, "teacher"), "measure_returns"):
+            behaviour.check_env(first.env)
+        self.base = load_policy(
+            find_saved(config.policy, "policy"),
+            obs_shapes={key: value.shape[1:] for key, value in first.obs.items()},
+            action_dim=first.action.shape[1],
+        )
+        self.person = person
+        self.run = Run(directory, config, announce=announce)
+        self.labels = Labels(config, directory, self.data, behaviour)
+
+    def execute(self) -> dict[str, Any]:
+        """Do every stage; return what the guard found."""
+        self.run.stage("labels", self._ask)
+        self.run.stage("reward", self._train_reward)
+        self.run.stage("tuned", self._fine_tune)
+        return self.run.stage("aligned", self._keep_best)
+
+    def _ask(self) -> dict[str, Any]:
+        return self.labels.ask(None if self.person is None else self.person(self.data))
+
+    def _train_reward(self) -> dict[str, Any]:
+        reward, figures = self.labels.fit_reward()
+        reward.save_pretrained(self.directory / "reward")
+        return {"figures": figures, "held_out_accuracy": self.labels.held_out_accuracy()}
+
+    def _fine_tune(self) -> dict[str, Any]:
+        tuned, result = resolve(self.config, "method").run(
+            self.base, self._finetune_data(),
+            generator=make_generator(self.config.seed, "fine-tune"),
+            directory=self.directory / "tuned",
+        )  # fmt: skip
+        return {"figures": dict(result.figures), "steps": result.steps, **self._measure(tuned)}
+
+    def _finetune_data(self) -> Any:
+        from robopref.policies.finetune.data import FinetuneData, judgements_of
+        from robopref.rewards.serialization import load_reward
+
+        config = self.config
+        judged, judgements = judgements_of(self.labels.preferences(), self.data.episode)
+        need_success = config.use_success and config.knows_success
+        pool = [e for e in self.data if e.succeeded or not need_success]
+        if not pool:
+            raise DataError(
+                f"None of the {len(self.data)} episodes in '{config.data}' succeeded. If success "
+                "was not recorded, add --no-knows-success."
+            )
+        reward = load_reward(self.directory / "reward")
+        returns = reward.member_returns(whole(pool))
+        scores_chunks = "chunk" in reward.action_scorer_ways()
+        return FinetuneData(
+            self._best(pool, returns), judged=judged, judgements=judgements, pool=pool,
+            demonstrations=pool, returns=returns,
+            scorer=reward.as_action_scorer("chunk") if scores_chunks else None,
+        )  # fmt: skip
+
+    def _best(self, pool: list[Episode], returns: np.ndarray) -> list[Episode]:
+        num = max(1, round(self.config.selected_share * len(pool)))
+        best = np.argsort(-returns.mean(axis=0), kind="stable")[:num]
+        return [pool[i] for i in sorted(best)]
+
+    def _measure(self, tuned: Any) -> dict[str, float]:
+        """Return the drift, and the share of judged pairs that the implicit reward orders right."""
+        episodes = list(self.data)
+        place = {episode.id: i for i, episode in enumerate(episodes)}
+        change = Windows(self.base, episodes).error_change(tuned)
+        right = [
+            (change[place[b]] < change[place[a]]) == (prefers_b > 0.5)
+            for a, b, prefers_b in self.labels.decided_pairs()
+        ]
+        return {"drift": float(change.mean()), "implicit_accuracy": float(np.mean(right))}
+
+    def _keep_best(self) -> dict[str, Any]:
+        guard = self.config.guard
+        found = {**self.run.figures("reward"), **self.run.figures("tuned")}
+        reasons = complaints(found, guard)
+        keep_base = bool(reasons) and not guard.keep_worse
+        policy = self.directory / "aligned" / "policy"
+        if keep_base:
+            self.base.save_pretrained(policy)
+        else:
+            shutil.copytree(self.directory / "tuned" / "policy", policy, dirs_exist_ok=True)
+        names = ("held_out_accuracy", "implicit_accuracy", "drift")
+        figures = {name: found[name] for name in names}
+        return {**figures, "reasons": reasons, "kept_base": keep_base}
+
+
+def complaints(found: Mapping[str, Any], guard: OfflineGuardConfig) -> list[str]:
+    """Return why a tuned policy is not to be trusted, in sentences; none if it is."""
+    least, largest = guard.least_accuracy, guard.largest_drift
+    reasons = []
+    # What is not known is not good enough either.
+    if not found["held_out_accuracy"] >= least:
+        reasons.append(
+            f"The reward foretells only {found['held_out_accuracy']:.2f} of the answers that it "
+            f"was not given (at least {least:g} are asked for). Answer more queries."
+        )
+    if not found["implicit_accuracy"] >= least:
+        reasons.append(
+            f"The tuned policy orders only {found['implicit_accuracy']:.2f} of the judged pairs "
+            f"rightly (at least {least:g} are asked for). Tune for longer, or by another method."
+        )
+    if found["drift"] > largest:
+        reasons.append(
+            f"The policy drifted from the data: its denoising error rose by {found['drift']:.2f} "
+            f"(at most {largest:g} is allowed). Tune for fewer steps, or with a larger anchor."
+        )
+    return reasons

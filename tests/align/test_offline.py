@@ -1,0 +1,136 @@
+"""Tests for align/offline.py, its report and its command: alignment without a simulator."""
+
+import dataclasses
+
+import pytest
+
+from robopref import cli
+from robopref.align.collect import Workers
+from robopref.align.loop import AlignmentLoop
+from robopref.align.offline import (
+    OfflineAlignment,
+    OfflineConfig,
+    OfflineGuardConfig,
+    complaints,
+)
+from robopref.align.offline_report import write_offline_report
+from robopref.data.store import EpisodeStore
+from robopref.errors import CheckpointError, DataError
+from robopref.policies.finetune.distil import DistilConfig
+from robopref.policies.finetune.dpo import DPOConfig
+from robopref.policies.finetune.groups import GroupsConfig
+from robopref.types import STATE
+from tests.align.conftest import make_tiny, training
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Return the folder of a run that has a base policy and a pool of its episodes."""
+    directory = tmp_path_factory.mktemp("recorded")
+    with Workers(0) as workers:
+        AlignmentLoop(make_tiny(), directory, workers).prepare_base()
+    return directory
+
+
+def config(recorded, **changes):
+    tiny = make_tiny()
+    options = {
+        "method": DistilConfig(trainer=training(15)), "reward": tiny.reward, "num_labels": 4,
+        "labels_per_round": 2, "use_success": False,
+    }  # fmt: skip
+    return OfflineConfig(recorded / "pool", recorded / "base", **(options | changes))
+
+
+def weights(directory):
+    return (directory / "aligned" / "policy" / "model.safetensors").read_bytes()
+
+
+def test_a_policy_is_tuned_from_recorded_episodes_alone(recorded, tmp_path, monkeypatch):
+    monkeypatch.setattr("robopref.align.collect.record_group", lambda group: 1 / 0)
+    keep = OfflineGuardConfig(keep_worse=True)
+    alignment = OfflineAlignment(config(recorded, guard=keep), tmp_path)
+    found = alignment.execute()
+    assert set(found) == {
+        "held_out_accuracy", "implicit_accuracy", "drift", "reasons", "kept_base", "seconds",
+    }  # fmt: skip
+    assert not found["kept_base"]
+    assert (recorded / "base" / "policy" / "model.safetensors").read_bytes() != weights(tmp_path)
+    text = write_offline_report(alignment).read_text()
+    assert "Success and preferred rate were not measured" in text
+    assert f"robopref deploy --robot sim --policy {tmp_path}/aligned" in text
+    assert f"--against {recorded / 'base'} --blind" in text
+
+
+def test_an_interrupted_run_ends_the_same(recorded, tmp_path, monkeypatch):
+    method = DPOConfig(training(15), GroupsConfig("answers"))
+    one, two = (config(recorded, method=method) for _ in range(2))
+    OfflineAlignment(one, tmp_path / "whole").execute()
+    cut = OfflineAlignment(two, tmp_path / "cut")
+    monkeypatch.setattr(cut, "_finetune_data", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cut.execute()
+    OfflineAlignment(two, tmp_path / "cut").execute()
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_a_policy_that_drifts_is_not_kept(recorded, tmp_path):
+    guard = OfflineGuardConfig(least_accuracy=0.0, largest_drift=0.0)
+    fast = DistilConfig(trainer=training(15))
+    alignment = OfflineAlignment(config(recorded, guard=guard, method=fast), tmp_path)
+    monstrous = {"held_out_accuracy": 0.4, "implicit_accuracy": 0.3, "drift": 0.5}
+    assert complaints(monstrous, OfflineGuardConfig()) == [
+        "The reward foretells only 0.40 of the answers that it was not given (at least 0.5 are "
+        "asked for). Answer more queries.",
+        "The tuned policy orders only 0.30 of the judged pairs rightly (at least 0.5 are asked "
+        "for). Tune for longer, or by another method.",
+        "The policy drifted from the data: its denoising error rose by 0.50 (at most 0.2 is "
+        "allowed). Tune for fewer steps, or with a larger anchor.",
+    ]
+    alignment.run.stage("labels", lambda: {"labels": 4})
+    alignment.run.stage("reward", lambda: {"held_out_accuracy": 0.9})
+    alignment.run.stage("tuned", lambda: {"implicit_accuracy": 0.9, "drift": 0.1})
+    assert alignment.execute()["kept_base"]
+    assert weights(tmp_path) == (recorded / "base/policy/model.safetensors").read_bytes()
+
+
+def test_what_does_not_fit_is_refused(recorded, tmp_path):
+    empty = EpisodeStore.create(tmp_path / "empty", fps=80.0)
+    with pytest.raises(DataError) as error:
+        OfflineAlignment(OfflineConfig(empty.root, recorded / "base"), tmp_path / "out")
+    assert str(error.value) == (
+        f"'{empty.root}' holds no episodes, so there is nothing to compare."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "DATA"],
+         "With --data, --policy must name the run of a policy, such as runs/demo/base."),
+        (["--data", "DATA", "--policy", "BASE", "--num-rounds", "3"],
+         "--num-rounds means nothing with --data, which rolls nothing out."),
+        (["--policy", "BASE"],
+         "--policy BASE is a saved policy; without --data one is cloned anew. Add --data with "
+         "recorded episodes, or leave --policy out."),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_go_together(recorded, tmp_path, capsys, options, message):
+    base, data = str(recorded / "base"), str(recorded / "pool")
+    words = [word.replace("BASE", base).replace("DATA", data) for word in options]
+    assert cli.main(["align", *words, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"Error: {message.replace('BASE', base)}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_of_other_observations_is_refused(recorded, tmp_path):
+    episode = next(iter(EpisodeStore.open(recorded / "pool")))
+    narrow = {STATE: episode.state[:, :5]}
+    other = EpisodeStore.create(tmp_path / "other", fps=episode.fps)
+    other.add(dataclasses.replace(episode, obs=narrow, sim_states=None, sim_episode=None))
+    with pytest.raises(CheckpointError) as error:
+        OfflineAlignment(OfflineConfig(other.root, recorded / "base"), tmp_path / "out")
+    assert str(error.value) == (
+        f"The policy in '{recorded / 'base' / 'policy'}' needs 'observation.state' of shape (39,), "
+        "got (5,). It was trained for another task."
+    )
