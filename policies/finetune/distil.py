@@ -36,7 +36,9 @@ LARGEST_WEIGHT = 20.0
 
 
 def _training() -> TrainerConfig:
-    return TrainerConfig(num_steps=600, learning_rate=3e-4, warmup_steps=20, ema_decay=0.99)
+    return TrainerConfig(
+        num_steps=600, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99, validation_interval=200
+    )
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class PreferenceConfig(ABC):
     """Training; a batch is of so many chunks, whatever the size of the groups."""
     groups: GroupsConfig = field(default_factory=GroupsConfig)
     """Where the chunks come from."""
-    beta_dpo: float = 100.0
+    beta_dpo: float = 10.0
     """How strongly the policy is held to the base: the scale of the implicit reward."""
     safeguard: float = 0.5
     """How much of the best chunk's progress must survive the gradient of each other one, 0 to 1;

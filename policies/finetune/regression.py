@@ -26,8 +26,6 @@ class PRDPConfig(PreferenceConfig):
 
     group_size: ClassVar[int | None] = 2
 
-    beta_dpo: float = 10.0
-    """Scale of the implicit reward: the smaller, the farther the policy moves for a difference."""
     reward_scale: float = 10.0
     """Implicit reward for a difference of one in the reward."""
     proximal: float = 5.0
@@ -50,8 +48,6 @@ class IREPOConfig(PreferenceConfig):
 
     group_size: ClassVar[int | None] = 2
 
-    beta_dpo: float = 10.0
-    """Scale of the implicit reward: the smaller, the farther the policy moves for a difference."""
     largest: float = 2.0
     """Log-odds are bounded by this: of an order that nobody doubts they are infinite."""
 
