@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.align_cases import BY_NAME, CASES, DEFAULT, PUBLISHED, STAGES, Item, plan
 from benchmarks.align_control import run_control
 from benchmarks.align_figures import summarise
-from robopref.align.collect import Workers
+from robopref.align.collect import Workers, start_worker
 from robopref.align.config import AlignConfig
 from robopref.align.loop import AlignmentLoop
 from robopref.align.run import with_null
@@ -76,7 +76,8 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
     print(f"{left} of {len(items)} runs are left: about {hours:.1f} h on two cores.", flush=True)
     results.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.time() + 60 * minutes if minutes else float("inf")
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    # Its workers have one thread each, and die with this process.
+    with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
         jobs = [pool.submit(_do_group, group, results, runs, deadline) for group in groups.values()]
         for job in as_completed(jobs):
             job.result()
@@ -91,9 +92,6 @@ def read_rows(results: Path) -> list[dict[str, Any]]:
 
 
 def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float) -> None:
-    import torch
-
-    torch.set_num_threads(1)
     with Workers(0) as workers:
         for item in sorted(items, key=lambda i: (i.num_labels, i.flips)):
             if time.time() > deadline:

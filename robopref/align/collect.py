@@ -118,7 +118,7 @@ class Workers:
             import multiprocessing
 
             self._pool = ProcessPoolExecutor(
-                self.num_workers, multiprocessing.get_context("spawn"), _start_worker
+                self.num_workers, multiprocessing.get_context("spawn"), start_worker
             )
             for _ in range(self.num_workers):
                 self._pool.submit(os.getpid)
@@ -302,7 +302,7 @@ def _close_envs() -> None:
     _ENVS.clear()
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Prepare a worker: one thread, Ctrl-C left to the parent, and no life without it."""
     import multiprocessing
     import signal
