@@ -13,6 +13,11 @@ POLICIES.register(
     "robopref.policies.diffusion:DiffusionPolicyConfig",
     "Action chunks by denoising (Diffusion Policy).",
 )
+POLICIES.register(
+    "quality-diffusion",
+    "robopref.policies.quality:QualityDiffusionConfig",
+    "The same, told to act well (classifier-free guidance).",
+)
 
 DENOISERS = Registry("denoiser", "robopref.denoisers")
 DENOISERS.register(

@@ -10,7 +10,7 @@ References:
         arXiv:2202.00512, appendix D.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -195,7 +195,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         """Return the normalised chunks, the same with noise, and what the network predicts."""
         chunk = self.action_normalizer(batch[ACTION])
         noisy = self.schedule.add_noise(chunk, noise, denoise_step)
-        modulation = self.denoiser.modulation(denoise_step, self.encoder(batch))
+        modulation = self.denoiser.modulation(denoise_step, self.condition(batch))
         predicted: Tensor = self.denoiser(noisy[:, None], modulation)[:, 0]
         return chunk, noisy, predicted
 
@@ -225,15 +225,25 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         if noise is None:
             shape = (batch_size, num_candidates, self.chunk_size, self.action_dim)
             noise = draw_noise(shape, generator, device=self.device)
-        condition = self.encoder({key: obs[key].to(self.device) for key in self.encoder.keys})
-        modulations = self._sampling_modulations(condition)
-        chunk = self.sampler.sample(self._noise_predictor(modulations), noise)
+        placed = {key: obs[key].to(self.device) for key in self.encoder.keys}
+        chunk = self.sampler.sample(self.noise_predictor(placed), noise)
         return self.action_normalizer.inverse(chunk)
 
-    def _noise_predictor(
-        self, modulations: Sequence[tuple[Tensor, ...]]
-    ) -> Callable[[Tensor, int], Tensor]:
-        """Return what predicts the noise in chunks (B, N, Tp, Da) at each step of the sampler."""
+    def condition(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B Dc"]:
+        """Return what the network is told beside the chunk and the denoising step."""
+        features: Tensor = self.encoder(batch)
+        return features
+
+    def noise_predictor(self, obs: Mapping[str, Tensor]) -> Callable[[Tensor, int], Tensor]:
+        """Return what predicts the noise in chunks (B, N, Tp, Da) at each step of the sampler.
+
+        What depends on the observations (B, To, ...) alone is worked out here, once for all steps.
+        """
+        return self.predictor_under(self.condition(obs))
+
+    def predictor_under(self, condition: Float[Tensor, "B Dc"]) -> Callable[[Tensor, int], Tensor]:
+        """Return what predicts the noise in chunks (B, N, Tp, Da) under a condition."""
+        modulations = self._sampling_modulations(condition)
         if self.config.prediction == "noise":
             return lambda x, i: self.denoiser(x, modulations[i])
 

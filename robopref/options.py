@@ -96,7 +96,7 @@ def _component(
         help=_list_names(f"{about} {hint}".strip(), registry),
         help_behavior_hint="",
     )
-    if field.metadata["or_path"] and isinstance(name, str) and Path(name).is_dir():
+    if field.metadata["or_path"] and isinstance(name, str) and _is_path(name):
         return [(field.name, Annotated[Path, choice], _constant(Path(name)))]
     specs: list[FieldSpec] = [
         (f"{field.name}__name", Annotated[str, choice], _constant(default_name))
@@ -130,6 +130,11 @@ def _chosen(flag: str, argv: Sequence[str], default: Any) -> Any:
             elif i + 1 < len(argv) and not argv[i + 1].startswith("-"):
                 chosen = argv[i + 1]
     return chosen
+
+
+def _is_path(name: str) -> bool:
+    """Return whether a folder is meant, not a registered name."""
+    return "/" in name or Path(name).is_dir()
 
 
 def _default(field: "dataclasses.Field[Any]", instance: Any) -> Any:

@@ -14,6 +14,11 @@ FINETUNE.register(
     "Denoising loss on unlabelled episodes, weighted by the learned reward.",
 )
 FINETUNE.register(
+    "quality",
+    "robopref.policies.finetune.quality:QualityConfig",
+    "Tell good from bad in training, and sample with good (C-RLFT).",
+)
+FINETUNE.register(
     "dpo",
     "robopref.policies.finetune.dpo:DPOConfig",
     "Diffusion-DPO on pairs, safeguarded and anchored.",
@@ -47,6 +52,11 @@ FINETUNE.register(
     "npo",
     "robopref.policies.finetune.unpaired:NPOConfig",
     "Away from bad chunks, anchored to the good (NPO).",
+)
+FINETUNE.register(
+    "dro",
+    "robopref.policies.finetune.dro:DROConfig",
+    "Chosen episodes above the policy's own chunks, nothing rejected (Diffusion-DRO).",
 )
 
 __all__ = ["FINETUNE"]

@@ -139,9 +139,9 @@ class RewardWeightedConfig:
         if not data.pool:
             raise ValueError("There are no unlabelled episodes to weigh. Record some.")
         if self.credit == "uniform":
-            advantage = _returns(data)
+            advantage = pool_returns(data)
         else:
-            advantage = _chunk_advantages(policy, data, generator)
+            advantage = chunk_advantages(policy, data, generator)
         source = _windows(policy, data.pool, self.weights(advantage))
         return imitate(self.trainer, policy, source, generator, directory, validate)
 
@@ -192,14 +192,24 @@ def _windows(
     )  # fmt: skip
 
 
-def _returns(data: FinetuneData) -> Tensor:
+def pool_returns(data: FinetuneData) -> Tensor:
+    """Return the mean learned return of each episode of the pool, (E,).
+
+    Raises:
+        ValueError: There are none.
+    """
     if data.returns is None:
         raise ValueError("The unlabelled episodes have no learned returns to weigh them by.")
     mean: np.ndarray = data.returns.mean(axis=0)
     return torch.from_numpy(mean).float()
 
 
-def _chunk_advantages(policy: Any, data: FinetuneData, generator: torch.Generator) -> Tensor:
+def chunk_advantages(policy: Any, data: FinetuneData, generator: torch.Generator) -> Tensor:
+    """Return how much better each chunk of the pool is than what the policy proposes there, (W,).
+
+    Raises:
+        ValueError: No learned reward scores chunks.
+    """
     if data.scorer is None:
         raise ValueError("Weighing chunks needs a learned reward that scores them.")
     source = WindowSource(

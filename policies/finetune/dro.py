@@ -15,7 +15,7 @@ Shapes: B chunks, To observation steps, Tp action chunk, Da action size.
 
 References:
     [1] Wu et al., Ranking-based preference optimization for diffusion models from implicit user
-        feedback (Diffusion-DRO), NeurIPS 2025.
+        feedback, 2025, arXiv:2510.18353.
 """
 
 import copy

@@ -1,0 +1,147 @@
+"""Action scorers that are made of other things than a reward: tuned policies, and several scorers.
+
+Shapes: B observations, N candidates, S draws of noise, To observation steps, Tp action chunk,
+Da action size.
+
+References:
+    [1] Wallace et al., Diffusion model alignment using direct preference optimization, 2023,
+        arXiv:2311.12908, eq. 14.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robopref.errors import check_at_least
+from robopref.protocols import ActionScorer
+from robopref.seeding import make_generator
+from robopref.types import ACTION
+
+
+class ImplicitScorer:
+    """Scores a chunk by how much likelier a tuned policy makes it than the base does.
+
+    The score is minus `beta_dpo` times the mean, over steps and noise, of the tuned policy's
+    denoising error less the base's [1]. All candidates of an observation meet the same steps and
+    noise, which are drawn once: their order depends on nothing but the candidates.
+
+    Args:
+        tuned: A policy fine-tuned on preferences.
+        reference: The base that it was tuned from.
+        beta_dpo: Scale of the scores.
+        num_noises: S; the steps are spread evenly over the schedule.
+        seed: Decides the noise.
+
+    Raises:
+        ValueError: The two policies are of different sizes.
+    """
+
+    def __init__(
+        self,
+        tuned: Any,
+        reference: Any,
+        *,
+        beta_dpo: float = 10.0,
+        num_noises: int = 16,
+        seed: int = 0,
+    ) -> None:
+        check_at_least("num_noises", num_noises, 2)
+        for name in ("n_obs_steps", "chunk_size", "action_dim", "obs_shapes"):
+            ours, theirs = getattr(tuned, name), getattr(reference, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"The tuned policy and its base must be of one size, got `{name}` {ours} and "
+                    f"{theirs}."
+                )
+        self.tuned = tuned
+        self.reference = reference
+        self.beta_dpo = beta_dpo
+        self._noising = tuned.draw_noising(num_noises, make_generator(seed, "implicit-scorer"))
+
+    def score(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N"]:
+        """Return the implicit reward of each candidate."""
+        mean: Tensor = self._rewards(obs, candidates).mean(-1)
+        return mean
+
+    def uncertainty(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"], /
+    ) -> Float[Tensor, "B N"]:
+        """Return the standard error of each score over the draws of noise."""
+        rewards = self._rewards(obs, candidates)
+        error: Tensor = rewards.std(-1) / rewards.shape[-1] ** 0.5
+        return error
+
+    @torch.no_grad()
+    def _rewards(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N S"]:
+        steps, noise = self._noising
+        rows, num, draws = *candidates.shape[:2], len(steps)
+        batch = {
+            key: obs[key].repeat_interleave(num * draws, dim=0) for key in self.tuned.obs_shapes
+        }
+        batch[ACTION] = candidates.flatten(0, 1).repeat_interleave(draws, dim=0)
+        repeated = (steps.repeat(rows * num), noise.repeat(rows * num, 1, 1))
+        change = self.reference.noise_error(batch, *repeated)
+        change = change - self.tuned.noise_error(batch, *repeated)
+        rewards: Tensor = self.beta_dpo * change.view(rows, num, draws)
+        return rewards
+
+
+class CombinedScorer:
+    """Adds up scorers after bringing each to the same spread over an observation's candidates.
+
+    Scores of different origin are not on one scale. Each scorer's are standardised over the N
+    candidates of an observation; one that tells no candidate from another adds nothing.
+
+    Args:
+        scorers: What to combine.
+        weights: How much each counts; all the same by default.
+
+    Raises:
+        ValueError: There are no scorers, or not a weight for each.
+    """
+
+    def __init__(
+        self, scorers: Sequence[ActionScorer], weights: Sequence[float] | None = None
+    ) -> None:
+        self.scorers = tuple(scorers)
+        self.weights = (1.0,) * len(self.scorers) if weights is None else tuple(weights)
+        if not self.scorers or len(self.weights) != len(self.scorers):
+            raise ValueError(
+                f"Give at least one scorer and a weight for each, got {len(self.scorers)} scorers "
+                f"and {len(self.weights)} weights."
+            )
+
+    def score(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N"]:
+        """Return the weighted sum of the standardised scores."""
+        total = torch.zeros(candidates.shape[:2], device=candidates.device)
+        for scorer, weight in zip(self.scorers, self.weights, strict=True):
+            scores = scorer.score(obs, candidates)
+            centred = scores - scores.mean(dim=1, keepdim=True)
+            total = total + weight * centred / _spread(scores)
+        return total
+
+    def uncertainty(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"], /
+    ) -> Float[Tensor, "B N"]:
+        """Return the deviation of the sum, as if the scorers erred independently."""
+        variance = torch.zeros(candidates.shape[:2], device=candidates.device)
+        for scorer, weight in zip(self.scorers, self.weights, strict=True):
+            spread = _spread(scorer.score(obs, candidates))
+            variance = variance + (weight * scorer.uncertainty(obs, candidates) / spread).square()
+        return variance.sqrt()
+
+
+def _spread(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B 1"]:
+    """Return the deviation over the candidates; infinite where there is none, so as to give 0."""
+    deviation = scores.std(dim=1, correction=0, keepdim=True)
+    smallest = 1e-6 * scores.abs().amax(dim=1, keepdim=True).clamp_min(1e-6)
+    return deviation.masked_fill(deviation <= smallest, torch.inf)
