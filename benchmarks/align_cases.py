@@ -13,8 +13,10 @@ from robopref.envs import BEHAVIOURS
 from robopref.envs.both import BothConfig
 from robopref.policies.finetune.distil import DistilConfig, RewardWeightedConfig
 from robopref.policies.finetune.dpo import DPOConfig
+from robopref.policies.finetune.dro import DROConfig
 from robopref.policies.finetune.groups import GroupsConfig
 from robopref.policies.finetune.lists import PlackettLuceConfig, RankDPOConfig
+from robopref.policies.finetune.quality import QualityConfig
 from robopref.policies.finetune.regression import IREPOConfig, PRDPConfig
 from robopref.policies.finetune.unpaired import KTOConfig, NPOConfig
 from robopref.policies.selection import BestOfNConfig
@@ -106,6 +108,9 @@ METHODS = (
     _tuned("distil, one round", DistilConfig()),
     _tuned("reward-weighted", RewardWeightedConfig()),
     _tuned("reward-weighted, advantage", RewardWeightedConfig(credit="advantage")),
+    _tuned("quality", QualityConfig()),
+    _tuned("quality, advantage", QualityConfig(credit="advantage")),
+    _tuned("dro", DROConfig()),
     _tuned("dpo-as-published, beta 100", replace(_AS_PUBLISHED, beta_dpo=100.0)),
     _tuned("dpo, answers", DPOConfig(groups=_ANSWERS)),
     _tuned("dpo, answers, advantage", DPOConfig(groups=replace(_ANSWERS, credit="advantage"))),
