@@ -51,6 +51,9 @@ class AlignConfig:
     """Answers to ask for; ties count, skips do not."""
     labels_per_round: int = 5
     """Queries asked before the reward is fitted again."""
+    find_mistakes: bool = False
+    """Believe each answer only as far as rewards fitted to the other answers agree with it, with an
+    error rate for each annotator; for teachers who err."""
     num_pool_episodes: int = 100
     """Unlabelled episodes of the base policy, from which queries are made."""
     num_selected_episodes: int = 100

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robopref.align.evaluate import measure_episode, score_segment
+from robopref.align.reward_fitting import RewardFitting
 from robopref.align.run import load_figures, save_figures
 from robopref.config import resolve
 from robopref.data.episode import Episode, batch_segments
@@ -21,13 +22,13 @@ from robopref.data.store import EpisodeStore
 from robopref.envs import BEHAVIOURS
 from robopref.errors import DataError
 from robopref.preferences.pool import CandidatePool
-from robopref.preferences.preference import PairwiseView, Preference
+from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.store import PreferenceStore
 from robopref.preferences.teachers import Teacher
 from robopref.preferences.terminal import Person
-from robopref.seeding import make_generator, make_rng
-from robopref.types import STATE, SegmentBatch
+from robopref.seeding import make_rng
+from robopref.types import SegmentBatch
 
 MAX_QUERIES_PER_LABEL = 5
 """A teacher who passes on more than this gives too little to learn from."""
@@ -95,12 +96,30 @@ class Labels:
                 "nothing. Begin again in a new folder (--out) with more answers (--num-labels), "
                 "or with another teacher or behaviour."
             )
-        view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
-        reward = self._build_reward(view)
         num_labels = self.preference_store.num_labels()
-        generator = make_generator(self.config.seed, "reward", str(num_labels))
-        figures = reward.fit(view, generator=generator)
-        return reward, {key: float(value) for key, value in figures.items()}
+        return self.fitting().fit("reward", str(num_labels))
+
+    def fitting(self) -> RewardFitting:
+        """Return the answers so far as pairs to fit rewards to."""
+        return RewardFitting(self.config, self.preferences(), self.pool.cut)
+
+    def judgements(self) -> tuple[list[Episode], list[Any]]:
+        """Return the judged episodes, and the answers as fine-tuning methods take them.
+
+        With `find_mistakes` each answer counts as far as it is probably right.
+        """
+        from robopref.policies.finetune.data import Judgement, judgements_of
+
+        judged, judgements = judgements_of(self.preferences(), self.pool.episode)
+        if self.config.find_mistakes:
+            fitting = self.fitting()
+            judgements = [
+                Judgement.of_pair(first, second, float(prefers_b))
+                for (first, second), prefers_b in zip(
+                    fitting.segments, fitting.view.prefers_b, strict=True
+                )
+            ]
+        return judged, judgements
 
     def decided_pairs(self) -> list[tuple[str, str, float]]:
         """Return the pairs that an answer orders: two episode ids, and whether the second won."""
@@ -110,33 +129,6 @@ class Labels:
             for a, b, prefers_b in preference.ranking.pairs()
             if prefers_b != 0.5
         ]
-
-    def held_out_accuracy(self, *, num_folds: int = 5) -> float:
-        """Return the share of answers that a reward fitted to the others orders rightly.
-
-        Ties are no test. Every answer is left out once; a fold whose rest orders nothing is passed
-        over. NaN if there is none.
-        """
-        view = PairwiseView.from_preferences(self.preferences(), self.pool.cut)
-        decided = np.flatnonzero(view.prefers_b != 0.5)
-        right = []
-        for fold in range(num_folds):
-            held = decided[fold::num_folds]
-            rest = np.setdiff1d(np.arange(len(view)), held)
-            if not len(held) or (view.prefers_b[rest] == 0.5).all():
-                continue
-            reward = self._build_reward(view)
-            generator = make_generator(self.config.seed, "held-out", str(fold))
-            reward.fit(view.take(rest), generator=generator)
-            returns = reward.segment_return(view.segments)
-            wins = returns[view.b[held]] > returns[view.a[held]]
-            right += list(wins == (view.prefers_b[held] > 0.5))
-        return float(np.mean(right)) if right else float("nan")
-
-    def _build_reward(self, view: PairwiseView) -> Any:
-        return resolve(self.config, "reward").build(
-            obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
-        )
 
     def curve_point(self, reward: Any, figures: dict[str, float]) -> dict[str, float]:
         """Return where a fitted reward lies on the learning curve."""

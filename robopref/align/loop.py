@@ -235,11 +235,10 @@ class AlignmentLoop:
 
     def _finetune_data(self, number: int, policy: Path) -> Any:
         """Return what a method may learn from; every method gets as many episodes recorded."""
-        from robopref.policies.finetune.data import FinetuneData, judgements_of
+        from robopref.policies.finetune.data import FinetuneData
 
-        store = self.store("pool")
-        judged, judgements = judgements_of(self.labels().preferences(), store.episode)
-        pool, chosen = self._usable(store), []
+        judged, judgements = self.labels().judgements()
+        pool, chosen = self._usable(self.store("pool")), []
         if self.records_selected:
             chosen = self._choose(number, policy)
         else:

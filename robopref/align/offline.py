@@ -61,6 +61,7 @@ class OfflineConfig:
     num_labels: int = 10
     labels_per_round: int = 5
     selected_share: float = 0.6
+    find_mistakes: bool = False
     knows_success: bool = True
     use_success: bool = True
     seed: int = 0
@@ -121,7 +122,7 @@ class OfflineAlignment:
     def _train_reward(self) -> dict[str, Any]:
         reward, figures = self.labels.fit_reward()
         reward.save_pretrained(self.directory / "reward")
-        return {"figures": figures, "held_out_accuracy": self.labels.held_out_accuracy()}
+        return {"figures": figures, "held_out_accuracy": self.labels.fitting().held_out_accuracy()}
 
     def _fine_tune(self) -> dict[str, Any]:
         tuned, result = resolve(self.config, "method").run(
@@ -132,11 +133,11 @@ class OfflineAlignment:
         return {"figures": dict(result.figures), "steps": result.steps, **self._measure(tuned)}
 
     def _finetune_data(self) -> Any:
-        from robopref.policies.finetune.data import FinetuneData, judgements_of
+        from robopref.policies.finetune.data import FinetuneData
         from robopref.rewards.serialization import load_reward
 
         config = self.config
-        judged, judgements = judgements_of(self.labels.preferences(), self.data.episode)
+        judged, judgements = self.labels.judgements()
         need_success = config.use_success and config.knows_success
         pool = [e for e in self.data if e.succeeded or not need_success]
         if not pool:
