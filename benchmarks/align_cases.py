@@ -14,7 +14,7 @@ from robopref.envs.both import BothConfig
 from robopref.policies.finetune.distil import DistilConfig, RewardWeightedConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.dro import DROConfig
-from robopref.policies.finetune.groups import GroupsConfig
+from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.lists import PlackettLuceConfig, RankDPOConfig
 from robopref.policies.finetune.quality import QualityConfig
 from robopref.policies.finetune.regression import IREPOConfig, PRDPConfig

@@ -4,8 +4,8 @@ Where best-of-N chooses among what the policy proposes, guidance bends the propo
 each denoising step the predicted noise is shifted against the gradient of the score of the chunk
 that the step implies [1]. The shift is annealed with the variance that the noise leaves open, so
 that it decides early which way to go and leaves the details to the policy; and it is bounded, so
-that a steep score cannot throw a chunk out of the data at once. It finds what no candidate shows, and can leave the data where the score
-does not know it has; best-of-N cannot.
+that a steep score cannot throw a chunk out of the data at once. It finds what no candidate shows,
+and can leave the data where the score does not know it has; best-of-N cannot.
 
 Shapes: B observations, N candidates, M reward members, To observation steps, Tp action chunk,
 Da action size.

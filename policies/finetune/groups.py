@@ -1,92 +1,19 @@
 """Groups of action chunks with an order among them: what every preference loss learns from.
 
-People judge episodes; a policy is trained on chunks. What lies between is credit assignment, and it
-decides: most chunks of two episodes do not differ in what was judged, and their terms are noise.
-Groups come from one of three places: the answers themselves, pairs of unlabelled episodes that the
-learned reward orders, or the policy's own candidates at observations it came by, which the learned
-reward scores. Candidates of one observation differ in nothing but what they do.
-
 Shapes: G groups, K chunks of a group, B groups of a batch, To observation steps, Tp action chunk,
 Da action size.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-
-from robopref.data.segment import Segment
-from robopref.data.windows import ACTION_IS_PAD, WindowSampler
-from robopref.errors import check_at_least, check_between, check_choice
-from robopref.policies.finetune.credit import advantages, likeness
-from robopref.policies.finetune.data import FinetuneData, Judgement
-from robopref.types import ACTION
 
 GAINS = "gains"
 """Key of how good each chunk is held to be, (B, K): log-odds, NaN where there is no chunk."""
 GROUP_WEIGHT = "group_weight"
 """Key of how much each group counts, (B,)."""
-
-Source = Literal["answers", "reward", "candidates"]
-Credit = Literal["uniform", "advantage", "matched"]
-
-
-@dataclass(frozen=True)
-class GroupsConfig:
-    """Where groups of chunks come from, and which of them count."""
-
-    source: Source = "candidates"
-    """answers: what was judged; reward: unlabelled episodes in the order of the learned return;
-    candidates: the policy's own proposals in the order of the learned score."""
-    credit: Credit = "uniform"
-    """How much the chunks of an episode count for its judgement. uniform: all the same; advantage:
-    by how much better the reward holds the better episode's chunk than what the policy would
-    have done; matched: by how alike the observations are. Candidates need none."""
-    num_groups: int = 4000
-    """Groups drawn from the reward or of candidates, and at most so many from answers."""
-    num_candidates: int = 16
-    """Candidates sampled for each observation; a group takes the best, the worst, and between them
-    what is spread evenly over the ranks."""
-    keep_certain: float = 1.0
-    """Share of the groups that is kept: those on whose order the reward's members agree most."""
-    easy_first: float = 0.0
-    """Share of the training over which groups come in, those of the clearest order first."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_choice("source", self.source, get_args(Source))
-        check_choice("credit", self.credit, get_args(Credit))
-        check_at_least("num_groups", self.num_groups, 1)
-        check_at_least("num_candidates", self.num_candidates, 2)
-        check_between("keep_certain", self.keep_certain, 0, 1)
-        check_between("easy_first", self.easy_first, 0, 1)
-        if self.keep_certain == 0:
-            raise ValueError("`keep_certain` must be above 0, got 0.")
-
-    def build(
-        self, policy: Any, data: FinetuneData, size: int | None, generator: torch.Generator
-    ) -> "ChunkGroups":
-        """Return the groups.
-
-        Args:
-            policy: Proposes candidates, and says what a window is.
-            data: Where they come from.
-            size: Chunks in a group; None for two or more, as the answers have.
-            generator: Draws what is drawn.
-
-        Raises:
-            ValueError: The data lacks what is needed, or orders nothing.
-        """
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        if self.source == "candidates":
-            groups = _of_candidates(self, policy, data, size or 4, rng, generator)
-        else:
-            groups = _of_episodes(self, policy, data, size, rng, generator)
-        return groups.most_certain(self.keep_certain).coming_in(self.easy_first)
 
 
 @dataclass(eq=False)
@@ -167,161 +94,6 @@ class ChunkGroups:
         return ChunkGroups(
             windows, self.gains[places], self.weights[places], self.certainty[places], easy_first
         )
-
-
-def _of_episodes(
-    config: GroupsConfig,
-    policy: Any,
-    data: FinetuneData,
-    size: int | None,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-) -> ChunkGroups:
-    """Return groups of windows that are as far into their segments, of judged segments."""
-    if config.source == "answers":
-        episodes, judgements, certainty = data.judged, _answers(data, size), None
-    else:
-        episodes = data.pool
-        judgements, certainty = _ordered_by_reward(data, size or 2, config.num_groups, rng)
-    sampler = WindowSampler(episodes, policy.n_obs_steps, policy.chunk_size)
-    starts = np.concatenate([[0], np.cumsum(sampler.lengths)])
-    start = {e.id: int(k) for e, k in zip(episodes, starts, strict=False)}
-    which, rows = _side_by_side(judgements, start, config.num_groups, rng)
-    gains = _padded([j.utilities for j in judgements], rows.shape[1], np.nan)[which]
-    found = sampler.gather(rows.clip(0).ravel())
-    windows = {
-        key: torch.from_numpy(found[key]).view(*rows.shape, *found[key].shape[1:])
-        for key in (*policy.obs_shapes, ACTION, ACTION_IS_PAD)
-    }
-    tensor = torch.from_numpy(gains).float()
-    weights = torch.ones(len(rows))
-    if config.credit == "advantage":
-        better = advantages(policy, _scorer(data), windows, generator)
-        weights = _difference(better, tensor).clamp_min(0)
-    elif config.credit == "matched":
-        weights = likeness(policy, windows, tensor.isnan())
-    sure = np.full(len(judgements), np.inf) if certainty is None else certainty
-    return ChunkGroups(windows, tensor, weights, torch.from_numpy(sure[which]).float())
-
-
-def _answers(data: FinetuneData, size: int | None) -> list[Judgement]:
-    if not data.judgements:
-        raise ValueError("There are no judgements to learn from. Answer some queries first.")
-    if not any(judgement.orders for judgement in data.judgements):
-        raise ValueError(
-            f"All {len(data.judgements)} judgements are ties, which orders nothing. "
-            "Answer queries about episodes that differ more."
-        )
-    if size == 2:
-        return [pair for judgement in data.judgements for pair in judgement.pairs()]
-    return list(data.judgements)
-
-
-def _ordered_by_reward(
-    data: FinetuneData, size: int, num: int, rng: np.random.Generator
-) -> tuple[list[Judgement], np.ndarray]:
-    """Return random episodes of the pool with their learned returns, and how certain they are."""
-    if data.returns is None or len(data.pool) < size:
-        raise ValueError(
-            f"Ordering unlabelled episodes by the reward needs {size} of them and their learned "
-            f"returns, got {len(data.pool)} episodes and "
-            f"{'no returns' if data.returns is None else 'their returns'}."
-        )
-    if not np.isfinite(data.returns).all():
-        raise ValueError("The learned returns of the pool hold values that are not finite.")
-    places = np.stack([rng.permutation(len(data.pool))[:size] for _ in range(num)])
-    mean = data.returns.mean(axis=0)[places]
-    segments = [Segment(episode.id, 0, len(episode)) for episode in data.pool]
-    judgements = [
-        Judgement(tuple(segments[i] for i in row), tuple(float(u) for u in utilities))
-        for row, utilities in zip(places, mean, strict=True)
-    ]
-    best, worst = (
-        np.take_along_axis(places, pick(mean, axis=1)[:, None], axis=1)[:, 0]
-        for pick in (np.argmax, np.argmin)
-    )
-    gap = data.returns[:, best] - data.returns[:, worst]
-    return judgements, gap.mean(axis=0) / (gap.std(axis=0) + 1e-6)
-
-
-def _side_by_side(
-    judgements: Sequence[Judgement], start: dict[str, int], num: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which judgement each group is of (G,), and its rows among the windows (G, K).
-
-    Segments are gone through side by side, each at its own pace. Of judgements with fewer segments
-    the last places are -1.
-    """
-    size = max(len(judgement.segments) for judgement in judgements)
-    which, rows = [], []
-    for number, judgement in enumerate(judgements):
-        steps = max(segment.length for segment in judgement.segments)
-        columns = [
-            start[s.episode_id] + s.start + np.arange(steps) * s.length // steps
-            for s in judgement.segments
-        ]
-        columns += [np.full(steps, -1)] * (size - len(columns))
-        rows.append(np.stack(columns, axis=1))
-        which.append(np.full(steps, number))
-    every, of = np.concatenate(rows), np.concatenate(which)
-    if len(every) > num:
-        drawn = np.sort(rng.choice(len(every), num, replace=False))
-        every, of = every[drawn], of[drawn]
-    return of, every
-
-
-def _of_candidates(
-    config: GroupsConfig,
-    policy: Any,
-    data: FinetuneData,
-    size: int,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-) -> ChunkGroups:
-    """Return candidates of the policy at observations of the pool, best first."""
-    scorer = _scorer(data)
-    if not data.pool:
-        raise ValueError(
-            "Candidates are proposed at observations of unlabelled episodes, of which there are "
-            "none. Record some, or take `groups.source` answers."
-        )
-    sampler = WindowSampler(data.pool, policy.n_obs_steps, policy.chunk_size)
-    drawn = np.sort(rng.choice(len(sampler), min(config.num_groups, len(sampler)), replace=False))
-    found = sampler.gather(drawn)
-    obs = {key: torch.from_numpy(found[key]) for key in policy.obs_shapes}
-    with torch.no_grad():
-        chunks = policy.sample(obs, config.num_candidates, generator)
-        scores, doubt = scorer.score(obs, chunks), scorer.uncertainty(obs, chunks)
-    if not torch.isfinite(scores).all():
-        raise ValueError("The action scorer returned scores that are not finite.")
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    picked = order[:, torch.linspace(0, config.num_candidates - 1, size).round().long()]
-    gains, deviation = scores.gather(1, picked), doubt.gather(1, picked)
-    place = picked[..., None, None].expand(-1, -1, *chunks.shape[2:])
-    windows = {key: value[:, None].expand(-1, size, *value.shape[1:]) for key, value in obs.items()}
-    windows[ACTION] = chunks.gather(1, place)
-    windows[ACTION_IS_PAD] = torch.zeros(windows[ACTION].shape[:3], dtype=torch.bool)
-    certainty = (gains[:, 0] - gains[:, -1]) / (deviation[:, 0] + deviation[:, -1] + 1e-6)
-    return ChunkGroups(windows, gains.float(), torch.ones(len(gains)), certainty.float())
-
-
-def _scorer(data: FinetuneData) -> Any:
-    if data.scorer is None:
-        raise ValueError(
-            "This needs a learned reward that scores action chunks, and there is none. Train one, "
-            "or take `groups.source` answers with `groups.credit` uniform."
-        )
-    return data.scorer
-
-
-def _padded(rows: Sequence[Sequence[float]], size: int, filler: float) -> np.ndarray:
-    return np.array([[*row, *[filler] * (size - len(row))] for row in rows])
-
-
-def _difference(value: Float[Tensor, "G K"], gains: Float[Tensor, "G K"]) -> Float[Tensor, " G"]:
-    """Return the value of each group's best chunk less that of its worst."""
-    best, worst = gains.nan_to_num(-torch.inf).argmax(1), gains.nan_to_num(torch.inf).argmin(1)
-    return (value.gather(1, best[:, None]) - value.gather(1, worst[:, None]))[:, 0]
 
 
 def best_of(gains: Float[Tensor, "B K"]) -> Bool[Tensor, "B K"]:

@@ -34,7 +34,8 @@ from robopref.data.windows import ACTION_IS_PAD
 from robopref.diffusion import noise_error
 from robopref.errors import check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
-from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, GroupsConfig, best_of
+from robopref.policies.finetune.group_sources import GroupsConfig
+from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, best_of
 from robopref.trainer import Trainer, TrainerConfig, TrainResult
 
 Validate = Callable[[Any], Mapping[str, float]]

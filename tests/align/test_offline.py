@@ -18,7 +18,7 @@ from robopref.data.store import EpisodeStore
 from robopref.errors import CheckpointError, DataError
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.finetune.dpo import DPOConfig
-from robopref.policies.finetune.groups import GroupsConfig
+from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.types import STATE
 from tests.align.conftest import make_tiny, training
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from robopref.data.segment import Segment
 from robopref.policies.finetune.data import FinetuneData, Judgement
 from robopref.policies.finetune.dpo import DPOConfig, derivative
-from robopref.policies.finetune.groups import GroupsConfig
+from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.links import LINKS
 from robopref.policies.finetune.objective import PreferenceObjective, loser_scale
 from robopref.trainer import TrainerConfig

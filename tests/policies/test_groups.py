@@ -10,7 +10,8 @@ from robopref.data.segment import Segment
 from robopref.data.windows import ACTION_IS_PAD
 from robopref.errors import DataError
 from robopref.policies.finetune.data import SURE, FinetuneData, Judgement, judgements_of
-from robopref.policies.finetune.groups import GAINS, ChunkGroups, GroupsConfig, best_of
+from robopref.policies.finetune.group_sources import GroupsConfig
+from robopref.policies.finetune.groups import GAINS, ChunkGroups, best_of
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
