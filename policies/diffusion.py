@@ -1,7 +1,7 @@
 """Diffusion policy: action chunks by denoising, conditioned on the last observations.
 
-Shapes: B batch, N candidates, To observation steps, Do observation size, Tp action chunk,
-Da action size, Dc condition size.
+Shapes: B batch, N candidates, S draws of noise, To observation steps, Do observation size,
+Tp action chunk, Da action size, Dc condition size.
 
 References:
     [1] Chi et al., Diffusion Policy: Visuomotor Policy Learning via Action Diffusion, 2023,
@@ -176,6 +176,30 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         predicted = self.predict_noise(batch, denoise_step, noise)
         is_pad: Bool[Tensor, "B Tp"] | None = batch.get(ACTION_IS_PAD)
         return noise_error(predicted, noise, is_pad)
+
+    def candidate_errors(
+        self,
+        obs: Mapping[str, Tensor],
+        candidates: Float[Tensor, "B N Tp Da"],
+        denoise_step: Int[Tensor, " S"],
+        noise: Float[Tensor, "S Tp Da"],
+    ) -> Float[Tensor, "B N S"]:
+        """Return `noise_error` of every candidate under every draw.
+
+        All candidates meet the same draws, and each observation (B, To, ...) is encoded once.
+        """
+        (rows, num), draws = candidates.shape[:2], len(denoise_step)
+        features = self.condition({key: obs[key].to(self.device) for key in self.encoder.keys})
+        steps = denoise_step.repeat(rows)
+        modulation = self.denoiser.modulation(steps, features.repeat_interleave(draws, dim=0))
+        chunk = self.action_normalizer(candidates.to(self.device)).repeat_interleave(draws, dim=0)
+        steps = steps.repeat_interleave(num)
+        noise = noise.repeat(rows, 1, 1).repeat_interleave(num, dim=0)
+        noisy = self.schedule.add_noise(chunk.flatten(0, 1), noise, steps)
+        predicted = self.denoiser(noisy.view_as(chunk), modulation).flatten(0, 1)
+        if self.config.prediction == "velocity":
+            predicted = self.schedule.noise_of(predicted, noisy, steps)
+        return noise_error(predicted, noise).view(rows, draws, num).transpose(1, 2)
 
     def predict_noise(
         self,

@@ -95,7 +95,8 @@ class GuidedPolicy(ChunkExecution):
         """Return candidates for observations (B, To, ...), denoised towards a higher score."""
         policy = self.policy
         policy.check_obs(obs, self.n_obs_steps)
-        shape = (len(next(iter(obs.values()))), num_candidates, self.chunk_size, self.action_dim)
+        num_obs = len(obs[next(iter(self.obs_shapes))])
+        shape = (num_obs, num_candidates, self.chunk_size, self.action_dim)
         noise = draw_noise(shape, generator, device=policy.device)
         placed = {key: value.to(policy.device) for key, value in obs.items()}
         with torch.inference_mode(False), torch.no_grad():

@@ -25,6 +25,7 @@ from robopref.encoders import ObsShapes
 from robopref.errors import check_at_least, check_between
 from robopref.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from robopref.seeding import seeded_weights
+from robopref.types import ACTION
 
 QUALITY = "quality"
 """Key of the class of each chunk of a batch, (B,)."""
@@ -59,7 +60,10 @@ class QualityDiffusionConfig(DiffusionPolicyConfig):
 
 
 class QualityDiffusionPolicy(DiffusionPolicy):
-    """Samples chunks of the class "good"; a batch without classes counts as good."""
+    """Samples chunks of the class "good"; a batch without classes counts as good.
+
+    So trained on demonstrations alone it is a diffusion policy, whatever the guidance.
+    """
 
     config: QualityDiffusionConfig
 
@@ -91,8 +95,11 @@ class QualityDiffusionPolicy(DiffusionPolicy):
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the denoising loss of a batch, with some of its classes left out."""
-        if QUALITY in batch and self.training:
-            quality = batch[QUALITY]
+        if self.training:
+            quality = batch.get(QUALITY)
+            if quality is None:
+                # Else guidance would lead away from a class that no chunk was ever trained in.
+                quality = torch.full((len(batch[ACTION]),), GOOD, device=self.device)
             drawn = torch.rand(len(quality), generator=generator, device=generator.device)
             left_out = drawn.to(quality.device) < self.config.drop_share
             batch = {**batch, QUALITY: quality.masked_fill(left_out, NONE)}
@@ -109,14 +116,15 @@ class QualityDiffusionPolicy(DiffusionPolicy):
 
     def noise_predictor(self, obs: Mapping[str, Tensor]) -> Callable[[Tensor, int], Tensor]:
         """Return what predicts the noise at each step of the sampler, pushed towards good."""
-        good = super().noise_predictor(obs)
-        weight = self.config.guidance
+        features, weight = super().condition(obs), self.config.guidance
+        told, plain = (features + REACH * self.quality.weight[c] for c in (GOOD, NONE))
         if weight == 0:
-            return good
-        features = super().condition(obs)
-        plain = self.predictor_under(features + REACH * self.quality.weight[NONE])
+            return self.predictor_under(told)
+        # One call for both: for the few chunks of a single robot, calls are what costs.
+        both = self.predictor_under(torch.cat((told, plain)))
 
         def predict(x: Tensor, i: int) -> Tensor:
-            return torch.lerp(plain(x, i), good(x, i), 1 + weight)
+            good, without = both(torch.cat((x, x)), i).chunk(2)
+            return torch.lerp(without, good, 1 + weight)
 
         return predict

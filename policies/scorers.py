@@ -11,6 +11,7 @@ References:
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,7 +19,9 @@ from torch import Tensor
 from robopref.errors import check_at_least
 from robopref.protocols import ActionScorer
 from robopref.seeding import make_generator
-from robopref.types import ACTION
+
+CHUNKS_AT_ONCE = 16384
+"""Noisy chunks that go through a network in one call; bounds memory."""
 
 
 class ImplicitScorer:
@@ -26,7 +29,8 @@ class ImplicitScorer:
 
     The score is minus `beta_dpo` times the mean, over steps and noise, of the tuned policy's
     denoising error less the base's [1]. All candidates of an observation meet the same steps and
-    noise, which are drawn once: their order depends on nothing but the candidates.
+    noise, which are drawn once: their order depends on nothing but the candidates. Best-of-N with
+    pessimism asks for scores and for their uncertainty, which costs this one twice.
 
     Args:
         tuned: A policy fine-tuned on preferences.
@@ -36,7 +40,8 @@ class ImplicitScorer:
         seed: Decides the noise.
 
     Raises:
-        ValueError: The two policies are of different sizes.
+        ValueError: The two policies differ in more than their weights, or a setting is out of
+            range.
     """
 
     def __init__(
@@ -49,13 +54,9 @@ class ImplicitScorer:
         seed: int = 0,
     ) -> None:
         check_at_least("num_noises", num_noises, 2)
-        for name in ("n_obs_steps", "chunk_size", "action_dim", "obs_shapes"):
-            ours, theirs = getattr(tuned, name), getattr(reference, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"The tuned policy and its base must be of one size, got `{name}` {ours} and "
-                    f"{theirs}."
-                )
+        if not beta_dpo > 0:
+            raise ValueError(f"`beta_dpo` must be above 0, got {beta_dpo}.")
+        _check_alike(tuned, reference)
         self.tuned = tuned
         self.reference = reference
         self.beta_dpo = beta_dpo
@@ -80,17 +81,17 @@ class ImplicitScorer:
     def _rewards(
         self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
     ) -> Float[Tensor, "B N S"]:
-        steps, noise = self._noising
-        rows, num, draws = *candidates.shape[:2], len(steps)
-        batch = {
-            key: obs[key].repeat_interleave(num * draws, dim=0) for key in self.tuned.obs_shapes
-        }
-        batch[ACTION] = candidates.flatten(0, 1).repeat_interleave(draws, dim=0)
-        repeated = (steps.repeat(rows * num), noise.repeat(rows * num, 1, 1))
-        change = self.reference.noise_error(batch, *repeated)
-        change = change - self.tuned.noise_error(batch, *repeated)
-        rewards: Tensor = self.beta_dpo * change.view(rows, num, draws)
-        return rewards
+        draws = len(self._noising[0])
+        at_once = max(1, CHUNKS_AT_ONCE // (candidates.shape[1] * draws))
+        parts = []
+        for i in range(0, len(candidates), at_once):
+            some = {key: obs[key][i : i + at_once] for key in self.tuned.obs_shapes}
+            tuned, reference = (
+                policy.candidate_errors(some, candidates[i : i + at_once], *self._noising)
+                for policy in (self.tuned, self.reference)
+            )
+            parts.append(self.beta_dpo * (reference - tuned))
+        return torch.cat(parts)
 
 
 class CombinedScorer:
@@ -104,7 +105,7 @@ class CombinedScorer:
         weights: How much each counts; all the same by default.
 
     Raises:
-        ValueError: There are no scorers, or not a weight for each.
+        ValueError: There are no scorers, or not a finite weight for each.
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class CombinedScorer:
                 f"Give at least one scorer and a weight for each, got {len(self.scorers)} scorers "
                 f"and {len(self.weights)} weights."
             )
+        if not np.isfinite(self.weights).all():
+            raise ValueError(f"`weights` must be finite, got {self.weights}.")
 
     def score(
         self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
@@ -138,6 +141,28 @@ class CombinedScorer:
             spread = _spread(scorer.score(obs, candidates))
             variance = variance + (weight * scorer.uncertainty(obs, candidates) / spread).square()
         return variance.sqrt()
+
+
+def _check_alike(tuned: Any, reference: Any) -> None:
+    """Raise unless denoising errors of the two policies can be compared."""
+    for name in ("n_obs_steps", "chunk_size", "action_dim", "obs_shapes"):
+        _check_equal(name, getattr(tuned, name), getattr(reference, name))
+    steps = (policy.config.num_train_steps for policy in (tuned, reference))
+    _check_equal("num_train_steps", *steps)
+    for name in ("loc", "scale"):
+        ours, theirs = (getattr(p.action_normalizer, name).cpu() for p in (tuned, reference))
+        if not torch.equal(ours, theirs):
+            raise ValueError(
+                "The tuned policy and its base must normalise actions alike, got other statistics."
+                " Take the policy that it was tuned from."
+            )
+
+
+def _check_equal(name: str, ours: Any, theirs: Any) -> None:
+    if ours != theirs:
+        raise ValueError(
+            f"The tuned policy and its base must be alike, got `{name}` {ours} and {theirs}."
+        )
 
 
 def _spread(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B 1"]:

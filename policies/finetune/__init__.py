@@ -58,5 +58,10 @@ FINETUNE.register(
     "robopref.policies.finetune.dro:DROConfig",
     "Chosen episodes above the policy's own chunks, nothing rejected (Diffusion-DRO).",
 )
+FINETUNE.register(
+    "ppo",
+    "robopref.policies.finetune.online:PPOConfig",
+    "PPO on the learned reward, acting in the environment (DPPO).",
+)
 
 __all__ = ["FINETUNE"]

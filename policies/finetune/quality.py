@@ -85,16 +85,22 @@ class QualityConfig:
         """Return the class of each window of the pool, (W,).
 
         Raises:
-            ValueError: All are equally good, or a return is not finite.
+            ValueError: All are equally good, or what says how good is not finite.
         """
         if self.credit == "advantage":
             value = chunk_advantages(policy, data, generator)
         else:
             lengths = torch.tensor([len(episode) for episode in data.pool])
             value = pool_returns(data).repeat_interleave(lengths)
+        unknown = int((~torch.isfinite(value)).sum())
+        if unknown:
+            raise ValueError(
+                f"The learned reward is not finite for {unknown} of {len(value)} windows of the "
+                "unlabelled episodes, so good cannot be told from bad. Fit it again."
+            )
         bound = value.quantile(1 - self.good_share)
         good = value > bound if bool((value > bound).any()) else value >= bound
-        if not torch.isfinite(value).all() or bool(good.all()):
+        if bool(good.all()):
             raise ValueError(
                 "The learned reward tells none of the unlabelled episodes from another, so none "
                 "of them can be called good."

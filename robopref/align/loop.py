@@ -198,11 +198,23 @@ class AlignmentLoop:
             load_policy(start), data,
             generator=make_generator(self.config.seed, "fine-tune", str(number)),
             directory=self._policy_of_round(number).parent, validate=guard,
+            **self._environment_for(method),
         )  # fmt: skip
         figures = {"figures": dict(result.figures), "steps": result.steps, "guard": guard(tuned)}
         if data.chosen:
             figures["rates_of_chosen"] = self.evaluate(data.chosen).to_dict()
         return figures
+
+    def _environment_for(self, method: Any) -> dict[str, Any]:
+        """Return what a method that acts by itself needs to do so; nothing for others."""
+        if not getattr(method, "needs_environment", False):
+            return {}
+        from robopref.envs.make import make_vector
+
+        config = self.config
+        limit = config.max_episode_steps
+        options = {} if limit is None else {"max_episode_steps": limit}
+        return {"make_vector_env": lambda: make_vector(config.env, method.num_envs, **options)}
 
     def _record_round(self, number: int, spec: PolicySpec, name: str) -> list[Episode]:
         """Record this round's share of the episodes; return those that may be learned from."""

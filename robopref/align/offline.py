@@ -91,6 +91,12 @@ class OfflineAlignment:
     ) -> None:
         from robopref.policies.serialization import load_policy
 
+        method = resolve(config, "method")
+        if getattr(method, "needs_environment", False):
+            raise ValueError(
+                f"{type(method).__name__} acts in an environment while it learns, and there is "
+                "none here. Take another --method, such as distil."
+            )
         self.config = config
         self.directory = directory
         self.data = EpisodeStore.open(config.data)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from robopref.errors import check_at_least
+from robopref.errors import check_at_least, check_between
 from robopref.preferences.clustering import greedy_k_centre, k_medoids, squared_distances
 from robopref.preferences.pair_strategy import (
     Choice,
@@ -78,13 +78,16 @@ class BatchDiverse(PairStrategy):
         k: int,
         rng: np.random.Generator,
     ) -> Choice:
-        """Return `k` medoids; without a reward, of a random part of the pool."""
+        """Return `k` medoids; without a reward, of random pairs that differ more than most."""
         check_enough(len(pool.pairs), k)
         num_kept = min(len(pool.pairs), k * self.config.oversampling)
         if member_returns is None:
-            score = np.zeros(len(pool.pairs))
+            # What is alike would be judged equal, which says little.
+            difference = pool.features[pool.pairs[:, 0]] - pool.features[pool.pairs[:, 1]]
+            distance = np.square(difference).sum(axis=1)
+            score = (distance >= np.quantile(distance, self.config.alike_share)).astype(float)
             chosen_by = "There is no reward yet that could disagree with itself; stands for"
-            among = "of a random part of the pool"
+            among = "among pairs that differ more than most"
         else:
             prefers_b = compute_prefers_b(member_returns, pool.pairs, self.config.temperature)
             score = prefers_b.var(axis=0)
@@ -187,11 +190,14 @@ class BatchDiverseConfig(ReturnsConfig):
     strategy: ClassVar[type[PairStrategy]] = BatchDiverse
     oversampling: int = 10
     """How many of the most disputed pairs are kept for each that is asked."""
+    alike_share: float = 0.5
+    """Share of the pairs, the most alike, that are not asked about before there is a reward."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
         check_at_least("oversampling", self.oversampling, 1)
+        check_between("alike_share", self.alike_share, 0, 1)
 
 
 @dataclass(frozen=True)

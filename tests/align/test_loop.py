@@ -22,6 +22,7 @@ from robopref.envs import BEHAVIOURS
 from robopref.envs.both import BothConfig
 from robopref.errors import ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
+from robopref.policies.finetune.online import PPOConfig
 from robopref.preferences.query import Query
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
@@ -159,6 +160,20 @@ def test_each_criterion_has_an_annotator_of_its_own(finished, tmp_path):
             for i in (preference.ranking.order[1][0], preference.ranking.order[0][0])
         )
         assert worse < better
+
+
+def test_a_method_that_acts_gets_environments(finished, tmp_path):
+    config = make_tiny(
+        num_rounds=1, num_selected_episodes=1, max_episode_steps=30,
+        method=PPOConfig(num_iterations=2, max_decisions=3, num_epochs=1, num_envs=4),
+    )  # fmt: skip
+    for name in ("demonstrations", "base", "pool", "reward", "preferences.sqlite"):
+        (tmp_path / name).symlink_to(finished.directory / name)
+    with Workers(0) as workers:
+        loop = AlignmentLoop(config, tmp_path, workers)
+        loop.align()
+    assert loop.run.figures("round-1")["steps"] == 2
+    assert (tmp_path / "aligned" / "policy" / "model.safetensors").is_file()
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished):

@@ -19,6 +19,7 @@ from robopref.errors import CheckpointError, DataError
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.group_sources import GroupsConfig
+from robopref.policies.finetune.online import PPOConfig
 from robopref.types import STATE
 from tests.align.conftest import make_tiny, training
 
@@ -136,3 +137,13 @@ def test_a_policy_of_other_observations_is_refused(recorded, tmp_path):
         f"The policy in '{recorded / 'base' / 'policy'}' needs 'observation.state' of shape (39,), "
         "got (5,). It was trained for another task."
     )
+
+
+def test_a_method_that_has_to_act_is_refused(recorded, tmp_path):
+    with pytest.raises(ValueError) as error:
+        OfflineAlignment(config(recorded, method=PPOConfig()), tmp_path / "out")
+    assert str(error.value) == (
+        "PPOConfig acts in an environment while it learns, and there is none here. Take another "
+        "--method, such as distil."
+    )
+    assert not (tmp_path / "out").exists()
