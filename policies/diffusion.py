@@ -197,8 +197,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         noise = noise.repeat(rows, 1, 1).repeat_interleave(num, dim=0)
         noisy = self.schedule.add_noise(chunk.flatten(0, 1), noise, steps)
         predicted = self.denoiser(noisy.view_as(chunk), modulation).flatten(0, 1)
-        if self.config.prediction == "velocity":
-            predicted = self.schedule.noise_of(predicted, noisy, steps)
+        predicted = self._as_noise(predicted, noisy, steps)
         return noise_error(predicted, noise).view(rows, draws, num).transpose(1, 2)
 
     def predict_noise(
@@ -209,6 +208,10 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
     ) -> Float[Tensor, "B Tp Da"]:
         """Return what the network takes for the noise that was added to each chunk of a batch."""
         _, noisy, predicted = self._predict(batch, denoise_step, noise)
+        return self._as_noise(predicted, noisy, denoise_step)
+
+    def _as_noise(self, predicted: Tensor, noisy: Tensor, denoise_step: Tensor) -> Tensor:
+        """Return the noise that a prediction says is in noisy chunks."""
         if self.config.prediction == "velocity":
             return self.schedule.noise_of(predicted, noisy, denoise_step)
         return predicted

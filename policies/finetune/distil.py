@@ -26,9 +26,9 @@ from robopref.data.episode import Episode
 from robopref.errors import check_at_least, check_choice
 from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
-from robopref.policies.finetune.objective import Validate
+from robopref.policies.finetune.tuning import Validate, tune
 from robopref.policies.windows import WindowSource
-from robopref.trainer import Trainer, TrainerConfig, TrainResult
+from robopref.trainer import TrainerConfig, TrainResult
 from robopref.types import ACTION
 
 LARGEST_WEIGHT = 20.0
@@ -173,14 +173,9 @@ def imitate(
     """Return a copy of `policy` trained on windows with its own loss, and how that went."""
     tuned = copy.deepcopy(policy)
     tuned.reset()
-    trainer = Trainer(
-        config, tuned, source, generator=generator, directory=directory, description="fine-tune",
-        validate=None if validate is None else lambda: validate(tuned),
-    )  # fmt: skip
-    result = trainer.fit()
-    if directory is not None:
-        tuned.save_pretrained(directory / "policy")
-    return tuned, result
+    return tune(
+        config, tuned, tuned, source, generator=generator, directory=directory, validate=validate
+    )
 
 
 def _windows(

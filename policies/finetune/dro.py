@@ -32,9 +32,10 @@ from robopref.data.windows import ACTION_IS_PAD
 from robopref.diffusion import noise_error
 from robopref.errors import check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
-from robopref.policies.finetune.objective import Validate, loser_scale
+from robopref.policies.finetune.objective import loser_scale
+from robopref.policies.finetune.tuning import Validate, tune
 from robopref.policies.windows import WindowSource
-from robopref.trainer import Trainer, TrainerConfig, TrainResult
+from robopref.trainer import TrainerConfig, TrainResult
 from robopref.types import ACTION
 
 
@@ -99,15 +100,10 @@ class DROConfig:
         )
         tuned = copy.deepcopy(policy)
         tuned.reset()
-        trainer = Trainer(
-            self.trainer, DROObjective(tuned, policy, self), source, generator=generator,
-            validate=None if validate is None else lambda: validate(tuned),
-            directory=directory, description="fine-tune",
+        return tune(
+            self.trainer, tuned, DROObjective(tuned, policy, self), source, generator=generator,
+            directory=directory, validate=validate,
         )  # fmt: skip
-        result = trainer.fit()
-        if directory is not None:
-            tuned.save_pretrained(directory / "policy")
-        return tuned, result
 
 
 class DROObjective(nn.Module):

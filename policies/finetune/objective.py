@@ -21,7 +21,7 @@ References:
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,10 +36,8 @@ from robopref.errors import check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, best_of
-from robopref.trainer import Trainer, TrainerConfig, TrainResult
-
-Validate = Callable[[Any], Mapping[str, float]]
-"""Measures a policy while it is tuned; the figures must hold "loss"."""
+from robopref.policies.finetune.tuning import Validate, tune
+from robopref.trainer import TrainerConfig, TrainResult
 
 
 @dataclass(frozen=True)
@@ -109,16 +107,11 @@ class PreferenceConfig(ABC):
         tuned = copy.deepcopy(policy)
         tuned.reset()
         num_groups = max(1, self.trainer.batch_size // source.gains.shape[1])
-        trainer = Trainer(
-            replace(self.trainer, batch_size=num_groups),
+        return tune(
+            replace(self.trainer, batch_size=num_groups), tuned,
             PreferenceObjective(tuned, policy, self), source, generator=generator,
-            validate=None if validate is None else lambda: validate(tuned),
-            directory=directory, description="fine-tune",
+            directory=directory, validate=validate,
         )  # fmt: skip
-        result = trainer.fit()
-        if directory is not None:
-            tuned.save_pretrained(directory / "policy")
-        return tuned, result
 
 
 class PreferenceObjective(nn.Module):

@@ -27,8 +27,8 @@ from robopref.errors import check_at_least
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.denoising_mdp import DenoisingConfig, DenoisingSteps
 from robopref.policies.finetune.experience import Collector
-from robopref.policies.finetune.objective import Validate
 from robopref.policies.finetune.ppo import PPOLossConfig, PPOObjective
+from robopref.policies.finetune.tuning import Validate
 from robopref.progress import Progress, interruptible
 from robopref.run_checkpoint import RunCheckpoint
 from robopref.tracker import Tracker

@@ -17,7 +17,7 @@ from torch import Tensor
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.distil import chunk_advantages, imitate, pool_returns
-from robopref.policies.finetune.objective import Validate
+from robopref.policies.finetune.tuning import Validate
 from robopref.policies.quality import BAD, GOOD, QUALITY, QualityDiffusionPolicy
 from robopref.policies.windows import WindowSource
 from robopref.trainer import TrainerConfig, TrainResult

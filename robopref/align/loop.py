@@ -23,6 +23,7 @@ from robopref.align.config import AlignConfig
 from robopref.align.evaluate import Evaluation, evaluate_episodes
 from robopref.align.guard import Guard
 from robopref.align.labels import Labels, whole
+from robopref.align.material import best, finetune_data, usable
 from robopref.align.run import Run
 from robopref.config import resolve
 from robopref.data.episode import Episode
@@ -193,7 +194,7 @@ class AlignmentLoop:
         method = resolve(self.config, "method")
         start = self._policy_of_round(number - 1)
         data = self._finetune_data(number, start)
-        guard = self._guard()
+        guard = self._guard
         tuned, result = method.run(
             load_policy(start), data,
             generator=make_generator(self.config.seed, "fine-tune", str(number)),
@@ -225,12 +226,7 @@ class AlignmentLoop:
         store = self._record(
             f"rounds/{number}/{name}", spec, "selection", num, first=each * (number - 1)
         )
-        return self._usable(store)
-
-    def _usable(self, episodes: Iterable[Episode]) -> list[Episode]:
-        """Return the episodes that succeeded, or all where success is not used."""
-        need_success = self.config.use_success and self.config.knows_success
-        return [episode for episode in episodes if episode.succeeded or not need_success]
+        return usable(config, store)
 
     def _choose(self, number: int, policy: Path) -> list[Episode]:
         """Record episodes of a policy with best-of-N; return the best by the learned reward."""
@@ -240,39 +236,31 @@ class AlignmentLoop:
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
                 "distil. Lower `selection.pessimism`, ask more labels, or set use_success to false."
             )
-        returns = self._member_returns(episodes).mean(axis=0)
-        num_kept = max(1, round(self.config.selected_share * len(episodes)))
-        best = np.argsort(-returns, kind="stable")[:num_kept]
-        return [episodes[i] for i in sorted(best)]
+        return best(self.config, self._reward, episodes)
 
     def _finetune_data(self, number: int, policy: Path) -> Any:
         """Return what a method may learn from; every method gets as many episodes recorded."""
-        from robopref.policies.finetune.data import FinetuneData
-
-        judged, judgements = self.labels().judgements()
-        pool, chosen = self._usable(self.store("pool")), []
+        pool, chosen = usable(self.config, self.store("pool")), []
         if self.records_selected:
             chosen = self._choose(number, policy)
         else:
             pool += self._record_round(number, PolicySpec(policy), "pool")
-        reward = self._reward()
-        scores_chunks = "chunk" in reward.action_scorer_ways()
-        return FinetuneData(
-            chosen, judged=judged, judgements=judgements, pool=pool,
+        return finetune_data(
+            self.labels(), self._reward, chosen=chosen, pool=pool,
             demonstrations=list(self.store("demonstrations")),
-            returns=self._member_returns(pool) if pool else None,
-            scorer=reward.as_action_scorer("chunk") if scores_chunks else None,
         )  # fmt: skip
 
+    @functools.cached_property
     def _reward(self) -> Any:
         from robopref.rewards.serialization import load_reward
 
         return load_reward(self.directory / "reward")
 
     def _member_returns(self, episodes: Sequence[Episode]) -> np.ndarray:
-        returns: np.ndarray = self._reward().member_returns(whole(episodes))
+        returns: np.ndarray = self._reward.member_returns(whole(episodes))
         return returns
 
+    @functools.cached_property
     def _guard(self) -> Guard:
         from robopref.policies.serialization import load_policy
 
@@ -285,7 +273,7 @@ class AlignmentLoop:
     def _keep_best(self) -> dict[str, Any]:
         """Take over the last round's policy, or the base if the guard says that it is worse."""
         last = self.config.num_rounds
-        guard, figures = self._guard(), self.run.figures(f"round-{last}")["guard"]
+        guard, figures = self._guard, self.run.figures(f"round-{last}")["guard"]
         worse = guard.is_worse(figures)
         keep_base = worse and not self.config.guard.keep_worse
         kept = self._policy_of_round(0 if keep_base else last)

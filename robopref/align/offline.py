@@ -17,10 +17,10 @@ import numpy as np
 
 from robopref.align.actors import find_saved
 from robopref.align.guard import Windows
-from robopref.align.labels import Labels, whole
+from robopref.align.labels import Labels
+from robopref.align.material import best, finetune_data, usable
 from robopref.align.run import Run
 from robopref.config import component, resolve
-from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_at_least, check_between
 from robopref.preferences.terminal import Person
@@ -139,31 +139,19 @@ class OfflineAlignment:
         return {"figures": dict(result.figures), "steps": result.steps, **self._measure(tuned)}
 
     def _finetune_data(self) -> Any:
-        from robopref.policies.finetune.data import FinetuneData
         from robopref.rewards.serialization import load_reward
 
         config = self.config
-        judged, judgements = self.labels.judgements()
-        need_success = config.use_success and config.knows_success
-        pool = [e for e in self.data if e.succeeded or not need_success]
+        pool = usable(config, self.data)
         if not pool:
             raise DataError(
                 f"None of the {len(self.data)} episodes in '{config.data}' succeeded. If success "
                 "was not recorded, add --no-knows-success."
             )
         reward = load_reward(self.directory / "reward")
-        returns = reward.member_returns(whole(pool))
-        scores_chunks = "chunk" in reward.action_scorer_ways()
-        return FinetuneData(
-            self._best(pool, returns), judged=judged, judgements=judgements, pool=pool,
-            demonstrations=pool, returns=returns,
-            scorer=reward.as_action_scorer("chunk") if scores_chunks else None,
-        )  # fmt: skip
-
-    def _best(self, pool: list[Episode], returns: np.ndarray) -> list[Episode]:
-        num = max(1, round(self.config.selected_share * len(pool)))
-        best = np.argsort(-returns.mean(axis=0), kind="stable")[:num]
-        return [pool[i] for i in sorted(best)]
+        return finetune_data(
+            self.labels, reward, chosen=best(config, reward, pool), pool=pool, demonstrations=pool
+        )
 
     def _measure(self, tuned: Any) -> dict[str, float]:
         """Return the drift, and the share of judged pairs that the implicit reward orders right."""

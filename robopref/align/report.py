@@ -40,8 +40,10 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     import jinja2
 
     folder = Path(__file__).parent
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string((folder / template).read_text())
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template(template)
     return page.render(style=(folder / "report.css").read_text(), **context)
 
 
