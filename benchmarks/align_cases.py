@@ -11,6 +11,7 @@ from typing import Any
 
 from robopref.envs import BEHAVIOURS
 from robopref.envs.both import BothConfig
+from robopref.policies.finetune.at_run_time import GuideConfig, SelectConfig
 from robopref.policies.finetune.distil import DistilConfig, RewardWeightedConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.dro import DROConfig
@@ -66,7 +67,7 @@ CASES = (
     # Each of the four combinations of two ways is a quarter of the demonstrations.
     Case("combined", "button-press-topdown-v3", BothConfig("detour-right", "fast"), 0.25),
     Case("combined", "plate-slide-v3", BothConfig("approach-high", "fast"), 0.25),
-    Case("combined", "reach-v3", BothConfig("detour-left", "fast"), 0.25),
+    Case("combined", "coffee-button-v3", BothConfig("detour-left", "fast"), 0.25),
 )
 
 
@@ -126,6 +127,10 @@ METHODS = (
     _tuned("irepo", IREPOConfig()),
     _tuned("kto", KTOConfig()),
     _tuned("npo", NPOConfig()),
+    Method("best-of-n", {"method": SelectConfig()}),
+    _tuned("best-of-n, implicit", SelectConfig(score="implicit", tuning=DPOConfig(groups=_REWARD))),
+    _tuned("best-of-n, combined", SelectConfig(score="combined", tuning=DPOConfig(groups=_REWARD))),
+    Method("guidance", {"method": GuideConfig()}),
 )
 
 # As many settings for the baseline as for the default, tried on two cases with a seed of their own.

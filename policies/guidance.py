@@ -17,7 +17,7 @@ References:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,15 +26,7 @@ from torch import Tensor
 from robopref.diffusion import Randomness, draw_noise
 from robopref.errors import check_at_least
 from robopref.policies.execution import ChunkExecution
-
-
-@runtime_checkable
-class DifferentiableScorer(Protocol):
-    """Scores candidates by each member of an ensemble, with gradients."""
-
-    def candidate_scores(self, obs: Mapping[str, Tensor], candidates: Tensor) -> Tensor:
-        """Return scores (M, B, N) of candidates (B, N, Tp, Da) for observations (B, To, ...)."""
-        ...
+from robopref.policies.selection import EnsembleScorer
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class GuidedPolicy(ChunkExecution):
     """
 
     def __init__(self, policy: Any, scorer: Any, config: GuidanceConfig | None = None) -> None:
-        if not isinstance(scorer, DifferentiableScorer):
+        if not isinstance(scorer, EnsembleScorer):
             raise ValueError(
                 f"{type(scorer).__name__} has no `candidate_scores` through which gradients could "
                 "flow. Choose among candidates instead, with best-of-N."

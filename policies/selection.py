@@ -1,11 +1,16 @@
-"""Best-of-N: sample candidates, keep the one that a learned score likes most.
+"""Best-of-N: sample candidates, keep one that a learned score likes most.
 
-Shapes: B batch, N candidates, To observation steps, Tp action chunk, Da action size.
+Candidates that the score can hardly tell from the best count as equal to it. To take the very
+highest of what does not differ would take an extreme at every decision, and costs success: such a
+policy lingers where each decision is liked, and gets stuck where sampling would have moved on.
+
+Shapes: B batch, N candidates, M ensemble members, To observation steps, Tp action chunk, Da action
+size.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,6 +25,17 @@ Feasible = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 """Returns which candidates (B, N, Tp, Da) may be executed for observations: bool (B, N)."""
 
 
+@runtime_checkable
+class EnsembleScorer(Protocol):
+    """Scores candidates by each member of an ensemble."""
+
+    def candidate_scores(
+        self, obs: Mapping[str, Tensor], candidates: Tensor, /
+    ) -> Float[Tensor, "M B N"]:
+        """Return the members' scores of candidates (B, N, Tp, Da) for obs (B, To, ...)."""
+        ...
+
+
 @dataclass(frozen=True)
 class BestOfNConfig:
     """Settings of `BestOfN`."""
@@ -28,11 +44,17 @@ class BestOfNConfig:
     """Chunks sampled for each decision."""
     pessimism: float = 0.5
     """How many deviations of the ensemble are taken off each score."""
+    indifference: float = 0.05
+    """Candidates whose scores are within this of the best count as equal, in log-odds."""
+    certainty: float = 1.0
+    """The same for those whose mean difference from the best is below so many deviations of it over
+    the members; 0 for none."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         check_at_least("num_candidates", self.num_candidates, 1)
-        check_at_least("pessimism", self.pessimism, 0)
+        for name in ("pessimism", "indifference", "certainty"):
+            check_at_least(name, getattr(self, name), 0)
 
     def build(
         self, policy: Policy, scorer: ActionScorer, *, feasible: Feasible | None = None
@@ -48,7 +70,7 @@ class Selection:
     Args:
         candidates: All proposals.
         scores: Score less pessimism times uncertainty; -inf where not feasible.
-        chosen: Index of the best, the first of equals.
+        chosen: Index of the best, or the first of what counts as equal to it.
         feasible: Which candidates were allowed.
     """
 
@@ -103,13 +125,15 @@ class BestOfN(ChunkExecution):
             ValueError: No candidate of an observation is feasible, or a score is not a number.
         """
         candidates = self.policy.sample(obs, self.config.num_candidates, generator)
-        scores = self._scores(obs, candidates)
+        scores, members = self._scores(obs, candidates)
         allowed = torch.ones_like(scores, dtype=torch.bool)
         if self.feasible is not None:
             allowed = self.feasible(obs, candidates)
             _check_some_feasible(allowed)
             scores = scores.masked_fill(~allowed, -torch.inf)
-        return Selection(candidates, scores, scores.argmax(dim=1), allowed)
+        # The candidates came in random order, so the first is as good as any.
+        chosen = self._equals(scores, members).logical_and(allowed).float().argmax(dim=1)
+        return Selection(candidates, scores, chosen, allowed)
 
     def predict_action_chunk(
         self, obs: Mapping[str, Tensor], generator: Randomness
@@ -124,13 +148,33 @@ class BestOfN(ChunkExecution):
         chunks = [self.predict_action_chunk(obs, generator) for _ in range(num_candidates)]
         return torch.stack(chunks, dim=1)
 
-    def _scores(self, obs: Mapping[str, Tensor], candidates: Tensor) -> Tensor:
-        scores = self.scorer.score(obs, candidates)
-        if self.config.pessimism > 0:
-            scores = scores - self.config.pessimism * self.scorer.uncertainty(obs, candidates)
+    def _scores(
+        self, obs: Mapping[str, Tensor], candidates: Tensor
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "M B N"] | None]:
+        """Return the scores less their uncertainty, and the members' scores if there are any."""
+        members = None
+        if isinstance(self.scorer, EnsembleScorer):
+            members = self.scorer.candidate_scores(obs, candidates)
+            scores, deviation = members.mean(0), members.std(0, correction=0)
+        else:
+            scores = self.scorer.score(obs, candidates)
+            deviation = self.scorer.uncertainty(obs, candidates)
+        scores = scores - self.config.pessimism * deviation
         if torch.isnan(scores).any():
             raise ValueError("The action scorer returned scores that are not a number.")
-        return scores
+        return scores, members
+
+    def _equals(
+        self, scores: Float[Tensor, "B N"], members: Float[Tensor, "M B N"] | None
+    ) -> Bool[Tensor, "B N"]:
+        """Return which candidates count as equal to the best."""
+        best = scores.argmax(dim=1, keepdim=True)
+        equal = scores >= scores.gather(1, best) - self.config.indifference
+        if members is not None and self.config.certainty > 0:
+            of_best = members.gather(2, best.expand(len(members), -1, -1))
+            gap = of_best - members
+            equal |= gap.mean(0) <= self.config.certainty * gap.std(0, correction=0)
+        return equal
 
 
 def _check_some_feasible(allowed: Tensor) -> None:

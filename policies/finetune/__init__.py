@@ -1,8 +1,18 @@
-"""Ways to move a policy towards what is preferred: one loss family a file."""
+"""Ways to move a policy towards what is preferred: one family a file."""
 
 from robopref.registry import Registry
 
 FINETUNE = Registry("fine-tuning method", "robopref.finetune")
+FINETUNE.register(
+    "best-of-n",
+    "robopref.policies.finetune.at_run_time:SelectConfig",
+    "No new weights: the best-scored of N proposals, at each decision.",
+)
+FINETUNE.register(
+    "guidance",
+    "robopref.policies.finetune.at_run_time:GuideConfig",
+    "No new weights: proposals denoised along the reward's gradient.",
+)
 FINETUNE.register(
     "distil",
     "robopref.policies.finetune.distil:DistilConfig",

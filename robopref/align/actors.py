@@ -6,6 +6,7 @@ group start together, so chunk boundaries coincide and one batched pass serves t
 Shapes: B episodes of the group, To observation steps, N candidates, Tp chunk, Da action size.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from robopref.config import component, load_yaml, save_yaml
 from robopref.protocols import Environment
 from robopref.seeding import make_generator, make_rng
 from robopref.types import Obs
+
+STEERING = "steering.yaml"
 
 
 @runtime_checkable
@@ -96,49 +100,93 @@ class _ScriptedActor:
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """A saved policy, alone or choosing among candidates by a saved reward.
+    """A saved policy, alone or steered by a score each time it acts.
 
     Args:
         policy: Directory of the policy.
-        reward: Directory of the reward; None for the policy alone.
-        selection: Options of best-of-N when there is a reward.
+        reward: Directory of a reward that scores.
+        selection: How the score steers, such as best-of-N; None for the policy alone.
+        tuned: Directory of a policy tuned from `policy`, whose likelihood over it scores.
     """
 
     policy: Path
     reward: Path | None = None
     selection: Any = field(default=None)
+    tuned: Path | None = None
+
+    def load(self) -> Any:
+        """Load the policy, and what steers it."""
+        from robopref.policies.serialization import load_policy
+
+        policy: Any = load_policy(self.policy)
+        return policy if self.selection is None else self.selection.build(policy, self._scorer())
 
     def build(self, envs: Sequence[Environment]) -> Actor:
         """Load the policy and build the actor."""
-        from robopref.policies.selection import BestOfN
+        return PolicyActor(self.load())
+
+    def _scorer(self) -> Any:
+        from robopref.policies.scorers import CombinedScorer, ImplicitScorer
         from robopref.policies.serialization import load_policy
         from robopref.rewards.serialization import load_reward
 
-        policy: Any = load_policy(self.policy)
+        scorers: list[Any] = []
         if self.reward is not None:
-            scorer = load_reward(self.reward).as_action_scorer("chunk")
-            policy = BestOfN(policy, scorer, self.selection)
-        return PolicyActor(policy)
+            scorers.append(load_reward(self.reward).as_action_scorer("chunk"))
+        if self.tuned is not None:
+            scorers.append(ImplicitScorer(load_policy(self.tuned), load_policy(self.policy)))
+        return scorers[0] if len(scorers) == 1 else CombinedScorer(scorers)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What a run's folder says about how its policy is steered; saved beside it as YAML."""
+
+    method: Any = component("robopref.policies.finetune:FINETUNE")
+    """A method that works at run time."""
+
+
+def save_steered(spec: PolicySpec, directory: Path) -> None:
+    """Copy a policy and all that steers it into a run's folder, which then needs nothing else."""
+    parts = {"policy": spec.policy, "reward": spec.reward, "tuned": spec.tuned}
+    for name, source in parts.items():
+        if source is not None:
+            shutil.copytree(source, directory / name, dirs_exist_ok=True)
+    if spec.selection is not None:
+        save_yaml(Steering(spec.selection), directory / STEERING)
 
 
 def policy_spec(policy: Path, reward: Path | None = None) -> PolicySpec:
-    """Return the spec of a policy's run, with the default selection when there is a reward.
+    """Return the spec of a policy's run, steered as the run says.
 
     Args:
         policy: Run directory of a policy, or the saved policy itself.
-        reward: Run directory of a reward, or the saved reward itself.
+        reward: Run directory of a reward, or the saved reward itself, by which the policy chooses
+            then with the default selection.
 
     Raises:
         FileNotFoundError: There is no policy or no reward in that place.
-        ValueError: The reward cannot choose.
+        ValueError: The reward cannot choose, or the policy is steered already.
     """
     from robopref.align.checks import check_can_choose
     from robopref.policies.selection import BestOfNConfig
     from robopref.rewards.serialization import load_reward
 
+    saved = find_saved(policy, "policy")
+    steered = (policy / STEERING).is_file()
     if reward is None:
-        return PolicySpec(find_saved(policy, "policy"))
-    spec = PolicySpec(find_saved(policy, "policy"), find_saved(reward, "reward"), BestOfNConfig())
+        if not steered:
+            return PolicySpec(saved)
+        tuned = policy / "tuned"
+        method = load_yaml(Steering, policy / STEERING).method
+        own = policy / "reward" if method.uses_reward else None
+        return PolicySpec(saved, own, method, tuned if method.tuned_by is not None else None)
+    if steered:
+        raise ValueError(
+            f"The policy in '{policy}' is steered by a score of its own, as {STEERING} there says. "
+            f"Leave --reward out, or give '{saved}' for the policy alone."
+        )
+    spec = PolicySpec(saved, find_saved(reward, "reward"), BestOfNConfig())
     check_can_choose(load_reward(find_saved(reward, "reward")))
     return spec
 

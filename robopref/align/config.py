@@ -21,7 +21,7 @@ class AlignConfig:
     """Behaviour that the teacher prefers."""
     teacher: Any = component("robopref.preferences:TEACHERS", default="equal")
     """Who answers the queries."""
-    strategy: Any = component("robopref.preferences:STRATEGIES", default="batch-diverse")
+    strategy: Any = component("robopref.preferences:STRATEGIES", default="contrast")
     """How queries are chosen."""
     reward: Any = component("robopref.rewards:REWARDS", default="mlp")
     """Reward model."""
@@ -51,9 +51,9 @@ class AlignConfig:
     """Answers to ask for; ties count, skips do not."""
     labels_per_round: int = 5
     """Queries asked before the reward is fitted again."""
-    find_mistakes: bool = False
+    find_mistakes: bool = True
     """Believe each answer only as far as rewards fitted to the other answers agree with it, with an
-    error rate for each annotator; for teachers who err."""
+    error rate for each annotator; it takes five more fits of the reward."""
     num_pool_episodes: int = 100
     """Unlabelled episodes of the base policy, from which queries are made."""
     num_selected_episodes: int = 100

@@ -83,6 +83,8 @@ class Guard:
         """
         episodes = self.record(policy)
         figures = self._figures(episodes, self._member_returns(episodes))
+        if not hasattr(policy, "noise_error"):
+            return figures  # Steered at run time: its weights are the base's.
         drift = float(self._demonstrations.error_change(policy).mean())
         return figures | {"drift": drift, "implicit_accuracy": self.implicit_accuracy(policy)}
 

@@ -49,6 +49,7 @@ class Labels:
         self.pool = pool
         self.behaviour = behaviour
         self._curve_path = directory / "label-curve.json"
+        self._believed_path = directory / "reward" / "believed.json"
         self.preference_store = PreferenceStore(directory / "preferences.sqlite")
         self.teacher_config = resolve(config, "teacher")
         self.strategy_config = resolve(config, "strategy")
@@ -96,27 +97,28 @@ class Labels:
                 "nothing. Begin again in a new folder (--out) with more answers (--num-labels), "
                 "or with another teacher or behaviour."
             )
-        num_labels = self.preference_store.num_labels()
-        return self.fitting().fit("reward", str(num_labels))
+        fitting = self.fitting(doubt=self.config.find_mistakes)
+        save_figures(fitting.view.prefers_b.tolist(), self._believed_path)
+        return fitting.fit("reward", str(self.preference_store.num_labels()))
 
-    def fitting(self) -> RewardFitting:
+    def fitting(self, *, doubt: bool = False) -> RewardFitting:
         """Return the answers so far as pairs to fit rewards to."""
-        return RewardFitting(self.config, self.preferences(), self.pool.cut)
+        return RewardFitting(self.config, self.preferences(), self.pool.cut, doubt=doubt)
 
     def judgements(self) -> tuple[list[Episode], list[Any]]:
         """Return the judged episodes, and the answers as fine-tuning methods take them.
 
-        With `find_mistakes` each answer counts as far as it is probably right.
+        With `find_mistakes` each answer counts as far as the reward's fit believed it.
         """
         from robopref.policies.finetune.data import Judgement, judgements_of
 
         judged, judgements = judgements_of(self.preferences(), self.pool.episode)
         if self.config.find_mistakes:
-            fitting = self.fitting()
+            believed: list[float] = load_figures(self._believed_path, list)
             judgements = [
-                Judgement.of_pair(first, second, float(prefers_b))
+                Judgement.of_pair(first, second, prefers_b)
                 for (first, second), prefers_b in zip(
-                    fitting.segments, fitting.view.prefers_b, strict=True
+                    self.fitting().segments, believed, strict=True
                 )
             ]
         return judged, judgements
@@ -250,7 +252,7 @@ class Labels:
         if not self._has_winner():
             return None
         num_labels = self.preference_store.num_labels()
-        reward, figures = self.fit_reward()
+        reward, figures = self.fitting().fit("reward", str(num_labels))
         if num_labels not in {row["labels"] for row in curve}:
             curve.append(self.curve_point(reward, figures))
             save_figures(curve, self._curve_path)

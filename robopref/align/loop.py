@@ -9,14 +9,19 @@ teacher and to the evaluation and nowhere else.
 """
 
 import functools
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robopref.align.actors import ActorSpec, PolicySpec, ScriptedSpec
+from robopref.align.actors import (
+    ActorSpec,
+    PolicySpec,
+    ScriptedSpec,
+    policy_spec,
+    save_steered,
+)
 from robopref.align.checks import check_demonstrations, check_parts_fit
 from robopref.align.collect import Plan, Workers, collect, open_or_create
 from robopref.align.config import AlignConfig
@@ -83,7 +88,7 @@ class AlignmentLoop:
 
     def align(self) -> None:
         """Fine-tune in rounds, and keep what came out unless it is worse."""
-        for number in range(1, self.config.num_rounds + 1):
+        for number in range(1, self.num_rounds + 1):
             self.run.stage(f"round-{number}", functools.partial(self._do_round, number))
         self.run.stage("aligned", self._keep_best)
 
@@ -97,10 +102,9 @@ class AlignmentLoop:
         Args:
             name: base; selected, the base with best-of-N; aligned; aligned-selected.
         """
-        part = "base" if name in ("base", "selected") else "aligned"
-        policy = self.directory / part / "policy"
+        run = self.directory / ("base" if name in ("base", "selected") else "aligned")
         chooses = name.endswith("selected")
-        spec = self._selected_spec(policy) if chooses else PolicySpec(policy)
+        spec = self._selected_spec(run / "policy") if chooses else policy_spec(run)
         found = self.run.stage(f"evaluation-{name}", self._evaluation_of(name, spec))
         return Evaluation.from_dict(found["rates"])
 
@@ -177,10 +181,21 @@ class AlignmentLoop:
     def _selected_spec(self, policy: Path) -> PolicySpec:
         return PolicySpec(policy, self.directory / "reward", self.config.selection)
 
+    @functools.cached_property
+    def tuned_by(self) -> Any:
+        """The method that changes the policy; None where it is steered at run time alone."""
+        method = resolve(self.config, "method")
+        return method.tuned_by if _is_at_run_time(method) else method
+
+    @property
+    def num_rounds(self) -> int:
+        """How often the policy is tuned."""
+        return 0 if self.tuned_by is None else self.config.num_rounds
+
     @property
     def records_selected(self) -> bool:
         """Whether the method learns from episodes recorded with best-of-N."""
-        return getattr(resolve(self.config, "method"), "needs_chosen", False)
+        return getattr(self.tuned_by, "needs_chosen", False)
 
     def _policy_of_round(self, number: int) -> Path:
         """Return where the policy is that a round ended with; round 0 is the base."""
@@ -191,7 +206,7 @@ class AlignmentLoop:
         """Record with best-of-N if the method learns from that, and fine-tune."""
         from robopref.policies.serialization import load_policy
 
-        method = resolve(self.config, "method")
+        method = self.tuned_by
         start = self._policy_of_round(number - 1)
         data = self._finetune_data(number, start)
         guard = self._guard
@@ -271,14 +286,27 @@ class AlignmentLoop:
         )  # fmt: skip
 
     def _keep_best(self) -> dict[str, Any]:
-        """Take over the last round's policy, or the base if the guard says that it is worse."""
-        last = self.config.num_rounds
-        guard, figures = self._guard, self.run.figures(f"round-{last}")["guard"]
+        """Take over what the method made, or the base if the guard says that it is worse."""
+        guard, last = self._guard, self.num_rounds
+        made, base = self._made_spec(), PolicySpec(self._policy_of_round(0))
+        if made.selection is None:
+            figures = self.run.figures(f"round-{last}")["guard"]
+        else:
+            figures = guard(made.load())
         worse = guard.is_worse(figures)
         keep_base = worse and not self.config.guard.keep_worse
-        kept = self._policy_of_round(0 if keep_base else last)
-        shutil.copytree(kept, self.directory / "aligned" / "policy", dirs_exist_ok=True)
+        save_steered(base if keep_base else made, self.directory / "aligned")
         return {"guard": figures, "base": guard.base, "worse": worse, "kept_base": keep_base}
+
+    def _made_spec(self) -> PolicySpec:
+        """Return what the method made of the base: another policy, or what steers it."""
+        method, last = resolve(self.config, "method"), self._policy_of_round(self.num_rounds)
+        if not _is_at_run_time(method):
+            return PolicySpec(last)
+        return PolicySpec(
+            self._policy_of_round(0), self.directory / "reward" if method.uses_reward else None,
+            method, None if method.tuned_by is None else last,
+        )  # fmt: skip
 
     def _evaluation_of(self, name: str, spec: PolicySpec) -> Callable[[], dict[str, Any]]:
         def work() -> dict[str, Any]:
@@ -286,3 +314,7 @@ class AlignmentLoop:
             return {"rates": self.evaluate(store).to_dict()}
 
         return work
+
+
+def _is_at_run_time(method: Any) -> bool:
+    return getattr(method, "at_run_time", False)

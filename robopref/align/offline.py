@@ -53,7 +53,7 @@ class OfflineConfig:
     policy: Path
     behaviour: Any = component("robopref.envs:BEHAVIOURS", default="detour-right")
     teacher: Any = component("robopref.preferences:TEACHERS", default="equal")
-    strategy: Any = component("robopref.preferences:STRATEGIES", default="batch-diverse")
+    strategy: Any = component("robopref.preferences:STRATEGIES", default="contrast")
     reward: Any = component("robopref.rewards:REWARDS", default="mlp")
     method: Any = component("robopref.policies.finetune:FINETUNE", default="distil")
     guard: OfflineGuardConfig = field(default_factory=OfflineGuardConfig)
@@ -61,7 +61,7 @@ class OfflineConfig:
     num_labels: int = 10
     labels_per_round: int = 5
     selected_share: float = 0.6
-    find_mistakes: bool = False
+    find_mistakes: bool = True
     knows_success: bool = True
     use_success: bool = True
     seed: int = 0
@@ -96,6 +96,12 @@ class OfflineAlignment:
             raise ValueError(
                 f"{type(method).__name__} acts in an environment while it learns, and there is "
                 "none here. Take another --method, such as distil."
+            )
+        if getattr(method, "at_run_time", False):
+            raise ValueError(
+                f"{type(method).__name__} changes no weights: it steers a policy as it acts, and "
+                "nothing acts here. Learn a reward with `robopref train reward`, and choose by it "
+                "where the policy acts; or take another --method, such as distil."
             )
         self.config = config
         self.directory = directory

@@ -248,7 +248,7 @@ class _Report:
 
     def _losses(self) -> str:
         curves = {}
-        rounds = {f"rounds/{n}": f"round {n}" for n in range(1, self.config.num_rounds + 1)}
+        rounds = {f"rounds/{n}": f"round {n}" for n in range(1, self.loop.num_rounds + 1)}
         for part, name in {"base": "cloned", **rounds}.items():
             rows = [r for r in read_metrics(self.loop.directory / part / "metrics.jsonl")
                     if "loss" in r]  # fmt: skip

@@ -18,7 +18,7 @@ def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
         "reward": "reward fitted to all answers",
         "aligned": "the tuned policy beside the base, on validation starts",
     }
-    for number in range(1, config.num_rounds + 1):
+    for number in range(1, loop.num_rounds + 1):
         words[f"round-{number}"] = _round(loop, number)
     return [
         {

@@ -18,7 +18,7 @@ from robopref.seeding import make_generator
 from robopref.types import STATE, Obs
 
 NUM_FOLDS = 5
-FEWEST_TO_DOUBT = 8
+FEWEST_TO_DOUBT = 5
 """With fewer decided pairs nothing can be said about mistakes, and every answer is believed."""
 
 
@@ -26,9 +26,11 @@ class RewardFitting:
     """The answers of a run as pairs, and rewards fitted to them.
 
     Args:
-        config: Its `reward`, `seed` and `find_mistakes` are used.
+        config: Its `reward` and `seed` are used.
         preferences: The answers, in their order.
         cut: Returns a segment's observations and actions.
+        doubt: Believe each answer as far as rewards fitted to the others agree with it; that takes
+            a fit for each fold.
 
     Raises:
         DataError: No answer orders anything.
@@ -39,6 +41,8 @@ class RewardFitting:
         config: Any,
         preferences: Sequence[Preference],
         cut: Callable[[Segment], tuple[Obs, np.ndarray]],
+        *,
+        doubt: bool = False,
     ) -> None:
         self.config = config
         self.segments: list[tuple[Segment, Segment]] = []
@@ -51,7 +55,7 @@ class RewardFitting:
                     self.segments.append((first, second))
                     self._annotator.append(preference.annotator)
         self.view = PairwiseView.from_preferences(preferences, cut)
-        if config.find_mistakes:
+        if doubt:
             self.view = self._doubted()
 
     def fit(self, *words: str) -> tuple[Any, dict[str, float]]:

@@ -51,6 +51,11 @@ STRATEGIES.register(
     "coverage", f"{_DIVERSE}:CoverageConfig", "Pairs spread over the pool (greedy k-centre)."
 )
 STRATEGIES.register(
+    "contrast",
+    f"{_DIVERSE}:ContrastConfig",
+    "Pairs that differ more than most, spread over the pool.",
+)
+STRATEGIES.register(
     "batch-diverse",
     f"{_DIVERSE}:BatchDiverseConfig",
     "Disagreement, but no two queries alike (k-medoids).",

@@ -1,4 +1,4 @@
-"""Query strategies that look at what segments are like: coverage, varied batches, matched starts.
+"""Query strategies that look at what segments are like: coverage, contrast, matched starts.
 
 Shapes: S segments, P candidate pairs, M ensemble members, F features of a pair, k queries.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from robopref.errors import check_at_least, check_between
 from robopref.preferences.clustering import greedy_k_centre, k_medoids, squared_distances
@@ -83,9 +83,7 @@ class BatchDiverse(PairStrategy):
         num_kept = min(len(pool.pairs), k * self.config.oversampling)
         if member_returns is None:
             # What is alike would be judged equal, which says little.
-            difference = pool.features[pool.pairs[:, 0]] - pool.features[pool.pairs[:, 1]]
-            distance = np.square(difference).sum(axis=1)
-            score = (distance >= np.quantile(distance, self.config.alike_share)).astype(float)
+            score = far_apart(pool, self.config.alike_share).astype(float)
             chosen_by = "There is no reward yet that could disagree with itself; stands for"
             among = "among pairs that differ more than most"
         else:
@@ -97,6 +95,48 @@ class BatchDiverse(PairStrategy):
         medoids, sizes = k_medoids(pair_features(pool.features, pool.pairs[kept]), k, rng)
         reasons = [f"{chosen_by} {size} alike {among}." for size in sizes]
         return Choice(pool.pairs[kept[medoids]], reasons)
+
+
+class Contrast(PairStrategy):
+    """Pairs that differ more than most, spread over the pool.
+
+    What is alike is judged equal, which says little. Of the others the medoids come first, which
+    stand for many, and then pairs as far as can be from all asked so far. The reward is not asked:
+    pairs on which its members disagree lie where it is undecided, and with few answers of which
+    some are wrong, more of them there made rewards worse (docs/alignment.md).
+    """
+
+    name = "contrast"
+    needs_returns = False
+    config: "ContrastConfig"
+
+    def choose(
+        self,
+        pool: CandidatePool,
+        member_returns: Float[np.ndarray, "M S"] | None,
+        k: int,
+        rng: np.random.Generator,
+    ) -> Choice:
+        """Return `k` pairs: medoids if nothing was asked before, else far from what was."""
+        check_enough(len(pool.pairs), k)
+        score = far_apart(pool, self.config.alike_share)
+        kept = np.flatnonzero(score) if score.sum() >= k else np.arange(len(score))
+        points = pair_features(pool.features, pool.pairs[kept])
+        if not len(pool.asked):
+            sample = rng.permutation(len(kept))[: k * self.config.oversampling]
+            medoids, sizes = k_medoids(points[sample], k, rng)
+            reasons = [
+                f"Differs more than most, and stands for {size} such pairs." for size in sizes
+            ]
+            return Choice(pool.pairs[kept[sample[medoids]]], reasons)
+        asked = pair_features(pool.features, pool.asked)
+        rows, distances = greedy_k_centre(points, asked, k, rng)
+        reasons = [
+            "Differs more than most, and is the least like what was asked so far (feature "
+            f"distance {distance:.1f})."
+            for distance in distances
+        ]
+        return Choice(pool.pairs[kept[rows]], reasons)
 
 
 class MatchedStart(PairStrategy):
@@ -164,6 +204,14 @@ class MatchedStart(PairStrategy):
         return fresh
 
 
+def far_apart(pool: CandidatePool, alike_share: float) -> Bool[np.ndarray, " P"]:
+    """Return which pairs are of two that differ more than those of a share of the pairs."""
+    difference = pool.features[pool.pairs[:, 0]] - pool.features[pool.pairs[:, 1]]
+    distance = np.square(difference).sum(axis=1)
+    apart: np.ndarray = distance >= np.quantile(distance, alike_share)
+    return apart
+
+
 def pair_features(
     features: Float[np.ndarray, "S F"], pairs: Int[np.ndarray, "P 2"]
 ) -> Float[np.ndarray, "P F2"]:
@@ -198,6 +246,22 @@ class BatchDiverseConfig(ReturnsConfig):
         super().__post_init__()
         check_at_least("oversampling", self.oversampling, 1)
         check_between("alike_share", self.alike_share, 0, 1)
+
+
+@dataclass(frozen=True)
+class ContrastConfig(StrategyConfig):
+    """Pairs that differ more than most, spread over the pool."""
+
+    strategy: ClassVar[type[PairStrategy]] = Contrast
+    alike_share: float = 0.5
+    """Share of the pairs, the most alike, that are not asked about."""
+    oversampling: int = 10
+    """Pairs drawn for each of the first that are asked, which are medoids among them."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_between("alike_share", self.alike_share, 0, 1)
+        check_at_least("oversampling", self.oversampling, 1)
 
 
 @dataclass(frozen=True)

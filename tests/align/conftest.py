@@ -2,8 +2,10 @@
 
 import pytest
 
+from robopref.align.collect import Workers
 from robopref.align.config import AlignConfig
 from robopref.align.guard import GuardConfig
+from robopref.align.loop import AlignmentLoop
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.mlp_denoiser import MLPDenoiserConfig
@@ -46,3 +48,12 @@ def make_tiny(**changes):
 @pytest.fixture
 def tiny():
     return make_tiny()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    with Workers(0) as workers:
+        loop = AlignmentLoop(make_tiny(), directory, workers)
+        loop.execute()
+    return loop

@@ -238,7 +238,7 @@ def test_ties_alone_end_with_advice(recorded, tmp_path):
 
 def test_a_reward_is_fitted_once_an_answer_has_a_winner(recorded, tmp_path):
     """The first answer is a tie, from which nothing can be fitted."""
-    labels = labels_of(recorded, tmp_path, (0.0, 0.0, 0.0, 1.0))
+    labels = labels_of(recorded, tmp_path, (1.0, 0.0, 0.0, 0.0))
     found = labels.ask()
     orders = [len(preference.ranking.order) for preference in labels.preferences()]
     assert orders[:2] == [1, 2]

@@ -35,15 +35,6 @@ def weights(directory):
     return {name: (directory / name / "model.safetensors").read_bytes() for name in WEIGHTS}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("finished")
-    with Workers(0) as workers:
-        loop = AlignmentLoop(make_tiny(), directory, workers)
-        loop.execute()
-    return loop
-
-
 def test_every_stage_leaves_what_the_next_one_needs(finished):
     assert list(finished.run.stages) == [
         "demonstrations", "base", "pool", "labels", "reward", "round-1", "round-2",

@@ -16,6 +16,7 @@ from robopref.align.offline import (
 from robopref.align.offline_report import write_offline_report
 from robopref.data.store import EpisodeStore
 from robopref.errors import CheckpointError, DataError
+from robopref.policies.finetune.at_run_time import SelectConfig
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.group_sources import GroupsConfig
@@ -146,4 +147,10 @@ def test_a_method_that_has_to_act_is_refused(recorded, tmp_path):
         "PPOConfig acts in an environment while it learns, and there is none here. Take another "
         "--method, such as distil."
     )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_changes_no_weights_is_refused(recorded, tmp_path):
+    with pytest.raises(ValueError, match="SelectConfig changes no weights"):
+        OfflineAlignment(config(recorded, method=SelectConfig()), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -58,22 +58,22 @@ def answers(episodes, num, flipped):
     return found
 
 
-def fitting(episodes, preferences, *, find_mistakes):
-    config = SimpleNamespace(reward=REWARD, seed=0, find_mistakes=find_mistakes)
-    return RewardFitting(config, preferences, lambda s: s.cut(episodes[s.episode_id]))
+def fitting(episodes, preferences, *, doubt=False):
+    config = SimpleNamespace(reward=REWARD, seed=0)
+    return RewardFitting(config, preferences, lambda s: s.cut(episodes[s.episode_id]), doubt=doubt)
 
 
 def test_a_reward_foretells_answers_it_was_not_given(episodes):
-    right = fitting(episodes, answers(episodes, 40, lambda n: False), find_mistakes=False)
+    right = fitting(episodes, answers(episodes, 40, lambda n: False))
     assert right.held_out_accuracy() > 0.85
     noise = answers(episodes, 40, lambda n: True)  # anna right, bob always wrong
-    assert fitting(episodes, noise, find_mistakes=False).held_out_accuracy() < 0.75
+    assert fitting(episodes, noise).held_out_accuracy() < 0.75
 
 
 def test_mistakes_are_found_and_doubted(episodes):
     preferences = answers(episodes, 80, lambda n: n % 4 == 1)  # half of what bob says
-    plain = fitting(episodes, preferences, find_mistakes=False)
-    doubted = fitting(episodes, preferences, find_mistakes=True)
+    plain = fitting(episodes, preferences)
+    doubted = fitting(episodes, preferences, doubt=True)
     belief = np.where(
         plain.view.prefers_b > 0.5, doubted.view.prefers_b, 1 - doubted.view.prefers_b
     )
@@ -86,8 +86,8 @@ def test_mistakes_are_found_and_doubted(episodes):
 
 
 def test_few_answers_are_believed(episodes):
-    preferences = answers(episodes, 6, lambda n: False)
-    view = fitting(episodes, preferences, find_mistakes=True).view
+    preferences = answers(episodes, 4, lambda n: False)
+    view = fitting(episodes, preferences, doubt=True).view
     assert set(view.prefers_b) == {0.0, 1.0}
 
 
@@ -96,7 +96,7 @@ def test_ties_are_no_test_of_a_reward(episodes):
     items = (Segment(keys[0], 0, 10), Segment(keys[9], 0, 10))
     tie = Preference("t", Query("t", items), Ranking.tie(), "anna")
     preferences = [*answers(episodes, 9, lambda n: False), tie]
-    margins = fitting(episodes, preferences, find_mistakes=False).held_out_margins()
+    margins = fitting(episodes, preferences).held_out_margins()
     assert np.isnan(margins).tolist() == [False] * 9 + [True]
     with pytest.raises(DataError):
-        fitting(episodes, [], find_mistakes=False)
+        fitting(episodes, [])

@@ -60,7 +60,11 @@ def test_config_round_trips():
 
 
 def test_the_best_by_mean_less_uncertainty_is_chosen(generator):
-    selected = BestOfNConfig(8, 0.5).build(NoisePolicy(), FirstAction()).select(OBS, generator)
+    selected = (
+        BestOfNConfig(8, 0.5, indifference=0.0)
+        .build(NoisePolicy(), FirstAction())
+        .select(OBS, generator)
+    )
     first, second = selected.candidates[:, :, 0, 0], selected.candidates[:, :, 1, 0]
     torch.testing.assert_close(selected.scores, first - 0.5 * second.abs())
     for row in range(5):
@@ -70,9 +74,17 @@ def test_the_best_by_mean_less_uncertainty_is_chosen(generator):
 
 def test_pessimism_changes_the_choice(generator):
     state = generator.get_state()
-    bold = BestOfNConfig(16, 0.0).build(NoisePolicy(), FirstAction()).select(OBS, generator)
+    bold = (
+        BestOfNConfig(16, 0.0, indifference=0.0)
+        .build(NoisePolicy(), FirstAction())
+        .select(OBS, generator)
+    )
     generator.set_state(state)
-    wary = BestOfNConfig(16, 5.0).build(NoisePolicy(), FirstAction()).select(OBS, generator)
+    wary = (
+        BestOfNConfig(16, 5.0, indifference=0.0)
+        .build(NoisePolicy(), FirstAction())
+        .select(OBS, generator)
+    )
     assert torch.equal(bold.candidates, wary.candidates)
     uncertainty = FirstAction().uncertainty(OBS, bold.candidates)
     rows = torch.arange(5)
@@ -85,10 +97,45 @@ def test_the_first_of_equals_wins(generator):
     assert selected.chosen.tolist() == [0] * 5
 
 
+def test_what_hardly_differs_from_the_best_counts_as_equal(generator):
+    policy = BestOfNConfig(16, 0.0, indifference=0.5).build(NoisePolicy(), FirstAction())
+    selected = policy.select({STATE: torch.zeros(200, 1, 3)}, generator)
+    near = selected.scores >= selected.scores.amax(dim=1, keepdim=True) - 0.5
+    assert torch.equal(selected.chosen, near.float().argmax(dim=1))
+    assert (near.sum(dim=1) > 1).any()
+
+
+class Members(FirstAction):
+    """Three members of which one thinks the opposite, by as much as `doubt`."""
+
+    def __init__(self, doubt):
+        self.doubt = doubt
+
+    def candidate_scores(self, obs, candidates):
+        first = candidates[:, :, 0, 0]
+        return torch.stack([first, first, -self.doubt * first])
+
+
+@pytest.mark.parametrize(("doubt", "sure"), [(0.0, True), (1.0, False)])
+def test_what_the_members_do_not_agree_on_decides_nothing(generator, doubt, sure):
+    # The mean difference is 2/3 or 1/3 of what the members' deviation is about 1/2 or 1 of.
+    policy = BestOfNConfig(16, 0.0, indifference=0.0).build(NoisePolicy(), Members(doubt))
+    selected = policy.select({STATE: torch.zeros(100, 1, 3)}, generator)
+    best = selected.scores.argmax(dim=1)
+    assert torch.equal(selected.chosen, best if sure else torch.zeros_like(best))
+
+
+def test_equals_must_be_feasible(generator):
+    policy = BestOfN(
+        NoisePolicy(), Constant(1.0), feasible=lambda obs, c: torch.arange(16).expand(5, 16) > 2
+    )
+    assert policy.select(OBS, generator).chosen.tolist() == [3] * 5
+
+
 def test_more_candidates_never_score_worse(generator):
     means = []
     for num in (1, 4, 64):
-        policy = BestOfNConfig(num, 0.0).build(NoisePolicy(), FirstAction())
+        policy = BestOfNConfig(num, 0.0, indifference=0.0).build(NoisePolicy(), FirstAction())
         obs = {STATE: torch.zeros(200, 1, 3)}
         means.append(float(policy.predict_action_chunk(obs, generator)[:, 0, 0].mean()))
     # Expected largest of 1, 4 and 64 standard normal numbers: 0, 1.03 and 2.37.
@@ -99,7 +146,8 @@ def test_infeasible_candidates_are_dropped_before_ranking(generator):
     def left_only(obs, candidates):
         return candidates[:, :, 0, 0] < 0
 
-    policy = BestOfN(NoisePolicy(), FirstAction(), BestOfNConfig(32, 0.0), feasible=left_only)
+    config = BestOfNConfig(32, 0.0, indifference=0.0)
+    policy = BestOfN(NoisePolicy(), FirstAction(), config, feasible=left_only)
     selected = policy.select(OBS, generator)
     assert (selected.chunk[:, 0, 0] < 0).all()
     assert torch.isneginf(selected.scores[~selected.feasible]).all()
@@ -145,6 +193,7 @@ def test_it_is_a_policy(generator):
     [
         ({"num_candidates": 0}, "`num_candidates` must be at least 1, got 0."),
         ({"pessimism": -1.0}, "`pessimism` must be at least 0, got -1.0."),
+        ({"indifference": -1.0}, "`indifference` must be at least 0, got -1.0."),
     ],
 )
 def test_bad_settings_are_refused(options, message):

@@ -94,7 +94,7 @@ def test_strategies_that_need_no_reward_do_not_ask_it():
         def member_returns(self, segments):
             raise AssertionError("scored for nothing")
 
-    for name in ("uniform", "coverage"):
+    for name in ("uniform", "coverage", "contrast"):
         strategy = build(name)
         assert strategy.propose(make_pool(), Untouchable(), 3, np.random.default_rng(0))
 
@@ -161,9 +161,11 @@ def test_a_lower_temperature_makes_members_surer():
         *(
             (name, {"temperature": 0.0}, "`temperature` must be above 0 and finite, got 0.0.")
             for name in STRATEGIES.names()
-            if name not in {"uniform", "coverage"}
+            if name not in {"uniform", "coverage", "contrast"}
         ),
         ("batch-diverse", {"oversampling": 0}, "`oversampling` must be at least 1, got 0."),
+        ("contrast", {"oversampling": 0}, "`oversampling` must be at least 1, got 0."),
+        ("contrast", {"alike_share": 2}, "`alike_share` must be between 0 and 1, got 2."),
         ("matched-start", {"tolerance": -0.1}, "`tolerance` must be at least 0, got -0.1."),
         ("matched-start", {"num_neighbours": 0}, "`num_neighbours` must be at least 1, got 0."),
     ],
@@ -209,6 +211,22 @@ def test_coverage_keeps_away_from_what_was_asked_and_covers_every_cluster():
     missing = kinds - {frozenset((a // 10, b // 10)) for a, b in asked_pairs(pool, queries[:5])}
     assert {frozenset((a // 10, b // 10)) for a, b in asked_pairs(pool, sixth)} == missing
     assert sixth[0].reason.startswith("The least like what was asked so far (feature distance ")
+
+
+def test_contrast_asks_about_what_differs_and_not_the_same_twice():
+    # Three clusters: two thirds of the pairs, more than are kept, are of different ones.
+    centre = np.repeat([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]], 10, axis=0)
+    features = centre + np.random.default_rng(0).normal(0, 0.1, (30, 2))
+    pool = make_pool(30, features=features)
+    first = build("contrast").propose(pool, None, 3, np.random.default_rng(0))
+    assert first[0].reason.startswith("Differs more than most, and stands for ")
+    later = make_pool(30, features=features, asked=first)
+    more = build("contrast").propose(later, None, 3, np.random.default_rng(1))
+    assert "the least like what was asked so far (feature distance " in more[0].reason
+    for queries in (first, more):
+        assert all(a // 10 != b // 10 for a, b in asked_pairs(pool, queries))
+    covered = {frozenset((a // 10, b // 10)) for a, b in asked_pairs(pool, [*first, *more])}
+    assert len(covered) >= 2
 
 
 def test_a_pairs_features_do_not_depend_on_its_order():
