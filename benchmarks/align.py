@@ -11,11 +11,13 @@ import argparse
 import fcntl
 import json
 import shutil
+import sqlite3
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -187,10 +189,17 @@ def _link(source: Path, target: Path, stages: Iterable[str]) -> None:
                  "evaluation/selected"):  # fmt: skip
         if (source / part).exists():
             (target / part).symlink_to((source / part).resolve())
-    for part in ("preferences.sqlite", "label-curve.json"):
-        if (source / part).is_file() and "labels" in kept:
-            shutil.copy(source / part, target / part)
+    if "labels" in kept:
+        if (source / "label-curve.json").is_file():
+            shutil.copy(source / "label-curve.json", target)
+        _copy_database(source / "preferences.sqlite", target / "preferences.sqlite")
     (target / "stages.json").write_text(json.dumps(kept))
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy what was committed, of which a part may still be in the log beside the file."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
 
 
 def _file_name(text: str) -> str:
