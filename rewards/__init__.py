@@ -16,6 +16,11 @@ REWARDS.register(
     "robopref.rewards.preference_transformer:PreferenceTransformerConfig",
     "Causal transformers with a learned weight for each step.",
 )
+REWARDS.register(
+    "criteria",
+    "robopref.rewards.criteria:CriteriaRewardConfig",
+    "A reward for each criterion, all of which have to be satisfied.",
+)
 REWARDS.register("random", "robopref.rewards.trivial:RandomRewardConfig", "Control: fixed noise.")
 REWARDS.register("zero", "robopref.rewards.trivial:ZeroRewardConfig", "Control: 0 everywhere.")
 

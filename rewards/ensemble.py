@@ -4,11 +4,10 @@ Shapes: M members, B batch, L segment length, N candidates, To observation steps
 Do observation size, Da action size.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from robopref.nn import Normalizer
 from robopref.preferences.preference import PairwiseView
-from robopref.rewards.checks import check_preferences, check_segments, check_sizes
+from robopref.rewards.checks import check_preferences, check_segments
 from robopref.rewards.fit import (
     FitConfig,
     Inputs,
@@ -27,8 +26,8 @@ from robopref.rewards.fit import (
     split_validation,
 )
 from robopref.rewards.losses import PairBatch
-from robopref.rewards.measure import compact, measure_pairs
-from robopref.rewards.serialization import PretrainedReward
+from robopref.rewards.measure import measure_pairs
+from robopref.rewards.members import MembersReward
 from robopref.trainer import Trainer
 from robopref.types import STATE, SegmentBatch
 
@@ -42,8 +41,8 @@ STEPS_AT_ONCE = 8192
 """Steps that go through the network in one call; bounds memory, and stays near the cache."""
 
 
-class EnsembleReward(PretrainedReward, ABC):
-    """M reward networks as one batched module; both a reward model and an action scorer.
+class EnsembleReward(MembersReward):
+    """M reward networks as one batched module.
 
     A subclass says what its networks see of a segment (`prepare`) and what they make of it
     (`compute_rewards`). One that can score candidate chunks also defines `candidate_scores`, and
@@ -56,14 +55,8 @@ class EnsembleReward(PretrainedReward, ABC):
         num_members: M.
     """
 
-    ways: ClassVar[tuple[str, ...]] = ()
-
     def __init__(self, config: Any, obs_dim: int, action_dim: int, num_members: int) -> None:
-        super().__init__()
-        self.config = config
-        self.obs_dim = obs_dim
-        self.action_dim = action_dim
-        self.num_members = num_members
+        super().__init__(config, obs_dim, action_dim, num_members)
         self.state_normalizer = Normalizer(obs_dim, "gaussian")
         self.action_normalizer = Normalizer(action_dim, "gaussian")
 
@@ -100,26 +93,6 @@ class EnsembleReward(PretrainedReward, ABC):
         returns = self.compute_returns(inputs)
         return pairs.losses(returns[:, place[0]], returns[:, place[1]])
 
-    def candidate_scores(
-        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
-    ) -> Float[Tensor, "M B N"]:
-        """Return every member's score of candidate chunks for observations (B, To, Do).
-
-        Raises:
-            ValueError: This reward has no such way.
-        """
-        raise self._no_way("chunk")
-
-    def rewards(self, segments: SegmentBatch) -> Float[np.ndarray, "B L"]:
-        """Return the members' mean reward of each step; padded steps are 0."""
-        mean: np.ndarray = self.member_rewards(segments).mean(axis=0)
-        return mean
-
-    def segment_return(self, segments: SegmentBatch) -> Float[np.ndarray, " B"]:
-        """Return the members' mean return of each segment, the sum of its rewards."""
-        mean: np.ndarray = self.member_returns(segments).mean(axis=0)
-        return mean
-
     def member_rewards(self, segments: SegmentBatch) -> Float[np.ndarray, "M B L"]:
         """Return every member's reward of each step."""
         return self._evaluate(segments, "compute_rewards")
@@ -127,57 +100,6 @@ class EnsembleReward(PretrainedReward, ABC):
     def member_returns(self, segments: SegmentBatch) -> Float[np.ndarray, "M B"]:
         """Return every member's return of each segment."""
         return self._evaluate(segments, "compute_returns")
-
-    @torch.no_grad()
-    def score(
-        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
-    ) -> Float[Tensor, "B N"]:
-        """Return the members' mean score of candidate chunks for observations (B, To, Do).
-
-        Raises:
-            ValueError: This reward cannot score candidates, or was built for other sizes.
-        """
-        return self.candidate_scores(obs, candidates).mean(0)
-
-    @overload
-    def uncertainty(self, segments: SegmentBatch, /) -> np.ndarray: ...
-
-    @overload
-    def uncertainty(self, obs: Mapping[str, Tensor], candidates: Tensor, /) -> Tensor: ...
-
-    @torch.no_grad()
-    def uncertainty(
-        self,
-        segments: SegmentBatch | Mapping[str, Tensor],
-        candidates: Tensor | None = None,
-        /,
-    ) -> np.ndarray | Tensor:
-        """Return the members' standard deviation, of rewards or of candidates' scores.
-
-        Args:
-            segments: Segments, for the deviation of each step's reward (B, L); or observations
-                (B, To, Do) that `candidates` are for, for the deviation of each score (B, N).
-            candidates: Chunks (B, N, Tp, Da), with observations.
-        """
-        if isinstance(segments, SegmentBatch):
-            deviation: np.ndarray = self.member_rewards(segments).std(axis=0)
-            return deviation
-        assert candidates is not None
-        return self.candidate_scores(segments, candidates).std(0, correction=0)
-
-    def action_scorer_ways(self) -> tuple[str, ...]:
-        """Return the ways in which this reward can become an action scorer."""
-        return self.ways
-
-    def as_action_scorer(self, how: str = "chunk") -> "EnsembleReward":
-        """Return this reward as an action scorer.
-
-        Raises:
-            ValueError: This reward cannot do it that way.
-        """
-        if how not in self.ways:
-            raise self._no_way(how)
-        return self
 
     def fit(
         self,
@@ -216,7 +138,7 @@ class EnsembleReward(PretrainedReward, ABC):
             claim_folder(directory, preferences)
         config: FitConfig = self.config.fit
         training, held_out = split_validation(preferences, validation, config, generator)
-        training = compact(training)
+        training = training.compact()
         self._fit_normalizers(training.segments)
         self.reset_parameters(generator)
         result = self._train(training, held_out, generator, directory)
@@ -238,7 +160,7 @@ class EnsembleReward(PretrainedReward, ABC):
     ) -> dict[str, float]:
         config: FitConfig = self.config.fit
         objective = self._objective(training, generator)
-        check = self._objective(compact(held_out), None).validate if held_out else None
+        check = self._objective(held_out.compact(), None).validate if held_out else None
         trainer = Trainer(
             config.trainer if held_out else replace(config.trainer, patience=None),
             objective,
@@ -310,14 +232,3 @@ class EnsembleReward(PretrainedReward, ABC):
     def normalize_action(self, action: Float[Tensor, "*B Da"]) -> Float[Tensor, "*B Da"]:
         """Return normalised actions within the limit."""
         return self.action_normalizer(action).clamp(-NORMALISED_LIMIT, NORMALISED_LIMIT)  # type: ignore[no-any-return]
-
-    def _check_candidates(self, obs: Mapping[str, Tensor], candidates: Tensor) -> None:
-        if STATE not in obs:
-            raise ValueError(f"`obs` must hold '{STATE}', got {sorted(obs)}.")
-        check_sizes(obs[STATE].shape[-1], candidates.shape[-1], self.obs_dim, self.action_dim)
-
-    def _no_way(self, how: str) -> ValueError:
-        return ValueError(
-            f"{type(self).__name__} cannot become an action scorer by '{how}'. "
-            f"Ways that it has: {list(self.ways)}."
-        )

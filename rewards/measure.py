@@ -7,20 +7,6 @@ from robopref.protocols import RewardModel
 from robopref.statistics import expected_calibration_error
 
 
-def compact(preferences: PairwiseView) -> PairwiseView:
-    """Return the same pairs with only those segments that stand in one."""
-    used, place = np.unique(np.stack([preferences.a, preferences.b]), return_inverse=True)
-    a, b = place.reshape(2, -1)
-    return PairwiseView(
-        preferences.segments[used],
-        tuple(preferences.episode_ids[i] for i in used),
-        a,
-        b,
-        preferences.prefers_b,
-        preferences.weight,
-    )
-
-
 def measure_pairs(
     reward: RewardModel, preferences: PairwiseView, *, temperature: float = 1.0
 ) -> dict[str, float]:
@@ -39,7 +25,7 @@ def measure_pairs(
     """
     if len(preferences) == 0:
         raise ValueError("`preferences` must hold at least 1 pair, got 0.")
-    preferences = compact(preferences)
+    preferences = preferences.compact()
     returns = reward.member_returns(preferences.segments).astype(np.float64)
     logits = (returns[:, preferences.b] - returns[:, preferences.a]) / temperature
     probability = np.exp(-np.logaddexp(0.0, -logits)).mean(axis=0)

@@ -10,7 +10,7 @@ from robopref.registry import Registry
 from robopref.rewards import REWARDS
 
 if TYPE_CHECKING:
-    from robopref.rewards.ensemble import EnsembleReward
+    from robopref.rewards.members import MembersReward
 
 _MODEL_CARD = """---
 {{ card_data }}
@@ -50,7 +50,7 @@ class PretrainedReward(PretrainedModel, model_card_template=_MODEL_CARD):  # typ
     action_dim: int
 
 
-def load_reward(source: str | Path, **hub: Any) -> "EnsembleReward":
+def load_reward(source: str | Path, **hub: Any) -> "MembersReward":
     """Load any reward that `save_pretrained` wrote, ready to be used.
 
     Args:
@@ -61,5 +61,5 @@ def load_reward(source: str | Path, **hub: Any) -> "EnsembleReward":
         FileNotFoundError: There is neither such a folder nor such a repository.
         CheckpointError: It is damaged or incomplete, or of a type that is not registered.
     """
-    reward: EnsembleReward = PretrainedReward.from_pretrained(source, **hub)
+    reward: MembersReward = PretrainedReward.from_pretrained(source, **hub)
     return reward

@@ -14,6 +14,7 @@ from robopref.config import resolve
 from robopref.data.segment import Segment
 from robopref.preferences.correctness import estimate_correctness
 from robopref.preferences.preference import PairwiseView, Preference
+from robopref.rewards import REWARDS
 from robopref.seeding import make_generator
 from robopref.types import STATE, Obs
 
@@ -55,12 +56,20 @@ class RewardFitting:
                     self.segments.append((first, second))
                     self._annotator.append(preference.annotator)
         self.view = PairwiseView.from_preferences(preferences, cut)
+        self.criteria = tuple(sorted(set(self.view.criterion or ())))
+        """By what was judged."""
         if doubt:
             self.view = self._doubted()
 
     def fit(self, *words: str) -> tuple[Any, dict[str, float]]:
-        """Return a reward fitted to all pairs, and what `fit` measured; `words` seed it."""
-        return self._fit(self.view, *words)
+        """Return a reward fitted to all pairs, and what `fit` measured; `words` seed it.
+
+        Of answers by several criteria it is a reward of several, each of which is to be satisfied.
+        """
+        reward = resolve(self.config, "reward")
+        if len(self.criteria) > 1:
+            reward = REWARDS.config_class("criteria")(self.criteria, reward)
+        return self._fit(reward, self.view, *words)
 
     def held_out_accuracy(self) -> float:
         """Return the share of decided pairs that a reward fitted to the others orders rightly.
@@ -76,7 +85,13 @@ class RewardFitting:
 
         NaN for ties, and where the rest orders nothing.
         """
-        view = self.view
+        margins = np.full(len(self.view), np.nan)
+        for criterion in self.criteria:
+            of = np.flatnonzero(np.array(self.view.criterion) == criterion)
+            margins[of] = self._margins(self.view.take(of))
+        return margins
+
+    def _margins(self, view: PairwiseView) -> Float[np.ndarray, " N"]:
         margins = np.full(len(view), np.nan)
         decided = np.flatnonzero(view.prefers_b != 0.5)
         for fold in range(NUM_FOLDS):
@@ -84,7 +99,8 @@ class RewardFitting:
             rest = np.setdiff1d(np.arange(len(view)), held)
             if not len(held) or (view.prefers_b[rest] == 0.5).all():
                 continue
-            reward, _ = self._fit(view.take(rest), "held-out", str(fold))
+            part = resolve(self.config, "reward")
+            reward, _ = self._fit(part, view.take(rest), "held-out", str(fold))
             returns = reward.segment_return(view.segments)
             sign = np.where(view.prefers_b[held] > 0.5, 1.0, -1.0)
             margins[held] = sign * (returns[view.b[held]] - returns[view.a[held]])
@@ -103,8 +119,10 @@ class RewardFitting:
         prefers_b[known] = right * said_b + (1 - right) * (1 - said_b)
         return replace(self.view, prefers_b=prefers_b.astype(np.float32))
 
-    def _fit(self, view: PairwiseView, *words: str) -> tuple[Any, dict[str, float]]:
-        reward = resolve(self.config, "reward").build(
+    def _fit(
+        self, reward_config: Any, view: PairwiseView, *words: str
+    ) -> tuple[Any, dict[str, float]]:
+        reward = reward_config.build(
             obs_dim=view.segments.obs[STATE].shape[-1], action_dim=view.segments.action.shape[-1]
         )
         figures = reward.fit(view, generator=make_generator(self.config.seed, *words))

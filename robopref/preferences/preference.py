@@ -71,6 +71,7 @@ class PairwiseView:
         b: Index of the second, (N,).
         prefers_b: Probability that b is preferred to a, in [0, 1]; 0.5 judged equal, (N,).
         weight: Weight of the pair in a loss, (N,).
+        criterion: By what each pair was judged, length N; None where that is not told apart.
     """
 
     segments: SegmentBatch
@@ -79,6 +80,7 @@ class PairwiseView:
     b: Int[np.ndarray, " N"]
     prefers_b: Float[np.ndarray, " N"]
     weight: Float[np.ndarray, " N"]
+    criterion: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         """Return N, the number of pairs."""
@@ -100,12 +102,12 @@ class PairwiseView:
             DataError: No answer orders anything.
         """
         index: dict[Segment, int] = {}
-        rows: list[tuple[int, int, float]] = []
+        rows: list[tuple[int, int, float, str]] = []
         for preference in preferences:
             items = [item for item in preference.query.items if isinstance(item, Segment)]
             for a, b, prefers_b in preference.ranking.pairs() if items else ():
                 places = [index.setdefault(items[i], len(index)) for i in (a, b)]
-                rows.append((places[0], places[1], prefers_b))
+                rows.append((places[0], places[1], prefers_b, preference.criterion))
         if not rows:
             raise DataError(
                 "No answer orders two segments: there is nothing to learn from. "
@@ -119,13 +121,15 @@ class PairwiseView:
             b=np.array(columns[1], np.int64),
             prefers_b=np.array(columns[2], np.float32),
             weight=np.ones(len(rows), np.float32),
+            criterion=tuple(columns[3]),
         )
 
     def take(self, pairs: np.ndarray) -> "PairwiseView":
         """Return the view of the chosen pairs over the same segments."""
+        criterion = None if self.criterion is None else tuple(np.array(self.criterion)[pairs])
         return PairwiseView(
             self.segments, self.episode_ids, self.a[pairs], self.b[pairs],
-            self.prefers_b[pairs], self.weight[pairs],
+            self.prefers_b[pairs], self.weight[pairs], criterion,
         )  # fmt: skip
 
     def split(
@@ -161,4 +165,5 @@ class PairwiseView:
             place[len(self) :],
             self.prefers_b,
             self.weight,
+            self.criterion,
         )

@@ -8,7 +8,7 @@ from robopref.checkpoint import load_tree
 from robopref.errors import CheckpointError, DataError
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.fit import FitConfig, PairSource, split_validation
-from robopref.rewards.measure import compact, measure_pairs
+from robopref.rewards.measure import measure_pairs
 from robopref.rewards.mlp import MLPRewardConfig
 from robopref.rewards.trivial import TrueReward
 from robopref.types import STATE, SegmentBatch
@@ -143,7 +143,7 @@ def test_the_normaliser_sees_training_pairs_alone(make_pairs):
     assert held_out is not None
     reward = config(2).build(5, 2)
     reward.fit(pairs, generator=seeded())
-    segments = compact(training).segments
+    segments = training.compact().segments
     mean = segments.obs[STATE][segments.mask].mean(axis=0)
     assert reward.state_normalizer.loc.numpy() == pytest.approx(mean, abs=1e-5)
     assert mean != pytest.approx(pairs.segments.obs[STATE][pairs.segments.mask].mean(axis=0))
@@ -159,7 +159,7 @@ def test_validation_pairs_are_not_resampled(make_pairs, tmp_path):
 
 def test_compact_keeps_the_pairs(make_pairs):
     pairs = make_pairs(9)
-    part = compact(pairs.take(np.array([7, 2])))
+    part = pairs.take(np.array([7, 2])).compact()
     assert len(part.segments) == 4
     for side in ("a", "b"):
         assert np.array_equal(

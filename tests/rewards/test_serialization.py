@@ -28,10 +28,10 @@ def test_the_config_names_every_setting(saved):
 
 
 def test_the_normaliser_is_saved_with_the_reward(saved, make_pairs, generator):
-    reward = load_reward(saved)
+    reward = MLPReward.from_pretrained(saved)
     reward.fit(make_pairs(5), generator=generator)
     reward.save_pretrained(saved)
-    loaded = load_reward(saved)
+    loaded = MLPReward.from_pretrained(saved)
     assert (loaded.state_normalizer.scale != 1).all()
     assert np.array_equal(loaded.action_normalizer.loc, reward.action_normalizer.loc)
 
