@@ -14,7 +14,7 @@ References:
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -37,7 +37,7 @@ LARGEST_WEIGHT = 20.0
 
 def _training() -> TrainerConfig:
     return TrainerConfig(
-        num_steps=600, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99, validation_interval=200
+        num_steps=400, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99, validation_interval=200
     )
 
 
@@ -100,7 +100,7 @@ class DistilConfig:
 class RewardWeightedConfig:
     """Fine-tune on unlabelled episodes, each window weighted by exp(advantage / temperature)."""
 
-    trainer: TrainerConfig = field(default_factory=_training)
+    trainer: TrainerConfig = field(default_factory=lambda: replace(_training(), num_steps=600))
     """Training on the weighted episodes."""
     temperature: float = 0.3
     """Advantage that makes a window count e times as much, in deviations of the advantages."""

@@ -59,10 +59,10 @@ class AlignConfig:
     num_selected_episodes: int = 100
     """Episodes recorded to fine-tune from, in all rounds; with best-of-N for methods that imitate
     what was chosen."""
-    num_rounds: int = 2
+    num_rounds: int = 3
     """Rounds of recording and fine-tuning; each begins with the policy of the one before."""
-    selected_share: float = 0.6
-    """Share of those episodes, the best by the learned reward, that is kept."""
+    selected_share: float = 0.4
+    """Share of those recorded so far, the best by the learned reward, that is kept."""
     knows_success: bool = True
     """Whether the environment says when its task is solved; without that, success is not counted,
     and nothing is left out for want of it."""

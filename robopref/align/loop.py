@@ -244,8 +244,14 @@ class AlignmentLoop:
         return usable(config, store)
 
     def _choose(self, number: int, policy: Path) -> list[Episode]:
-        """Record episodes of a policy with best-of-N; return the best by the learned reward."""
-        episodes = self._record_round(number, self._selected_spec(policy), "selection")
+        """Record episodes of a policy with best-of-N; return the best of all rounds so far.
+
+        Best is by the learned reward. Those of earlier rounds stay where they are good enough: a
+        round's own are few, and a policy tuned on few forgets.
+        """
+        self._record_round(number, self._selected_spec(policy), "selection")
+        stores = [self.store(f"rounds/{n}/selection") for n in range(1, number + 1)]
+        episodes = [episode for store in stores for episode in usable(self.config, store)]
         if not episodes:
             raise ValueError(
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
@@ -286,27 +292,31 @@ class AlignmentLoop:
         )  # fmt: skip
 
     def _keep_best(self) -> dict[str, Any]:
-        """Take over what the method made, or the base if the guard says that it is worse."""
-        guard, last = self._guard, self.num_rounds
-        made, base = self._made_spec(), PolicySpec(self._policy_of_round(0))
-        if made.selection is None:
-            figures = self.run.figures(f"round-{last}")["guard"]
-        else:
-            figures = guard(made.load())
-        worse = guard.is_worse(figures)
-        keep_base = worse and not self.config.guard.keep_worse
-        save_steered(base if keep_base else made, self.directory / "aligned")
-        return {"guard": figures, "base": guard.base, "worse": worse, "kept_base": keep_base}
+        """Take over the best that was made, or the base if the guard says that all is worse."""
+        guard, base = self._guard, PolicySpec(self._policy_of_round(0))
+        made = self._made()
+        good = [one for one in made if not guard.is_worse(one[2])]
+        keep_base = not good and not self.config.guard.keep_worse
+        # Of equals the last, which was tuned for longest.
+        number, spec, figures = max(good or made[-1:], key=lambda one: (one[2]["score"], one[0]))
+        save_steered(base if keep_base else spec, self.directory / "aligned")
+        return {
+            "guard": figures, "base": guard.base, "worse": not good, "kept_base": keep_base,
+            "round": number,
+        }  # fmt: skip
 
-    def _made_spec(self) -> PolicySpec:
-        """Return what the method made of the base: another policy, or what steers it."""
-        method, last = resolve(self.config, "method"), self._policy_of_round(self.num_rounds)
+    def _made(self) -> list[tuple[int, PolicySpec, dict[str, float]]]:
+        """Return what the method made: round, policy, and what the guard found."""
+        method, rounds = resolve(self.config, "method"), range(1, self.num_rounds + 1)
         if not _is_at_run_time(method):
-            return PolicySpec(last)
-        return PolicySpec(
-            self._policy_of_round(0), self.directory / "reward" if method.uses_reward else None,
-            method, None if method.tuned_by is None else last,
-        )  # fmt: skip
+            return [
+                (n, PolicySpec(self._policy_of_round(n)), self.run.figures(f"round-{n}")["guard"])
+                for n in rounds
+            ]
+        tuned = None if method.tuned_by is None else self._policy_of_round(self.num_rounds)
+        reward = self.directory / "reward" if method.uses_reward else None
+        spec = PolicySpec(self._policy_of_round(0), reward, method, tuned)
+        return [(self.num_rounds, spec, self._guard(spec.load()))]
 
     def _evaluation_of(self, name: str, spec: PolicySpec) -> Callable[[], dict[str, Any]]:
         def work() -> dict[str, Any]:

@@ -60,7 +60,7 @@ class OfflineConfig:
     segment_length: int | None = None
     num_labels: int = 10
     labels_per_round: int = 5
-    selected_share: float = 0.6
+    selected_share: float = 0.4
     find_mistakes: bool = True
     knows_success: bool = True
     use_success: bool = True

@@ -31,6 +31,7 @@ def make_tiny(**changes):
         "method": DistilConfig(trainer=training(15)),
         "selection": BestOfNConfig(num_candidates=2),
         "base_training": training(40),
+        "num_rounds": 2,
         "num_labels": 4,
         "labels_per_round": 2,
         "num_demonstrations": 8,

@@ -167,6 +167,28 @@ def test_a_method_that_acts_gets_environments(finished, tmp_path):
     assert (tmp_path / "aligned" / "policy" / "model.safetensors").is_file()
 
 
+def test_the_best_round_is_kept(finished, tmp_path):
+    """Also where a later round made it worse again."""
+    shutil.copytree(finished.directory, tmp_path / "run", symlinks=True)
+    stages_file = tmp_path / "run" / "stages.json"
+    stages = json.loads(stages_file.read_text())
+    for name in [n for n in stages if n.startswith(("aligned", "evaluation"))]:
+        del stages[name]
+    shutil.rmtree(tmp_path / "run" / "aligned")
+    for name, score in (("round-1", 0.9), ("round-2", 0.6)):
+        stages[name]["guard"] |= {"score": score, "success": 1.0}
+    stages_file.write_text(json.dumps(stages))
+    with Workers(0) as workers:
+        loop = AlignmentLoop(make_tiny(), tmp_path / "run", workers)
+        loop.align()
+    assert loop.run.figures("aligned")["round"] == 1
+    kept, first = (
+        (tmp_path / "run" / name / "policy" / "model.safetensors").read_bytes()
+        for name in ("aligned", "rounds/1")
+    )
+    assert kept == first
+
+
 def test_other_settings_in_the_same_folder_are_refused(finished):
     with Workers(0) as workers, pytest.raises(ConfigError) as error:
         AlignmentLoop(make_tiny(num_labels=5), finished.directory, workers)

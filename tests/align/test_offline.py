@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_refused(recorded, tmp_path):
     [
         (["--data", "DATA"],
          "With --data, --policy must name the run of a policy, such as runs/demo/base."),
-        (["--data", "DATA", "--policy", "BASE", "--num-rounds", "3"],
+        (["--data", "DATA", "--policy", "BASE", "--num-rounds", "2"],
          "--num-rounds means nothing with --data, which rolls nothing out."),
         (["--data", "DATA", "--policy", "no/such/run"],
          "No policy in 'no/such/run': neither it nor 'no/such/run/policy' holds a config.json."),
