@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import sys
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -133,7 +134,12 @@ def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float)
         for item in sorted(items, key=lambda i: (i.num_labels, i.flips)):
             if time.time() > deadline:
                 return
-            row = with_null(do_item(item, runs, workers))
+            try:
+                row = with_null(do_item(item, runs, workers))
+            except Exception:
+                # The others go on, and this one stays to be done.
+                print(f"{item.key} failed:\n{traceback.format_exc()}", flush=True)
+                continue
             with results.open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.write(json.dumps(row, allow_nan=False) + "\n")
@@ -143,15 +149,14 @@ def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float)
 def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     """Run one item and return its line."""
     start = time.monotonic()
-    base = runs / _file_name(f"{item.case.name} seed {item.seed}")
     row: dict[str, Any] = {
         "key": item.key, "stage": item.stage, "group": item.case.group, "case": item.case.name,
         "seed": item.seed, "labels": item.num_labels, "flips": item.flips,
         "method": item.method.name, "commit": describe_commit(Path.cwd()),
     }  # fmt: skip
     config = make_config(item)
-    prepared = AlignmentLoop(_plain(config), base / "base", workers)
-    prepared.prepare_base()
+    prepared = prepare(item, workers, runs=runs)
+    base = prepared.directory.parent
     row["base"] = prepared.evaluate_policy("base").to_dict()
     if item.method.control:
         directory = base / _file_name(item.method.name)
@@ -169,10 +174,21 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     row["seconds"] = time.monotonic() - begun
     row["aligned"] = loop.evaluate_policy("aligned").to_dict()
     if item.method.also_selected:
-        row["aligned-selected"] = loop.evaluate_policy("aligned-selected").to_dict()
+        row["selection_pays"] = loop.selection_pays()
+        # It is not used where validation starts say that it is worse.
+        name = "aligned-selected" if row["selection_pays"] else "aligned"
+        row["aligned-selected"] = loop.evaluate_policy(name).to_dict()
     row |= {key: loop.run.figures("aligned")[key] for key in ("guard", "worse", "kept_base")}
     shutil.rmtree(directory)
     return row | {"total_seconds": time.monotonic() - start}
+
+
+def prepare(item: Item, workers: Workers, *, runs: Path = RUNS) -> AlignmentLoop:
+    """Return the run with the base and the pool of an item's case and seed, made if missing."""
+    folder = runs / _file_name(f"{item.case.name} seed {item.seed}")
+    loop = AlignmentLoop(_plain(make_config(item)), folder / "base", workers)
+    loop.prepare_base()
+    return loop
 
 
 def make_config(item: Item) -> AlignConfig:

@@ -17,6 +17,7 @@ from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.dro import DROConfig
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.lists import PlackettLuceConfig, RankDPOConfig
+from robopref.policies.finetune.online import PPOConfig
 from robopref.policies.finetune.quality import QualityConfig
 from robopref.policies.finetune.regression import IREPOConfig, PRDPConfig
 from robopref.policies.finetune.unpaired import KTOConfig, NPOConfig
@@ -131,6 +132,8 @@ METHODS = (
     _tuned("best-of-n, implicit", SelectConfig(score="implicit", tuning=DPOConfig(groups=_REWARD))),
     _tuned("best-of-n, combined", SelectConfig(score="combined", tuning=DPOConfig(groups=_REWARD))),
     Method("guidance", {"method": GuideConfig()}),
+    # More iterations would take longer than all other methods together.
+    _tuned("ppo, 30 iterations", PPOConfig(num_iterations=30)),
 )
 
 # As many settings for the baseline as for the default, tried on two cases with a seed of their own.

@@ -30,8 +30,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     for (group, labels), floor in FLOORS.items():
         chosen = select(main, group=group, labels=labels, flips=0.0, method=DEFAULT.name)
         name = f"{_short(group)}_{labels}_labels"
-        figures[f"preferred_{name}"] = _at_least(_mean(chosen, preferred), floor)
-        figures[f"success_change_{name}"] = _at_least(_mean(chosen, success_change), -0.02)
+        figures[f"preferred_{name}"] = _at_least(mean_of(chosen, preferred), floor)
+        figures[f"success_change_{name}"] = _at_least(mean_of(chosen, success_change), -0.02)
     figures |= _of_default(main)
     curves = [row for row in rows if row["stage"] == "curves"]
     if curves:
@@ -86,13 +86,13 @@ def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
             {
                 **dict(zip(keys, values, strict=True)),
                 "runs": len(chosen),
-                "joint": _mean(chosen, joint),
-                "preferred": _mean(chosen, preferred),
-                "success_change": _mean(chosen, success_change),
-                "base_joint": _mean(chosen, lambda r: float(r["base"]["joint"]["value"])),
-                "seconds": _mean(chosen, lambda r: float(r["seconds"])),
-                "drift": _mean(chosen, drift),
-                "rank": _mean(chosen, lambda r: places[r["key"]]),
+                "joint": mean_of(chosen, joint),
+                "preferred": mean_of(chosen, preferred),
+                "success_change": mean_of(chosen, success_change),
+                "base_joint": mean_of(chosen, lambda r: float(r["base"]["joint"]["value"])),
+                "seconds": mean_of(chosen, lambda r: float(r["seconds"])),
+                "drift": mean_of(chosen, drift),
+                "rank": mean_of(chosen, lambda r: places[r["key"]]),
             }
         )
     return lines
@@ -112,10 +112,10 @@ def labels_to_reach(rows: Sequence[Row], rate: float) -> dict[str, Any]:
         found[method] = {key: _first_at(curve, rate) for key, curve in of.items()}
     both = sorted(found[DEFAULT.name].keys() & found[PUBLISHED.name].keys())
     ours, theirs = (np.array([found[m][key] for key in both]) for m in found)
-    ratio = _bootstrap(np.log(ours / theirs)) if both else _bootstrap(np.zeros(0))
+    ratio = bootstrap(np.log(ours / theirs)) if both else bootstrap(np.zeros(0))
     return {
-        "labels_to_0.90": _bootstrap(ours),
-        "labels_to_0.90_published_dpo": _bootstrap(theirs),
+        "labels_to_0.90": bootstrap(ours),
+        "labels_to_0.90_published_dpo": bootstrap(theirs),
         "labels_ratio": {
             **ratio, **{k: math.exp(ratio[k]) for k in ("value", "low", "high")},
             "floor": 0.2, "ok": math.exp(ratio["value"]) <= 0.2,
@@ -141,10 +141,10 @@ def _of_default(rows: Sequence[Row]) -> dict[str, Any]:
         for row in select(chosen, labels=20)
         if (row["case"], row["seed"]) in flipped
     ]
-    lost = _bootstrap(np.array([joint(row) - joint(other) for row, other in pairs]))
+    lost = bootstrap(np.array([joint(row) - joint(other) for row, other in pairs]))
     worse = cases_below_base(chosen)
     seconds = np.array([row["seconds"] for row in chosen])
-    gain = _mean([row for row in chosen if "aligned-selected" in row], gain_of_selection)
+    gain = mean_of([row for row in chosen if "selection_pays" in row], gain_of_selection)
     return {
         "joint_lost_with_flips": {**lost, "floor": 0.05, "ok": lost["value"] <= 0.05},
         "cases_below_base": {
@@ -153,7 +153,7 @@ def _of_default(rows: Sequence[Row]) -> dict[str, Any]:
         },
         "gain_of_best_of_n": {**gain, "floor": 0.0, "ok": gain["value"] >= 0},
         "seconds_of_tuning": {
-            **_bootstrap(seconds), "floor": 60.0, "ok": bool(seconds.max(initial=0) <= 60),
+            **bootstrap(seconds), "floor": 60.0, "ok": bool(seconds.max(initial=0) <= 60),
         },
     }  # fmt: skip
 
@@ -197,11 +197,12 @@ def _ranks(rows: Sequence[Row]) -> dict[str, float]:
     return ranks
 
 
-def _mean(rows: Sequence[Row], of: Callable[[Row], float]) -> dict[str, Any]:
-    return _bootstrap(np.array([of(row) for row in rows], float))
+def mean_of(rows: Sequence[Row], of: Callable[[Row], float]) -> dict[str, Any]:
+    """Return the mean over the rows with its interval; what is not a number is left out."""
+    return bootstrap(np.array([of(row) for row in rows], float))
 
 
-def _bootstrap(values: np.ndarray) -> dict[str, Any]:
+def bootstrap(values: np.ndarray) -> dict[str, Any]:
     """Return the mean of the values that are numbers with its interval."""
     known = values[np.isfinite(values)]
     if not len(known):

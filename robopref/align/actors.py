@@ -166,10 +166,12 @@ def policy_spec(policy: Path, reward: Path | None = None) -> PolicySpec:
 
     Raises:
         FileNotFoundError: There is no policy or no reward in that place.
-        ValueError: The reward cannot choose, or the policy is steered already.
+        ValueError: The reward cannot choose, or judges other observations or actions than the
+            policy's, or the policy is steered already.
     """
-    from robopref.align.checks import check_can_choose
+    from robopref.align.checks import check_can_choose, check_same_sizes
     from robopref.policies.selection import BestOfNConfig
+    from robopref.policies.serialization import load_policy
     from robopref.rewards.serialization import load_reward
 
     saved = find_saved(policy, "policy")
@@ -187,7 +189,9 @@ def policy_spec(policy: Path, reward: Path | None = None) -> PolicySpec:
             f"Leave --reward out, or give '{saved}' for the policy alone."
         )
     spec = PolicySpec(saved, find_saved(reward, "reward"), BestOfNConfig())
-    check_can_choose(load_reward(find_saved(reward, "reward")))
+    loaded = load_reward(find_saved(reward, "reward"))
+    check_can_choose(loaded)
+    check_same_sizes(loaded, load_policy(saved))
     return spec
 
 

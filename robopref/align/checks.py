@@ -80,6 +80,22 @@ def check_can_choose(reward: Any) -> None:
         )
 
 
+def check_same_sizes(reward: Any, policy: Any) -> None:
+    """Refuse a reward that was trained for other observations or actions than a policy's.
+
+    Raises:
+        ValueError: They differ.
+    """
+    seen = policy.obs_shapes.get(STATE, ("none",))
+    judged, acts = (reward.obs_dim, reward.action_dim), (seen[0], policy.action_dim)
+    if judged != acts:
+        raise ValueError(
+            f"The reward judges observations of size {judged[0]} and actions of size {judged[1]}, "
+            f"the policy sees {acts[0]} and acts with {acts[1]}: they are of different tasks. Give "
+            "a reward that was learned from this task."
+        )
+
+
 def check_can_demonstrate(env: str, behaviour: Any, advice: str) -> None:
     """Refuse what no scripted expert can act out.
 

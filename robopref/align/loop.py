@@ -73,6 +73,7 @@ class AlignmentLoop:
         self.prepare_base()
         self.prepare_reward()
         self.align()
+        self.selection_pays()
         return self.evaluations()
 
     def prepare_base(self) -> None:
@@ -91,6 +92,15 @@ class AlignmentLoop:
         for number in range(1, self.num_rounds + 1):
             self.run.stage(f"round-{number}", functools.partial(self._do_round, number))
         self.run.stage("aligned", self._keep_best)
+
+    def selection_pays(self) -> bool:
+        """Return whether the aligned policy acts no worse with best-of-N on top of it.
+
+        Worse is lower success or score on validation starts. A policy that was tuned by what a
+        reward likes has little left to choose from, and the reward may like to linger.
+        """
+        pays: bool = self.run.stage("selection", self._try_selection)["pays"]
+        return pays
 
     def evaluations(self) -> dict[str, Evaluation]:
         """Evaluate each policy on the same test starts, once."""
@@ -317,6 +327,13 @@ class AlignmentLoop:
         reward = self.directory / "reward" if method.uses_reward else None
         spec = PolicySpec(self._policy_of_round(0), reward, method, tuned)
         return [(self.num_rounds, spec, self._guard(spec.load()))]
+
+    def _try_selection(self) -> dict[str, Any]:
+        found = self.run.figures("aligned")
+        alone = found["base"] if found["kept_base"] else found["guard"]
+        on_top = self._guard(self._selected_spec(self.directory / "aligned" / "policy").load())
+        pays = all(on_top[name] >= alone[name] for name in ("success", "score"))
+        return {"pays": pays, "alone": alone, "on_top": on_top}
 
     def _evaluation_of(self, name: str, spec: PolicySpec) -> Callable[[], dict[str, Any]]:
         def work() -> dict[str, Any]:

@@ -157,11 +157,14 @@ class _Report:
         config = self.config
         used = config.use_success and config.knows_success
         demonstrations = self.loop.run.figures("demonstrations")["episodes"]
+        more = ""
+        if self.loop.num_rounds:
+            how = " with best-of-N" if self.loop.records_selected else ""
+            more = f" and {config.num_selected_episodes} recorded{how} to fine-tune on"
         return (
             f"Accounting: {config.num_labels} labels; {demonstrations} demonstrations; "
-            f"{config.num_pool_episodes} unlabelled "
-            f"episodes of the policy for queries and {config.num_selected_episodes} recorded with "
-            f"best-of-N to fine-tune on; the success signal was {'used' if used else 'not used'}. "
+            f"{config.num_pool_episodes} unlabelled episodes of the policy for queries{more}; "
+            f"the success signal was {'used' if used else 'not used'}. "
             f"{config.num_test_episodes} test starts that nothing else saw, the same for every "
             "policy."
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from robopref.align.actors import STEERING
 from robopref.align.loop import AlignmentLoop
 from robopref.config import to_dict
 from robopref.envs import BEHAVIOURS
@@ -17,6 +18,7 @@ def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
         "labels": f"{config.num_labels} labels, the reward fitted again between rounds",
         "reward": "reward fitted to all answers",
         "aligned": "the tuned policy beside the base, on validation starts",
+        "selection": "the aligned policy with best-of-N on top of it, on validation starts",
     }
     for number in range(1, loop.num_rounds + 1):
         words[f"round-{number}"] = _round(loop, number)
@@ -37,6 +39,7 @@ def next_commands(loop: AlignmentLoop) -> str:
     lines = [
         "# Measure the policy on more starts",
         f"robopref evaluate --policy {out}/aligned {same} --num-episodes 200",
+        *_on_top(loop, same),
         "# Answer queries yourself, on the terminal",
         f"robopref align {same}{given} --teacher terminal --out {out}-mine",
     ]
@@ -48,6 +51,17 @@ def next_commands(loop: AlignmentLoop) -> str:
             "--out runs/drawer",
         ]
     return "\n".join(lines)
+
+
+def _on_top(loop: AlignmentLoop, same: str) -> list[str]:
+    """Return the command for best-of-N on top, unless that was worse or is there already."""
+    out = loop.directory
+    if not loop.selection_pays() or (out / "aligned" / STEERING).is_file():
+        return []
+    return [
+        "# Let it choose among its proposals as it acts, which was no worse on validation starts",
+        f"robopref evaluate --policy {out}/aligned --reward {out}/reward {same}",
+    ]
 
 
 def same_parts(config: Any) -> list[str]:

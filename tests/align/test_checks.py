@@ -46,6 +46,7 @@ def models(tmp_path_factory):
     policy.save_pretrained(folder / "run" / "policy")
     ZeroRewardConfig().build(39, 4).save_pretrained(folder / "run" / "reward")
     PreferenceTransformerConfig().build(39, 4).save_pretrained(folder / "transformer" / "reward")
+    ZeroRewardConfig().build(11, 3).save_pretrained(folder / "other-task" / "reward")
     return folder
 
 
@@ -77,6 +78,20 @@ def test_a_saved_reward_that_cannot_choose_is_refused(verb, models, tmp_path, er
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert message == f"Error: {NO_CHUNK}\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["collect", "evaluate"])
+def test_a_reward_of_other_observations_is_refused(verb, models, tmp_path, error_of):
+    message = error_of(
+        verb, "--policy", models / "run", "--reward", models / "other-task", "--env", ENV,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert message == (
+        "Error: The reward judges observations of size 11 and actions of size 3, the policy sees "
+        "39 and acts with 4: they are of different tasks. Give a reward that was learned from this "
+        "task.\n"
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -38,7 +38,7 @@ def weights(directory):
 def test_every_stage_leaves_what_the_next_one_needs(finished):
     assert list(finished.run.stages) == [
         "demonstrations", "base", "pool", "labels", "reward", "round-1", "round-2",
-        "aligned", "evaluation-base", "evaluation-selected", "evaluation-aligned",
+        "aligned", "selection", "evaluation-base", "evaluation-selected", "evaluation-aligned",
     ]  # fmt: skip
     assert finished.run.figures("labels")["labels"] == 4
     assert len(finished.labels().preferences()) == 4
@@ -167,12 +167,24 @@ def test_a_method_that_acts_gets_environments(finished, tmp_path):
     assert (tmp_path / "aligned" / "policy" / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize(("success", "pays"), [(1.0, True), (0.5, False)])
+def test_selection_on_top_pays_where_it_is_no_worse(finished, monkeypatch, success, pays):
+    """By validation starts: a score that rises does not pay for success that falls."""
+    assert set(finished.run.figures("selection")) == {"pays", "alone", "on_top", "seconds"}
+    alone = finished.run.figures("aligned")["guard"] | {"success": 1.0, "score": 0.5}
+    monkeypatch.setattr(finished.run, "figures", lambda name: {"guard": alone, "kept_base": False})
+    monkeypatch.setattr(
+        finished, "_guard", lambda policy: {"success": success, "score": 0.9}, raising=False
+    )
+    assert finished._try_selection()["pays"] is pays
+
+
 def test_the_best_round_is_kept(finished, tmp_path):
     """Also where a later round made it worse again."""
     shutil.copytree(finished.directory, tmp_path / "run", symlinks=True)
     stages_file = tmp_path / "run" / "stages.json"
     stages = json.loads(stages_file.read_text())
-    for name in [n for n in stages if n.startswith(("aligned", "evaluation"))]:
+    for name in [n for n in stages if n.startswith(("aligned", "selection", "evaluation"))]:
         del stages[name]
     shutil.rmtree(tmp_path / "run" / "aligned")
     for name, score in (("round-1", 0.9), ("round-2", 0.6)):

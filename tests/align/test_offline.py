@@ -1,6 +1,7 @@
 """Tests for align/offline.py, its report and its command: alignment without a simulator."""
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -14,6 +15,7 @@ from robopref.align.offline import (
     complaints,
 )
 from robopref.align.offline_report import write_offline_report
+from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import CheckpointError, DataError
 from robopref.policies.finetune.at_run_time import SelectConfig
@@ -21,6 +23,9 @@ from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.online import PPOConfig
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
 from robopref.types import STATE
 from tests.align.conftest import make_tiny, training
 
@@ -93,6 +98,24 @@ def test_a_policy_that_drifts_is_not_kept(recorded, tmp_path):
     alignment.run.stage("tuned", lambda: {"implicit_accuracy": 0.9, "drift": 0.1})
     assert alignment.execute()["kept_base"]
     assert weights(tmp_path) == (recorded / "base/policy/model.safetensors").read_bytes()
+
+
+def test_answers_that_contradict_each_other_are_not_trusted(recorded, tmp_path):
+    """Every pair is judged once either way, so whatever a reward foretells is half wrong."""
+    alignment = OfflineAlignment(config(recorded, num_labels=12), tmp_path)
+    items = [Segment(row.episode_id, 0, row.length) for row in alignment.data.rows]
+    pairs = list(itertools.combinations(items, 2))[:6]
+    store = alignment.labels.preference_store
+    for number, (pair, winner) in enumerate(itertools.product(pairs, (0, 1))):
+        query = Query(f"q{number}", pair)
+        store.add_queries([query], cut_hash=alignment.data.content_hash)
+        store.answer(Preference(f"p{number}", query, Ranking.prefer(winner), "scripted"))
+    found = alignment.execute()
+    assert found["kept_base"]
+    assert found["held_out_accuracy"] <= 0.5
+    assert any("foretells only" in reason or "orders only" in reason for reason in found["reasons"])
+    base = recorded / "base" / "policy" / "model.safetensors"
+    assert base.read_bytes() == weights(tmp_path)
 
 
 def test_what_does_not_fit_is_refused(recorded, tmp_path):

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from benchmarks import align
+from benchmarks import align, align_docs
 from benchmarks.align_cases import CASES, DEFAULT, PUBLISHED, STAGES, Case, Item, plan
 from benchmarks.align_figures import (
     cases_below_base,
@@ -120,3 +120,26 @@ def test_a_queue_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     assert [found["key"] for found in align.read_rows(results)] == [item.key]
     align.work([item], results, runs=tmp_path / "runs")  # It stands there, so nothing is run.
     assert len(select(align.read_rows(results), key=item.key)) == 1
+
+
+def test_the_page_is_filled_and_stays_the_same_when_filled_again(tmp_path, monkeypatch):
+    rows = [
+        row(method, seed=seed, labels=labels, stage=stage, tuned=25 + labels)
+        | {"selected": row()["aligned"], "aligned-selected": row()["aligned"]}
+        for method in (DEFAULT, PUBLISHED)
+        for seed in range(2)
+        for stage, labels in (("main", 5), ("main", 20), ("screening", 20), ("curves", 10))
+    ]
+    results = tmp_path / "align.jsonl"
+    results.write_text("".join(json.dumps(with_null(one)) + "\n" for one in rows))
+    page, curves = tmp_path / "alignment.md", tmp_path / "curves.svg"
+    page.write_text(align_docs.PAGE.read_text())
+    for name, value in (("PAGE", page), ("CURVES", curves), ("RESULTS", results)):
+        monkeypatch.setattr(align_docs, name, value)
+    align_docs.main()
+    text = page.read_text()
+    assert "| distil | 20 | 0.90 (0.90 to 0.90) |" in text
+    assert "| dpo-as-published | 8 | 0.00 (0.00 to 0.00) | no difference seen |" in text
+    assert curves.read_text().startswith("<svg")
+    align_docs.main()
+    assert page.read_text() == text
