@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from robopref.config import resolve
 from robopref.data.segment import Segment
@@ -19,8 +19,9 @@ from robopref.seeding import make_generator
 from robopref.types import STATE, Obs
 
 NUM_FOLDS = 5
-FEWEST_TO_DOUBT = 5
-"""With fewer decided pairs nothing can be said about mistakes, and every answer is believed."""
+FEWEST_TO_DOUBT = 8
+"""With fewer decided pairs of a criterion nothing can be said about mistakes: rewards fitted to the
+rest are wrong about as often as the answers, and every answer is believed."""
 
 
 class RewardFitting:
@@ -85,11 +86,17 @@ class RewardFitting:
 
         NaN for ties, and where the rest orders nothing.
         """
+        return self._margins_of(self.criteria)
+
+    def _margins_of(self, criteria: Sequence[str]) -> Float[np.ndarray, " N"]:
         margins = np.full(len(self.view), np.nan)
-        for criterion in self.criteria:
-            of = np.flatnonzero(np.array(self.view.criterion) == criterion)
+        for criterion in criteria:
+            of = self._pairs_of(criterion)
             margins[of] = self._margins(self.view.take(of))
         return margins
+
+    def _pairs_of(self, criterion: str) -> Int[np.ndarray, " C"]:
+        return np.flatnonzero(np.array(self.view.criterion) == criterion)
 
     def _margins(self, view: PairwiseView) -> Float[np.ndarray, " N"]:
         margins = np.full(len(view), np.nan)
@@ -108,9 +115,11 @@ class RewardFitting:
 
     def _doubted(self) -> PairwiseView:
         """Return the pairs with each answer believed as far as it is probably right."""
-        margins = self.held_out_margins()
+        decided = self.view.prefers_b != 0.5
+        many = [c for c in self.criteria if decided[self._pairs_of(c)].sum() >= FEWEST_TO_DOUBT]
+        margins = self._margins_of(many)
         known = np.flatnonzero(np.isfinite(margins))
-        if len(known) < FEWEST_TO_DOUBT:
+        if not len(known):
             return self.view
         _, annotator = np.unique(np.array(self._annotator)[known], return_inverse=True)
         right = estimate_correctness(margins[known], annotator).probability

@@ -1,6 +1,7 @@
 """Tests for align/reward_fitting.py: folds tell what a reward is worth, and who errs."""
 
 import uuid
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,9 +87,19 @@ def test_mistakes_are_found_and_doubted(episodes):
 
 
 def test_few_answers_are_believed(episodes):
-    preferences = answers(episodes, 4, lambda n: False)
+    preferences = answers(episodes, 7, lambda n: False)
     view = fitting(episodes, preferences, doubt=True).view
     assert set(view.prefers_b) == {0.0, 1.0}
+
+
+def test_few_answers_by_one_criterion_are_believed_beside_many_by_another(episodes):
+    preferences = answers(episodes, 46, lambda n: n % 4 == 1)
+    judged = [
+        replace(p, criterion="first" if n < 40 else "second") for n, p in enumerate(preferences)
+    ]
+    view = fitting(episodes, judged, doubt=True).view
+    assert not set(view.prefers_b[:40]) <= {0.0, 1.0}
+    assert set(view.prefers_b[40:]) <= {0.0, 1.0}
 
 
 def test_ties_are_no_test_of_a_reward(episodes):
