@@ -155,11 +155,11 @@ class BestOfN(ChunkExecution):
         members = None
         if isinstance(self.scorer, EnsembleScorer):
             members = self.scorer.candidate_scores(obs, candidates)
-            scores, deviation = members.mean(0), members.std(0, correction=0)
+            scores = members.mean(0) - self.config.pessimism * members.std(0, correction=0)
         else:
             scores = self.scorer.score(obs, candidates)
-            deviation = self.scorer.uncertainty(obs, candidates)
-        scores = scores - self.config.pessimism * deviation
+            if self.config.pessimism > 0:
+                scores = scores - self.config.pessimism * self.scorer.uncertainty(obs, candidates)
         if torch.isnan(scores).any():
             raise ValueError("The action scorer returned scores that are not a number.")
         return scores, members

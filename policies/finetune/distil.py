@@ -14,7 +14,7 @@ References:
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -35,10 +35,11 @@ LARGEST_WEIGHT = 20.0
 """Weights are cut off here, as in advantage-weighted regression: one window must not be all."""
 
 
-def _training() -> TrainerConfig:
+def _training(num_steps: int) -> TrainerConfig:
     return TrainerConfig(
-        num_steps=400, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99, validation_interval=200
-    )
+        num_steps=num_steps, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99,
+        validation_interval=200,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class DistilConfig:
 
     needs_chosen: ClassVar[bool] = True
 
-    trainer: TrainerConfig = field(default_factory=_training)
+    trainer: TrainerConfig = field(default_factory=lambda: _training(400))
     """Training on the chosen episodes."""
     demonstration_weight: float = 0.0
     """How much a window of the base demonstrations counts beside a chosen one, if there are any."""
@@ -100,7 +101,7 @@ class DistilConfig:
 class RewardWeightedConfig:
     """Fine-tune on unlabelled episodes, each window weighted by exp(advantage / temperature)."""
 
-    trainer: TrainerConfig = field(default_factory=lambda: replace(_training(), num_steps=600))
+    trainer: TrainerConfig = field(default_factory=lambda: _training(600))
     """Training on the weighted episodes."""
     temperature: float = 0.3
     """Advantage that makes a window count e times as much, in deviations of the advantages."""

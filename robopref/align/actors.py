@@ -119,13 +119,15 @@ class PolicySpec:
         from robopref.policies.serialization import load_policy
 
         policy: Any = load_policy(self.policy)
-        return policy if self.selection is None else self.selection.build(policy, self._scorer())
+        if self.selection is None:
+            return policy
+        return self.selection.build(policy, self._scorer(policy))
 
     def build(self, envs: Sequence[Environment]) -> Actor:
         """Load the policy and build the actor."""
         return PolicyActor(self.load())
 
-    def _scorer(self) -> Any:
+    def _scorer(self, policy: Any) -> Any:
         from robopref.policies.scorers import CombinedScorer, ImplicitScorer
         from robopref.policies.serialization import load_policy
         from robopref.rewards.serialization import load_reward
@@ -134,7 +136,7 @@ class PolicySpec:
         if self.reward is not None:
             scorers.append(load_reward(self.reward).as_action_scorer("chunk"))
         if self.tuned is not None:
-            scorers.append(ImplicitScorer(load_policy(self.tuned), load_policy(self.policy)))
+            scorers.append(ImplicitScorer(load_policy(self.tuned), policy))
         return scorers[0] if len(scorers) == 1 else CombinedScorer(scorers)
 
 

@@ -8,19 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.two_ways import ANSWERS, METHODS, judge
 from robopref.data.segment import Segment
 from robopref.policies.finetune.data import FinetuneData, Judgement
 from robopref.policies.finetune.dpo import DPOConfig, derivative
-from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.links import LINKS
 from robopref.policies.finetune.objective import PreferenceObjective, loser_scale
-from robopref.trainer import TrainerConfig
 from robopref.types import STATE
 
-TRAINER = TrainerConfig(num_steps=150, batch_size=256, learning_rate=1e-3, ema_decay=0.98)
-ANSWERS = GroupsConfig("answers")
-MENDED = DPOConfig(TRAINER, ANSWERS)
-AS_PUBLISHED = DPOConfig(TRAINER, ANSWERS, safeguard=0.0, anchor=0.0)
+MENDED, AS_PUBLISHED = METHODS["safeguarded, anchored"], METHODS["as published"]
 
 
 def whole(episode):
@@ -30,9 +26,7 @@ def whole(episode):
 @pytest.fixture(scope="session")
 def judged(toy_episodes):
     """Return 30 pairs of demonstrations; the first of each goes right and is preferred."""
-    segments = [whole(episode) for episode in toy_episodes]
-    pairs = [Judgement.of_pair(segments[i], segments[i + 1], 0.0) for i in range(0, 60, 2)]
-    return FinetuneData(judged=toy_episodes, judgements=pairs)
+    return judge(toy_episodes)
 
 
 def groups(policy, episodes, *judgements):
