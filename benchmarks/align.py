@@ -103,6 +103,9 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
         results: File of finished runs.
         runs: Folder of the runs under way.
         minutes: Begin nothing after this long; 0 for no limit.
+
+    Raises:
+        RuntimeError: Runs failed; the others are done.
     """
     done = {row["key"] for row in read_rows(results)}
     groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
@@ -114,11 +117,17 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
     print(f"{left} of {len(items)} runs are left: about {hours:.1f} h on two cores.", flush=True)
     results.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.time() + 60 * minutes if minutes else float("inf")
+    failed: list[str] = []
     # Its workers have one thread each, and die with this process.
     with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
         jobs = [pool.submit(_do_group, group, results, runs, deadline) for group in groups.values()]
         for job in as_completed(jobs):
-            job.result()
+            failed += job.result()
+    if failed:
+        raise RuntimeError(
+            f"{len(failed)} runs failed, with the errors above; run again to try only these: "
+            f"{', '.join(failed)}."
+        )
 
 
 def read_rows(results: Path) -> list[dict[str, Any]]:
@@ -129,21 +138,24 @@ def read_rows(results: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float) -> None:
+def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float) -> list[str]:
+    failed = []
     with Workers(0) as workers:
         for item in sorted(items, key=lambda i: (i.num_labels, i.flips)):
             if time.time() > deadline:
-                return
+                break
             try:
                 row = with_null(do_item(item, runs, workers))
             except Exception:
                 # The others go on, and this one stays to be done.
+                failed.append(item.key)
                 print(f"{item.key} failed:\n{traceback.format_exc()}", flush=True)
                 continue
             with results.open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 file.write(json.dumps(row, allow_nan=False) + "\n")
             print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
+    return failed
 
 
 def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class BestOfNConfig:
     """Chunks sampled for each decision."""
     pessimism: float = 0.5
     """How many deviations of the ensemble are taken off each score."""
-    indifference: float = 0.05
+    indifference: float = 0.15
     """Candidates whose scores are within this of the best count as equal, in log-odds."""
     certainty: float = 1.0
     """The same for those whose mean difference from the best is below so many deviations of it over

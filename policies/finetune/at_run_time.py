@@ -15,6 +15,11 @@ from robopref.policies.selection import BestOfNConfig
 Score = Literal["reward", "implicit", "combined"]
 
 
+def is_at_run_time(method: Any) -> bool:
+    """Return whether a fine-tuning method leaves the weights alone and steers the policy."""
+    return getattr(method, "at_run_time", False)
+
+
 @dataclass(frozen=True)
 class SelectConfig(BestOfNConfig):
     """Keep the best-scored of N proposals at each decision."""
@@ -35,7 +40,7 @@ class SelectConfig(BestOfNConfig):
         """
         super().__post_init__()
         check_choice("score", self.score, get_args(Score))
-        if self.score != "reward" and getattr(resolve(self, "tuning"), "at_run_time", False):
+        if self.score != "reward" and is_at_run_time(resolve(self, "tuning")):
             raise ValueError(
                 "`tuning` must be a method that changes the policy, such as 'dpo', since its "
                 "likelihood is the score."

@@ -60,7 +60,7 @@ class AlignConfig:
     """Episodes recorded to fine-tune from, in all rounds; with best-of-N for methods that imitate
     what was chosen."""
     num_rounds: int = 3
-    """Rounds of recording and fine-tuning; each begins with the policy of the one before."""
+    """Rounds of recording and fine-tuning; each begins with the best policy so far."""
     selected_share: float = 0.4
     """Share of those recorded so far, the best by the learned reward, that is kept."""
     knows_success: bool = True

@@ -11,11 +11,12 @@ teacher and to the evaluation and nowhere else.
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from robopref.align.actors import (
+    STEERING,
     ActorSpec,
     PolicySpec,
     ScriptedSpec,
@@ -33,6 +34,7 @@ from robopref.align.run import Run
 from robopref.config import resolve
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
+from robopref.policies.finetune.at_run_time import is_at_run_time
 from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator
 
@@ -99,6 +101,8 @@ class AlignmentLoop:
         Worse is lower success or score on validation starts. A policy that was tuned by what a
         reward likes has little left to choose from, and the reward may like to linger.
         """
+        if (self.directory / "aligned" / STEERING).is_file():
+            return False  # It chooses by itself already.
         pays: bool = self.run.stage("selection", self._try_selection)["pays"]
         return pays
 
@@ -195,7 +199,7 @@ class AlignmentLoop:
     def tuned_by(self) -> Any:
         """The method that changes the policy; None where it is steered at run time alone."""
         method = resolve(self.config, "method")
-        return method.tuned_by if _is_at_run_time(method) else method
+        return method.tuned_by if is_at_run_time(method) else method
 
     @property
     def num_rounds(self) -> int:
@@ -212,12 +216,20 @@ class AlignmentLoop:
         part = "base" if number == 0 else f"rounds/{number}"
         return self.directory / part / "policy"
 
+    def _start_of(self, number: int) -> Path:
+        """Return the policy that a round starts with: the best so far, or the base.
+
+        What a round lost, the rounds after it would hardly get back.
+        """
+        best = self._best(self._made_in_rounds(number - 1))
+        return self._policy_of_round(0 if best is None else best.round)
+
     def _do_round(self, number: int) -> dict[str, Any]:
         """Record with best-of-N if the method learns from that, and fine-tune."""
         from robopref.policies.serialization import load_policy
 
         method = self.tuned_by
-        start = self._policy_of_round(number - 1)
+        start = self._start_of(number)
         data = self._finetune_data(number, start)
         guard = self._guard
         tuned, result = method.run(
@@ -303,30 +315,37 @@ class AlignmentLoop:
 
     def _keep_best(self) -> dict[str, Any]:
         """Take over the best that was made, or the base if the guard says that all is worse."""
-        guard, base = self._guard, PolicySpec(self._policy_of_round(0))
-        made = self._made()
-        good = [one for one in made if not guard.is_worse(one[2])]
-        keep_base = not good and not self.config.guard.keep_worse
-        # Of equals the last, which was tuned for longest.
-        number, spec, figures = max(good or made[-1:], key=lambda one: (one[2]["score"], one[0]))
-        save_steered(base if keep_base else spec, self.directory / "aligned")
+        base, made = PolicySpec(self._policy_of_round(0)), self._made()
+        best = self._best(made)
+        keep_base = best is None and not self.config.guard.keep_worse
+        kept = made[-1] if best is None else best
+        save_steered(base if keep_base else kept.policy, self.directory / "aligned")
         return {
-            "guard": figures, "base": guard.base, "worse": not good, "kept_base": keep_base,
-            "round": number,
+            "guard": kept.figures, "base": self._guard.base, "worse": best is None,
+            "kept_base": keep_base, "round": kept.round,
         }  # fmt: skip
 
-    def _made(self) -> list[tuple[int, PolicySpec, dict[str, float]]]:
-        """Return what the method made: round, policy, and what the guard found."""
-        method, rounds = resolve(self.config, "method"), range(1, self.num_rounds + 1)
-        if not _is_at_run_time(method):
-            return [
-                (n, PolicySpec(self._policy_of_round(n)), self.run.figures(f"round-{n}")["guard"])
-                for n in rounds
-            ]
+    def _best(self, made: Sequence["_Made"]) -> "_Made | None":
+        """Return the best of those that are not worse than the base; None if all are."""
+        good = [one for one in made if not self._guard.is_worse(one.figures)]
+        # Of equals the last, which was tuned for longest.
+        return max(good, key=lambda one: (one.figures["score"], one.round), default=None)
+
+    def _made_in_rounds(self, last: int) -> list["_Made"]:
+        return [
+            _Made(n, PolicySpec(self._policy_of_round(n)), self.run.figures(f"round-{n}")["guard"])
+            for n in range(1, last + 1)
+        ]
+
+    def _made(self) -> list["_Made"]:
+        """Return what the method made, in its order."""
+        method = resolve(self.config, "method")
+        if not is_at_run_time(method):
+            return self._made_in_rounds(self.num_rounds)
         tuned = None if method.tuned_by is None else self._policy_of_round(self.num_rounds)
         reward = self.directory / "reward" if method.uses_reward else None
         spec = PolicySpec(self._policy_of_round(0), reward, method, tuned)
-        return [(self.num_rounds, spec, self._guard(spec.load()))]
+        return [_Made(self.num_rounds, spec, self._guard(spec.load()))]
 
     def _try_selection(self) -> dict[str, Any]:
         found = self.run.figures("aligned")
@@ -343,5 +362,9 @@ class AlignmentLoop:
         return work
 
 
-def _is_at_run_time(method: Any) -> bool:
-    return getattr(method, "at_run_time", False)
+class _Made(NamedTuple):
+    """A policy that a method made, and what the guard found."""
+
+    round: int
+    policy: PolicySpec
+    figures: dict[str, float]

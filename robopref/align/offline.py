@@ -23,6 +23,7 @@ from robopref.align.run import Run
 from robopref.config import component, resolve
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_at_least, check_between
+from robopref.policies.finetune.at_run_time import is_at_run_time
 from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator
 
@@ -97,7 +98,7 @@ class OfflineAlignment:
                 f"{type(method).__name__} acts in an environment while it learns, and there is "
                 "none here. Take another --method, such as distil."
             )
-        if getattr(method, "at_run_time", False):
+        if is_at_run_time(method):
             raise ValueError(
                 f"{type(method).__name__} changes no weights: it steers a policy as it acts, and "
                 "nothing acts here. Learn a reward with `robopref train reward`, and choose by it "

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from robopref.align.actors import STEERING
 from robopref.align.loop import AlignmentLoop
 from robopref.config import to_dict
 from robopref.envs import BEHAVIOURS
@@ -56,7 +55,7 @@ def next_commands(loop: AlignmentLoop) -> str:
 def _on_top(loop: AlignmentLoop, same: str) -> list[str]:
     """Return the command for best-of-N on top, unless that was worse or is there already."""
     out = loop.directory
-    if not loop.selection_pays() or (out / "aligned" / STEERING).is_file():
+    if not loop.selection_pays():
         return []
     return [
         "# Let it choose among its proposals as it acts, which was no worse on validation starts",

@@ -201,6 +201,15 @@ def test_the_best_round_is_kept(finished, tmp_path):
     assert kept == first
 
 
+@pytest.mark.parametrize(("score", "start"), [(0.9, "rounds/1/policy"), (-1.0, "base/policy")])
+def test_a_round_begins_with_the_best_policy_so_far(finished, monkeypatch, score, start):
+    """Of a round that the guard found worse than the base, nothing is kept."""
+    figures = finished.run.figures("round-1")["guard"] | {"score": score, "success": 1.0}
+    monkeypatch.setattr(finished.run, "figures", lambda name: {"guard": figures})
+    assert finished._start_of(1) == finished.directory / "base/policy"
+    assert finished._start_of(2) == finished.directory / start
+
+
 def test_other_settings_in_the_same_folder_are_refused(finished):
     with Workers(0) as workers, pytest.raises(ConfigError) as error:
         AlignmentLoop(make_tiny(num_labels=5), finished.directory, workers)
