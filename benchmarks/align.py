@@ -151,11 +151,19 @@ def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float)
                 failed.append(item.key)
                 print(f"{item.key} failed:\n{traceback.format_exc()}", flush=True)
                 continue
-            with results.open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                file.write(json.dumps(row, allow_nan=False) + "\n")
+            _append(row, results)
             print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
     return failed
+
+
+def _append(row: dict[str, Any], results: Path) -> None:
+    """Add a line, in place of one that a kill cut off."""
+    with results.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        file.truncate(len(text[: text.rfind("\n") + 1].encode()))
+        file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
@@ -220,6 +228,7 @@ def _plain(config: AlignConfig) -> AlignConfig:
     return replace(
         config, num_labels=1, teacher=default.teacher, selection=default.selection,
         method=default.method, num_rounds=1, selected_share=default.selected_share,
+        find_mistakes=default.find_mistakes,
     )  # fmt: skip
 
 
@@ -229,6 +238,7 @@ def _labelled(
     """Return the run with the item's answers and reward, which all its methods share."""
     selection = config.selection.num_candidates
     name = f"{item.num_labels} labels flips {item.flips:g} of {selection}"
+    name += "" if config.find_mistakes else " believed"
     directory = prepared.directory.parent / _file_name(name)
     _link(prepared.directory, directory, BASE)
     default = AlignConfig()

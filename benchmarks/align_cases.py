@@ -101,27 +101,37 @@ def _tuned(name: str, method: Any, **changes: Any) -> Method:
 _ANSWERS, _REWARD = GroupsConfig("answers"), GroupsConfig("reward")
 _AS_PUBLISHED = DPOConfig(groups=_REWARD, safeguard=0.0, anchor=0.0)
 
+
+def _as_published(beta: float, learning_rate: float = 1e-4) -> DPOConfig:
+    trainer = replace(_AS_PUBLISHED.trainer, learning_rate=learning_rate)
+    return replace(_AS_PUBLISHED, beta_dpo=beta, trainer=trainer)
+
+
 DEFAULT = Method("distil", also_selected=True)
 # The strength of the reference is the best of the search; at the customary 100 it hardly moves.
-PUBLISHED = _tuned("dpo-as-published", replace(_AS_PUBLISHED, beta_dpo=10.0))
+PUBLISHED = _tuned("dpo-as-published", _as_published(10.0))
 CONTROLS = tuple(Method(name, control=name) for name in ("success-filter", "true-reward", "oracle"))
 METHODS = (
     DEFAULT,
     _tuned("distil, one round", DistilConfig()),
+    Method("distil, all believed", {"find_mistakes": False}),
     _tuned("reward-weighted", RewardWeightedConfig()),
     _tuned("reward-weighted, advantage", RewardWeightedConfig(credit="advantage")),
     _tuned("quality", QualityConfig()),
     _tuned("quality, advantage", QualityConfig(credit="advantage")),
     _tuned("dro", DROConfig()),
-    _tuned("dpo-as-published, beta 100", replace(_AS_PUBLISHED, beta_dpo=100.0)),
+    _tuned("dpo-as-published, beta 100", _as_published(100.0)),
     _tuned("dpo, answers", DPOConfig(groups=_ANSWERS)),
     _tuned("dpo, answers, advantage", DPOConfig(groups=replace(_ANSWERS, credit="advantage"))),
+    _tuned("dpo, answers, matched", DPOConfig(groups=replace(_ANSWERS, credit="matched"))),
     _tuned("dpo, reward", DPOConfig(groups=_REWARD)),
     _tuned("dpo, reward, certain half", DPOConfig(groups=replace(_REWARD, keep_certain=0.5))),
     _tuned("dpo, reward, easy first", DPOConfig(groups=replace(_REWARD, easy_first=0.5))),
     _tuned("dpo, candidates", DPOConfig()),
     _tuned("dpo, candidates, ipo", DPOConfig(link="ipo")),
     _tuned("dpo, candidates, hinge", DPOConfig(link="hinge")),
+    _tuned("dpo, candidates, smoothed", DPOConfig(label_smoothing=0.1)),
+    _tuned("dpo, candidates, jensen-shannon", DPOConfig(divergence="jensen-shannon")),
     _tuned("plackett-luce", PlackettLuceConfig()),
     _tuned("rank-dpo", RankDPOConfig()),
     _tuned("prdp", PRDPConfig()),
@@ -136,7 +146,7 @@ METHODS = (
     _tuned("ppo, 30 iterations", PPOConfig(num_iterations=30)),
 )
 
-# As many settings for the baseline as for the default, tried on two cases with a seed of their own.
+# More settings for the baseline than for the default, on two cases with a seed of their own.
 SEARCH = (
     Method("distil, rate 3e-4", {"method": _distil(3e-4)}),
     Method("distil, rate 3e-4, keep 0.3", {"method": _distil(3e-4), "selected_share": 0.3}),
@@ -144,9 +154,12 @@ SEARCH = (
            {"method": _distil(3e-4), "selection": BestOfNConfig(num_candidates=64)}),
     Method("distil, rate 1e-3", {"method": _distil(1e-3)}),
     *(
-        _tuned(f"dpo-as-published, beta {beta:g}", replace(_AS_PUBLISHED, beta_dpo=beta))
-        for beta in (10.0, 100.0, 1000.0, 5000.0)
+        _tuned(f"dpo-as-published, beta {beta:g}", _as_published(beta))
+        for beta in (1.0, 10.0, 100.0, 1000.0)
     ),
+    _tuned("dpo-as-published, rate 3e-4", _as_published(10.0, 3e-4)),
+    _tuned("dpo-as-published, rate 1e-3", _as_published(10.0, 1e-3)),
+    Method("dpo-as-published, three rounds", {"method": _as_published(10.0)}),
 )  # fmt: skip
 BY_NAME = {method.name: method for method in (*METHODS, PUBLISHED, *CONTROLS, *SEARCH)}
 

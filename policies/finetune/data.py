@@ -29,11 +29,13 @@ class Judgement:
         segments: Two or more.
         utilities: One a segment: the log-odds that i is preferred to j are their difference.
         unranked: Segments that were left out as worse than the others, and not compared.
+        weight: How far it is believed, from 0 for not at all to 1.
     """
 
     segments: tuple[Segment, ...]
     utilities: tuple[float, ...]
     unranked: frozenset[int] = frozenset()
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Check that there is a utility for each of two or more segments."""
@@ -44,6 +46,7 @@ class Judgement:
             )
         if not np.isfinite(self.utilities).all():
             raise ValueError(f"`utilities` must be finite, got {self.utilities}.")
+        check_between("weight", self.weight, 0, 1)
 
     @property
     def orders(self) -> bool:
@@ -53,17 +56,23 @@ class Judgement:
     def pairs(self) -> list["Judgement"]:
         """Return the judgement of each two segments that were compared."""
         return [
-            Judgement((self.segments[i], self.segments[j]), (self.utilities[i], self.utilities[j]))
+            Judgement(
+                (self.segments[i], self.segments[j]),
+                (self.utilities[i], self.utilities[j]),
+                weight=self.weight,
+            )
             for i, j in combinations(range(len(self.segments)), 2)
             if not {i, j} <= self.unranked
         ]
 
     @classmethod
-    def of_pair(cls, first: Segment, second: Segment, prefers_second: float) -> "Judgement":
+    def of_pair(
+        cls, first: Segment, second: Segment, prefers_second: float, *, weight: float = 1.0
+    ) -> "Judgement":
         """Return the judgement of two segments, the second preferred with that probability."""
         check_between("prefers_second", prefers_second, 0, 1)
         bounded = np.clip(prefers_second, 1 / (1 + np.exp(SURE)), 1 / (1 + np.exp(-SURE)))
-        return cls((first, second), (0.0, float(np.log(bounded / (1 - bounded)))))
+        return cls((first, second), (0.0, float(np.log(bounded / (1 - bounded)))), weight=weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,25 +122,51 @@ class FinetuneData:
 
 
 def judgements_of(
-    preferences: Iterable[Preference], episode: Callable[[str], Episode]
+    preferences: Iterable[Preference],
+    episode: Callable[[str], Episode],
+    *,
+    believed: Sequence[float] | None = None,
 ) -> tuple[list[Episode], list[Judgement]]:
     """Return the episodes that answers are about, and what was judged of them.
 
     Args:
         preferences: The answers; skipped and incomparable ones give no judgement.
         episode: Returns an episode by its id.
+        believed: Probability that the second of each pair is preferred, where the answers are
+            doubted; in the order of the answers and of the pairs of each.
     """
+    beliefs = None if believed is None else iter(believed)
     judgements = []
     for preference in preferences:
-        items = [item for item in preference.query.items if isinstance(item, Segment)]
-        order = preference.ranking.order
-        if len(items) < len(preference.query.items) or not order:
+        items = preference.query.items
+        pairs = [
+            (a, b, said)
+            for a, b, said in preference.ranking.pairs()
+            if isinstance(items[a], Segment) and isinstance(items[b], Segment)
+        ]
+        held = [said if beliefs is None else next(beliefs) for *_, said in pairs]
+        segments = tuple(item for item in items if isinstance(item, Segment))
+        if len(segments) < len(items) or not preference.ranking.order:
             continue
-        unranked = frozenset(range(len(items))).difference(*order)
-        utilities = [0.0] * len(items)
-        for place, group in enumerate(reversed(order), start=1 if unranked else 0):
-            for item in group:
-                utilities[item] = SURE * place
-        judgements.append(Judgement(tuple(items), tuple(utilities), unranked))
+        # What was called equal is not in doubt for that.
+        sure = [abs(2 * p - 1) for p, (*_, said) in zip(held, pairs, strict=True) if said != 0.5]
+        weight = float(np.mean(sure)) if sure else 1.0
+        if len(pairs) == 1 and len(segments) == 2:
+            (a, b, _), (probability,) = pairs[0], held
+            judgement = Judgement.of_pair(segments[a], segments[b], probability, weight=weight)
+        else:
+            judgement = _of_ranking(segments, preference.ranking.order, weight)
+        judgements.append(judgement)
     ids = dict.fromkeys(s.episode_id for j in judgements for s in j.segments)
     return [episode(key) for key in ids], judgements
+
+
+def _of_ranking(
+    segments: tuple[Segment, ...], order: Sequence[Sequence[int]], weight: float
+) -> Judgement:
+    unranked = frozenset(range(len(segments))).difference(*order)
+    utilities = [0.0] * len(segments)
+    for place, group in enumerate(reversed(order), start=1 if unranked else 0):
+        for item in group:
+            utilities[item] = SURE * place
+    return Judgement(segments, tuple(utilities), unranked, weight)

@@ -26,7 +26,7 @@ from robopref.data.episode import Episode
 from robopref.errors import check_at_least, check_choice
 from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
-from robopref.policies.finetune.tuning import Validate, tune
+from robopref.policies.finetune.tuning import Validate, tune, tuning
 from robopref.policies.windows import WindowSource
 from robopref.trainer import TrainerConfig, TrainResult
 from robopref.types import ACTION
@@ -35,20 +35,13 @@ LARGEST_WEIGHT = 20.0
 """Weights are cut off here, as in advantage-weighted regression: one window must not be all."""
 
 
-def _training(num_steps: int) -> TrainerConfig:
-    return TrainerConfig(
-        num_steps=num_steps, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99,
-        validation_interval=200,
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class DistilConfig:
     """Fine-tune a policy on chosen episodes with its own training loss."""
 
     needs_chosen: ClassVar[bool] = True
 
-    trainer: TrainerConfig = field(default_factory=lambda: _training(400))
+    trainer: TrainerConfig = field(default_factory=lambda: tuning(400, 1e-3, 200))
     """Training on the chosen episodes."""
     demonstration_weight: float = 0.0
     """How much a window of the base demonstrations counts beside a chosen one, if there are any."""
@@ -101,7 +94,7 @@ class DistilConfig:
 class RewardWeightedConfig:
     """Fine-tune on unlabelled episodes, each window weighted by exp(advantage / temperature)."""
 
-    trainer: TrainerConfig = field(default_factory=lambda: _training(600))
+    trainer: TrainerConfig = field(default_factory=lambda: tuning(600, 1e-3, 200))
     """Training on the weighted episodes."""
     temperature: float = 0.3
     """Advantage that makes a window count e times as much, in deviations of the advantages."""

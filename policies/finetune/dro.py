@@ -33,7 +33,7 @@ from robopref.diffusion import noise_error
 from robopref.errors import check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.objective import loser_scale
-from robopref.policies.finetune.tuning import Validate, tune
+from robopref.policies.finetune.tuning import Validate, tune, tuning
 from robopref.policies.windows import WindowSource
 from robopref.trainer import TrainerConfig, TrainResult
 from robopref.types import ACTION
@@ -45,11 +45,7 @@ class DROConfig:
 
     needs_chosen: ClassVar[bool] = True
 
-    trainer: TrainerConfig = field(
-        default_factory=lambda: TrainerConfig(
-            num_steps=300, learning_rate=1e-4, warmup_steps=20, ema_decay=0.99
-        )
-    )
+    trainer: TrainerConfig = field(default_factory=lambda: tuning(300, 1e-4))
     """Training on the demonstrations; beside each chunk of a batch stands one of the policy."""
     margin: float = 0.01
     """How far the demonstrated chunk is to be ahead, in mean squared error of the noise."""

@@ -47,7 +47,8 @@ class GroupsConfig:
     """Candidates sampled for each observation; a group takes the best, the worst, and between them
     what is spread evenly over the ranks."""
     keep_certain: float = 1.0
-    """Share of the groups that is kept: those on whose order the reward's members agree most."""
+    """Share of the groups that is kept: those on whose order the reward's members agree most; of
+    answers, those that are believed most."""
     easy_first: float = 0.0
     """Share of the training over which groups come in, those of the clearest order first."""
 
@@ -59,6 +60,11 @@ class GroupsConfig:
         check_at_least("num_candidates", self.num_candidates, 2)
         check_between("keep_certain", self.keep_certain, 0, 1)
         check_between("easy_first", self.easy_first, 0, 1)
+        if self.credit != "uniform" and self.source == "candidates":
+            raise ValueError(
+                f"`credit` '{self.credit}' is for whole segments; candidates of one observation "
+                "need none. Take `source` answers or reward, or `credit` uniform."
+            )
         if self.keep_certain == 0:
             raise ValueError("`keep_certain` must be above 0, got 0.")
 
@@ -94,7 +100,8 @@ def _of_episodes(
 ) -> ChunkGroups:
     """Return groups of windows that are as far into their segments, of judged segments."""
     if config.source == "answers":
-        episodes, judgements, certainty = data.judged, _answers(data, size), None
+        episodes, judgements = data.judged, _answers(data, size)
+        certainty = np.array([judgement.weight for judgement in judgements])
     else:
         episodes = data.pool
         judgements, certainty = _ordered_by_reward(data, size or 2, config.num_groups, rng)
@@ -109,14 +116,13 @@ def _of_episodes(
         for key in (*policy.obs_shapes, ACTION, ACTION_IS_PAD)
     }
     tensor = torch.from_numpy(gains).float()
-    weights = torch.ones(len(rows))
+    weights = torch.tensor([judgement.weight for judgement in judgements])[which]
     if config.credit == "advantage":
         better = advantages(policy, _scorer(data), windows, generator)
-        weights = _difference(better, tensor).clamp_min(0)
+        weights = weights * _difference(better, tensor).clamp_min(0)
     elif config.credit == "matched":
-        weights = likeness(policy, windows, tensor.isnan())
-    sure = np.full(len(judgements), np.inf) if certainty is None else certainty
-    return ChunkGroups(windows, tensor, weights, torch.from_numpy(sure[which]).float())
+        weights = weights * likeness(policy, windows, tensor.isnan())
+    return ChunkGroups(windows, tensor, weights, torch.from_numpy(certainty[which]).float())
 
 
 def _answers(data: FinetuneData, size: int | None) -> list[Judgement]:

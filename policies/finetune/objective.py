@@ -36,7 +36,7 @@ from robopref.errors import check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, best_of
-from robopref.policies.finetune.tuning import Validate, tune
+from robopref.policies.finetune.tuning import Validate, tune, tuning
 from robopref.trainer import TrainerConfig, TrainResult
 
 
@@ -47,11 +47,7 @@ class PreferenceConfig(ABC):
     group_size: ClassVar[int | None] = 2
     """Chunks in a group; None takes as many as there are."""
 
-    trainer: TrainerConfig = field(
-        default_factory=lambda: TrainerConfig(
-            num_steps=300, learning_rate=1e-4, warmup_steps=20, ema_decay=0.99
-        )
-    )
+    trainer: TrainerConfig = field(default_factory=lambda: tuning(300, 1e-4))
     """Training; a batch is of so many chunks, whatever the size of the groups."""
     groups: GroupsConfig = field(default_factory=GroupsConfig)
     """Where the chunks come from."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.distil import chunk_advantages, imitate, pool_returns
-from robopref.policies.finetune.tuning import Validate
+from robopref.policies.finetune.tuning import Validate, tuning
 from robopref.policies.quality import BAD, GOOD, QUALITY, QualityDiffusionPolicy
 from robopref.policies.windows import WindowSource
 from robopref.trainer import TrainerConfig, TrainResult
@@ -27,12 +27,7 @@ from robopref.trainer import TrainerConfig, TrainResult
 class QualityConfig:
     """Fine-tune on unlabelled episodes with their class, and sample with the class good."""
 
-    trainer: TrainerConfig = field(
-        default_factory=lambda: TrainerConfig(
-            num_steps=600, learning_rate=1e-3, warmup_steps=20, ema_decay=0.99,
-            validation_interval=200,
-        )
-    )  # fmt: skip
+    trainer: TrainerConfig = field(default_factory=lambda: tuning(600, 1e-3, 200))
     """Training on the episodes."""
     good_share: float = 0.3
     """Share of the windows that are good."""

@@ -13,6 +13,18 @@ Validate = Callable[[Any], Mapping[str, float]]
 """Measures a policy while it is tuned; the figures must hold "loss"."""
 
 
+def tuning(num_steps: int, learning_rate: float, validation_interval: int = 100) -> TrainerConfig:
+    """Return the training that a method has by default.
+
+    With figures of validation the best weights are kept, and training stops early where it only
+    gets worse; without them it takes all its steps.
+    """
+    return TrainerConfig(
+        num_steps=num_steps, learning_rate=learning_rate, warmup_steps=20, ema_decay=0.99,
+        validation_interval=validation_interval, patience=2,
+    )  # fmt: skip
+
+
 def tune(
     trainer: TrainerConfig,
     tuned: Any,

@@ -108,9 +108,10 @@ class Guard:
         return [episode for group in Workers(0).record(plan.groups()) for episode in group]
 
     def is_worse(self, figures: Mapping[str, float]) -> bool:
-        """Return whether a policy of these figures is worse than the base."""
+        """Return whether a policy of these figures is worse than the base, or nobody knows."""
         lost = self.base["success"] - figures["success"]
-        return figures["score"] < self.base["score"] or lost > self.config.guard.success_margin
+        no_worse = figures["score"] >= self.base["score"]
+        return not (no_worse and lost <= self.config.guard.success_margin)
 
     def implicit_accuracy(self, policy: Any) -> float:
         """Return the share of pairs of the base's episodes that the implicit reward orders rightly.

@@ -110,18 +110,11 @@ class Labels:
 
         With `find_mistakes` each answer counts as far as the reward's fit believed it.
         """
-        from robopref.policies.finetune.data import Judgement, judgements_of
+        from robopref.policies.finetune.data import judgements_of
 
-        judged, judgements = judgements_of(self.preferences(), self.pool.episode)
-        if self.config.find_mistakes:
-            believed: list[float] = load_figures(self._believed_path, list)
-            judgements = [
-                Judgement.of_pair(first, second, prefers_b)
-                for (first, second), prefers_b in zip(
-                    self.fitting().segments, believed, strict=True
-                )
-            ]
-        return judged, judgements
+        doubts = self.config.find_mistakes
+        believed: list[float] | None = load_figures(self._believed_path, list) if doubts else None
+        return judgements_of(self.preferences(), self.pool.episode, believed=believed)
 
     def decided_pairs(self) -> list[tuple[str, str, float]]:
         """Return the pairs that an answer orders: two episode ids, and whether the second won."""

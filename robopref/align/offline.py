@@ -201,7 +201,7 @@ def complaints(found: Mapping[str, Any], guard: OfflineGuardConfig) -> list[str]
             f"The tuned policy orders only {found['implicit_accuracy']:.2f} of the judged pairs "
             f"rightly (at least {least:g} are asked for). Tune for longer, or by another method."
         )
-    if found["drift"] > largest:
+    if not found["drift"] <= largest:
         reasons.append(
             f"The policy drifted from the data: its denoising error rose by {found['drift']:.2f} "
             f"(at most {largest:g} is allowed). Tune for fewer steps, or with a larger anchor."

@@ -144,17 +144,23 @@ def format_table(report: Mapping[str, Any]) -> str:
     return "\n".join([title, *(line.rstrip() for line in lines)])
 
 
+_CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ".",
+            ":(exclude)benchmarks/results")  # fmt: skip
+"""What changed since, without results, which a benchmark itself adds to."""
+
+
 def describe_commit(root: Path) -> str | None:
     """Return the commit of the checkout, marked `-dirty` if files were changed since."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40",
-             "--exclude=*"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        commit, changed = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
+            ).stdout.strip()
+            for words in (("rev-parse", "HEAD"), _CHANGED)
+        )
     except FileNotFoundError:
         return None
-    return done.stdout.strip() or None
+    return f"{commit}-dirty" if commit and changed else commit or None
 
 
 def _load(root: Path, name: str) -> Callable[[bool], Mapping[str, Any]]:
