@@ -99,7 +99,11 @@ def _tuned(name: str, method: Any, **changes: Any) -> Method:
 
 
 _ANSWERS, _REWARD = GroupsConfig("answers"), GroupsConfig("reward")
-_AS_PUBLISHED = DPOConfig(groups=_REWARD, safeguard=0.0, anchor=0.0)
+# All its steps are taken: that the best weights on the robot are kept is not published.
+_AS_PUBLISHED = replace(
+    DPOConfig(groups=_REWARD, safeguard=0.0, anchor=0.0),
+    trainer=replace(DPOConfig().trainer, patience=None),
+)
 
 
 def _as_published(beta: float, learning_rate: float = 1e-4) -> DPOConfig:
@@ -121,6 +125,9 @@ METHODS = (
     _tuned("quality, advantage", QualityConfig(credit="advantage")),
     _tuned("dro", DROConfig()),
     _tuned("dpo-as-published, beta 100", _as_published(100.0)),
+    _tuned(
+        "dpo-as-published, best kept", replace(_as_published(10.0), trainer=DPOConfig().trainer)
+    ),
     _tuned("dpo, answers", DPOConfig(groups=_ANSWERS)),
     _tuned("dpo, answers, advantage", DPOConfig(groups=replace(_ANSWERS, credit="advantage"))),
     _tuned("dpo, answers, matched", DPOConfig(groups=replace(_ANSWERS, credit="matched"))),

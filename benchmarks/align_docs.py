@@ -90,8 +90,9 @@ def screening(rows: Sequence[Row]) -> str:
     """Return every method's mean over the screening's cases, best rank first."""
     found = select(rows, stage="screening")
     lines = [
-        "| method | joint | with 20 % flips | change of success | drift | seconds | mean rank |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| method | joint | with 20 % flips | preferred | change of success | drift | seconds "
+        "| mean rank |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     every = [dict(row, group="all") for row in found]
     tables = {(line["method"], line["flips"]): line for line in table(every)}
@@ -108,7 +109,8 @@ def screening(rows: Sequence[Row]) -> str:
         lines.append(
             f"| {name} | {_figure(clean['joint']) if clean else ''} "
             f"| {_figure(flipped['joint']) if flipped else ''} "
-            f"| {line['success_change']['value']:+.2f} | {line['drift']['value']:.2f} "
+            f"| {_figure(line['preferred'])} | {_figure(line['success_change'])} "
+            f"| {_figure(line['drift'])} "
             f"| {line['seconds']['value']:.0f} | {rank(name):.1f} |"
         )
     return "\n".join(lines)

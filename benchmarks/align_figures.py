@@ -11,6 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from benchmarks.align_cases import DEFAULT, PUBLISHED
 
@@ -30,7 +31,9 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     for (group, labels), floor in FLOORS.items():
         chosen = select(main, group=group, labels=labels, flips=0.0, method=DEFAULT.name)
         name = f"{_short(group)}_{labels}_labels"
-        figures[f"preferred_{name}"] = _at_least(mean_of(chosen, preferred), floor)
+        # Where too few succeed for a preferred rate, the joint rate says how bad it is.
+        rate = mean_of(chosen, lambda r: joint(r) if math.isnan(preferred(r)) else preferred(r))
+        figures[f"preferred_{name}"] = _at_least(rate, floor)
         figures[f"success_change_{name}"] = _at_least(mean_of(chosen, success_change), -0.02)
     figures |= _of_default(main)
     curves = [row for row in rows if row["stage"] == "curves"]
@@ -118,7 +121,7 @@ def labels_to_reach(rows: Sequence[Row], rate: float) -> dict[str, Any]:
         "labels_to_0.90_published_dpo": bootstrap(theirs),
         "labels_ratio": {
             **ratio, **{k: math.exp(ratio[k]) for k in ("value", "low", "high")},
-            "floor": 0.2, "ok": math.exp(ratio["value"]) <= 0.2,
+            "floor": 0.2, "ok": math.exp(ratio["value"]) <= 0.2 and ratio["high"] < 0,
         },
     }  # fmt: skip
 
@@ -133,53 +136,81 @@ def _first_at(curve: Mapping[int, float], rate: float) -> float:
 
 
 def _of_default(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return figures of the default method over all groups."""
+    """Return figures of the default method beside its rates in each group."""
     chosen = select(rows, method=DEFAULT.name, flips=0.0)
-    flipped = {(r["case"], r["seed"]): r for r in select(rows, method=DEFAULT.name, flips=0.2)}
-    pairs = [
-        (row, flipped[row["case"], row["seed"]])
-        for row in select(chosen, labels=20)
-        if (row["case"], row["seed"]) in flipped
-    ]
-    lost = bootstrap(np.array([joint(row) - joint(other) for row, other in pairs]))
-    worse = cases_below_base(chosen)
+    worse = cases_below(chosen, "base", "aligned")
     seconds = np.array([row["seconds"] for row in chosen])
-    gain = mean_of([row for row in chosen if "selection_pays" in row], gain_of_selection)
-    return {
-        "joint_lost_with_flips": {**lost, "floor": 0.05, "ok": lost["value"] <= 0.05},
+    found = {
+        f"joint_lost_with_flips_{_short(group)}": _at_most(_lost_with_flips(rows, group), 0.05)
+        for group in _values(rows, "group")
+    } | {
         "cases_below_base": {
             "value": len(worse), "n": len({r["case"] for r in chosen}), "floor": 0,
             "ok": not worse,
         },
-        "gain_of_best_of_n": {**gain, "floor": 0.0, "ok": gain["value"] >= 0},
         "seconds_of_tuning": {
             **bootstrap(seconds), "floor": 60.0, "ok": bool(seconds.max(initial=0) <= 60),
         },
     }  # fmt: skip
+    tried = [row for row in chosen if "selection_pays" in row]
+    if tried:
+        gain = mean_of(tried, gain_of_selection)
+        lost = cases_below(tried, "aligned", "aligned-selected")
+        found["gain_of_best_of_n"] = {
+            **gain, "floor": 0.0, "ok": gain["value"] >= 0 and not lost,
+        }  # fmt: skip
+        found["runs_where_best_of_n_is_used"] = mean_of(tried, lambda r: r["selection_pays"])
+    return found
 
 
-def cases_below_base(rows: Sequence[Row]) -> list[str]:
-    """Return the cases whose joint rate is below the base's, one-sided 95 %, Holm over the cases.
+def _lost_with_flips(rows: Sequence[Row], group: str) -> dict[str, Any]:
+    """Return how much lower the joint rate is with a fifth of 20 answers turned around."""
+    of = select(rows, method=DEFAULT.name, labels=20, group=group)
+    flipped = {(r["case"], r["seed"]): joint(r) for r in select(of, flips=0.2)}
+    lost = [
+        joint(row) - flipped[row["case"], row["seed"]]
+        for row in select(of, flips=0.0)
+        if (row["case"], row["seed"]) in flipped
+    ]
+    return bootstrap(np.array(lost))
 
-    The test is that of two proportions over all episodes of all seeds.
+
+def cases_below(rows: Sequence[Row], before: str, after: str) -> list[str]:
+    """Return the cases in which one policy's joint rate is below another's.
+
+    By a t test over the seeds, one-sided at 95 %, with Holm's correction over the cases and numbers of
+    labels. Of a single seed, by the test of two proportions over its episodes.
     """
     p_values = {}
-    for case in _values(rows, "case"):
-        counts = np.zeros((2, 2))
-        for row in select(rows, case=case):
-            for place, policy in enumerate(("base", "aligned")):
-                rate = row[policy]["joint"]
-                counts[place] += (rate["successes"], rate["num"])
-        (base, trials), (tuned, trials_tuned) = counts
-        pooled = (base + tuned) / (trials + trials_tuned)
-        error = math.sqrt(max(pooled * (1 - pooled) * (1 / trials + 1 / trials_tuned), 1e-12))
-        p_values[case] = NormalDist().cdf((tuned / trials_tuned - base / trials) / error)
-    below = []
-    for place, case in enumerate(sorted(p_values, key=lambda c: p_values[c])):
-        if p_values[case] > 0.05 / (len(p_values) - place):
+    for case, labels in sorted({(row["case"], row["labels"]) for row in rows}):
+        of = select(rows, case=case, labels=labels)
+        p_values[case, labels] = _p_below([r[before]["joint"] for r in of],
+                                          [r[after]["joint"] for r in of])  # fmt: skip
+    below = set()
+    for place, key in enumerate(sorted(p_values, key=lambda k: p_values[k])):
+        if p_values[key] > 0.05 / (len(p_values) - place):
             break
-        below.append(case)
-    return below
+        below.add(key[0])
+    return sorted(below)
+
+
+def _p_below(before: Sequence[Row], after: Sequence[Row]) -> float:
+    """Return the p value of rates `after` being below rates `before`, one a seed.
+
+    The error of the mean change is that over the seeds, or that of counting episodes if larger: a few
+    seeds may agree by chance.
+    """
+    change = np.array([b["value"] - a["value"] for a, b in zip(before, after, strict=True)])
+    counts = [
+        [sum(r[key] for r in rows) for key in ("successes", "num")] for rows in (before, after)
+    ]
+    (first, num), (second, num_after) = counts
+    pooled = (first + second) / (num + num_after)
+    counting = math.sqrt(max(pooled * (1 - pooled) * (1 / num + 1 / num_after), 1e-12))
+    if len(change) == 1:
+        return NormalDist().cdf(float(change[0]) / counting)
+    error = max(counting, float(change.std(ddof=1)) / math.sqrt(len(change)))
+    return float(t.cdf(change.mean() / error, df=len(change) - 1))
 
 
 def _ranks(rows: Sequence[Row]) -> dict[str, float]:
@@ -214,6 +245,10 @@ def bootstrap(values: np.ndarray) -> dict[str, Any]:
 
 def _at_least(figure: dict[str, Any], floor: float) -> dict[str, Any]:
     return {**figure, "floor": floor, "ok": bool(figure["value"] >= floor)}
+
+
+def _at_most(figure: dict[str, Any], ceiling: float) -> dict[str, Any]:
+    return {**figure, "floor": ceiling, "ok": bool(figure["value"] <= ceiling)}
 
 
 def _short(group: str) -> str:

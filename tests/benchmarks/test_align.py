@@ -10,7 +10,7 @@ import pytest
 from benchmarks import align, align_docs
 from benchmarks.align_cases import CASES, DEFAULT, PUBLISHED, STAGES, Case, Item, plan
 from benchmarks.align_figures import (
-    cases_below_base,
+    cases_below,
     labels_to_reach,
     preferred,
     select,
@@ -23,15 +23,17 @@ from robopref.statistics import wilson
 from tests.align.conftest import make_tiny
 
 
-def row(method=DEFAULT, *, case=CASES[0], seed=0, labels=20, base=25, tuned=50, stage="main"):
+def row(
+    method=DEFAULT, *, case=CASES[0], seed=0, labels=20, base=25, tuned=50, flips=0.0, stage="main"
+):
     def rates(num):
         shares = {"success": wilson(50, 50), "preferred": wilson(num, 50), "joint": wilson(num, 50)}
         return {name: vars(share) for name, share in shares.items()}
 
-    item = Item(stage, case, seed, labels, 0.0, method)
+    item = Item(stage, case, seed, labels, flips, method)
     return {
         "key": item.key, "stage": stage, "group": case.group, "case": case.name, "seed": seed,
-        "labels": labels, "flips": 0.0, "method": method.name, "seconds": 10.0,
+        "labels": labels, "flips": flips, "method": method.name, "seconds": 10.0,
         "base": rates(base), "aligned": rates(tuned),
     }  # fmt: skip
 
@@ -77,9 +79,43 @@ def test_labels_to_reach_a_rate():
 
 def test_a_case_that_became_worse_is_found():
     fine = [row(case=case, seed=seed, base=25, tuned=24) for case in CASES for seed in range(3)]
-    assert cases_below_base(fine) == []
+    assert cases_below(fine, "base", "aligned") == []
     worse = [row(case=CASES[2], seed=seed, base=25, tuned=5) for seed in range(3, 6)]
-    assert cases_below_base([*fine, *worse]) == [CASES[2].name]
+    assert cases_below([*fine, *worse], "base", "aligned") == [CASES[2].name]
+    at_20 = [row(case=CASES[3], seed=s, labels=20, base=25, tuned=t) for s in range(3) for t in [5]]
+    at_5 = [row(case=CASES[3], seed=s, labels=5, base=25, tuned=50) for s in range(3)]
+    assert cases_below([*at_5, *at_20], "base", "aligned") == [CASES[3].name]
+
+
+def test_a_single_bad_seed_is_no_proof():
+    rows = [row(seed=seed, base=25, tuned=tuned) for seed, tuned in enumerate((50, 50, 5))]
+    assert cases_below(rows, "base", "aligned") == []
+
+
+def test_flips_are_judged_in_each_group():
+    rows = [
+        row(case=case, labels=20, flips=flips, tuned=tuned)
+        for case, with_flips in ((CASES[0], 50), (CASES[12], 30))
+        for flips, tuned in ((0.0, 50), (0.2, with_flips))
+    ]
+    figures = summarise(rows)["figures"]
+    assert figures["joint_lost_with_flips_even"]["ok"]
+    assert figures["joint_lost_with_flips_combined"]["value"] == pytest.approx(0.4)
+    assert not figures["joint_lost_with_flips_combined"]["ok"]
+
+
+def test_best_of_n_on_top_must_not_cost_a_case_anything():
+    rows = []
+    for seed in range(4):
+        for case, on_top in ((CASES[0], 50), (CASES[1], 30)):
+            one = row(case=case, seed=seed, tuned=45) | {"selection_pays": True}
+            rows.append(one | {"aligned-selected": row(tuned=on_top)["aligned"]})
+    rows += [one | {"case": "another", "aligned-selected": row(tuned=50)["aligned"]}
+             for one in rows for _ in range(3) if one["case"] == CASES[0].name]  # fmt: skip
+    figures = summarise(rows)["figures"]
+    assert figures["gain_of_best_of_n"]["value"] > 0
+    assert not figures["gain_of_best_of_n"]["ok"]
+    assert figures["runs_where_best_of_n_is_used"]["value"] == 1
 
 
 def test_methods_are_ranked_within_a_setting():
@@ -89,14 +125,14 @@ def test_methods_are_ranked_within_a_setting():
     assert ranks == {DEFAULT.name: 1.25, PUBLISHED.name: 1.75}
 
 
-def test_figures_have_floors_and_undefined_rates_are_left_out():
+def test_figures_have_floors_and_undefined_rates_count_as_joint_ones():
     rows = [row(labels=5, tuned=48), row(labels=5, seed=1, tuned=47)]
     rows[1]["aligned"]["preferred"] = vars(wilson(0, 0))
     assert math.isnan(preferred(rows[1]))
     figures = summarise(rows)["figures"]
-    assert figures["preferred_even_5_labels"]["value"] == pytest.approx(0.96)
+    assert figures["preferred_even_5_labels"]["value"] == pytest.approx(0.95)
     assert figures["preferred_even_5_labels"]["ok"]
-    assert figures["preferred_even_5_labels"]["n"] == 1
+    assert figures["preferred_even_5_labels"]["n"] == 2
     assert not any(name.startswith("preferred_rare") for name in figures)
 
 
