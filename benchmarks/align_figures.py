@@ -178,8 +178,7 @@ def _lost_with_flips(rows: Sequence[Row], group: str) -> dict[str, Any]:
 def cases_below(rows: Sequence[Row], before: str, after: str) -> list[str]:
     """Return the cases in which one policy's joint rate is below another's.
 
-    By a t test over the seeds, one-sided at 95 %, with Holm's correction over the cases and numbers of
-    labels. Of a single seed, by the test of two proportions over its episodes.
+    One-sided at 95 %, with Holm's correction over the cases and numbers of labels.
     """
     p_values = {}
     for case, labels in sorted({(row["case"], row["labels"]) for row in rows}):
@@ -197,8 +196,8 @@ def cases_below(rows: Sequence[Row], before: str, after: str) -> list[str]:
 def _p_below(before: Sequence[Row], after: Sequence[Row]) -> float:
     """Return the p value of rates `after` being below rates `before`, one a seed.
 
-    The error of the mean change is that over the seeds, or that of counting episodes if larger: a few
-    seeds may agree by chance.
+    By the t test over the seeds, or the test of two proportions over all episodes, whichever is less
+    sure: a few seeds may agree by chance.
     """
     change = np.array([b["value"] - a["value"] for a, b in zip(before, after, strict=True)])
     counts = [
@@ -207,10 +206,11 @@ def _p_below(before: Sequence[Row], after: Sequence[Row]) -> float:
     (first, num), (second, num_after) = counts
     pooled = (first + second) / (num + num_after)
     counting = math.sqrt(max(pooled * (1 - pooled) * (1 / num + 1 / num_after), 1e-12))
+    by_episodes = NormalDist().cdf(float(change.mean()) / counting)
     if len(change) == 1:
-        return NormalDist().cdf(float(change[0]) / counting)
-    error = max(counting, float(change.std(ddof=1)) / math.sqrt(len(change)))
-    return float(t.cdf(change.mean() / error, df=len(change) - 1))
+        return by_episodes
+    error = max(float(change.std(ddof=1)) / math.sqrt(len(change)), 1e-12)
+    return max(by_episodes, float(t.cdf(change.mean() / error, df=len(change) - 1)))
 
 
 def _ranks(rows: Sequence[Row]) -> dict[str, float]:
