@@ -184,7 +184,9 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
         shutil.rmtree(directory)
         return row | {"total_seconds": time.monotonic() - start}
     labelled = _labelled(item, config, prepared, workers)
-    row["selected"] = labelled.evaluate_policy("selected").to_dict()
+    compares = item.stage in ("main", "quick")
+    if compares:
+        row["selected"] = labelled.evaluate_policy("selected").to_dict()
     row["pool_accuracy"] = labelled.label_curve()[-1]["pool_accuracy"]
     directory = base / _file_name(item.key)
     _link(labelled.directory, directory, (*BASE, *LABELS))
@@ -193,7 +195,7 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     loop.align()
     row["seconds"] = time.monotonic() - begun
     row["aligned"] = loop.evaluate_policy("aligned").to_dict()
-    if item.method.also_selected:
+    if item.method.also_selected and compares:
         row["selection_pays"] = loop.selection_pays()
         # It is not used where validation starts say that it is worse.
         name = "aligned-selected" if row["selection_pays"] else "aligned"

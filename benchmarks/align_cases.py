@@ -15,6 +15,7 @@ from robopref.policies.finetune.at_run_time import GuideConfig, SelectConfig
 from robopref.policies.finetune.distil import DistilConfig, RewardWeightedConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.dro import DROConfig
+from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.lists import PlackettLuceConfig, RankDPOConfig
 from robopref.policies.finetune.online import PPOConfig
@@ -108,7 +109,7 @@ _AS_PUBLISHED = replace(
 
 def _as_published(beta: float, learning_rate: float = 1e-4) -> DPOConfig:
     trainer = replace(_AS_PUBLISHED.trainer, learning_rate=learning_rate)
-    return replace(_AS_PUBLISHED, beta_dpo=beta, trainer=trainer)
+    return replace(_AS_PUBLISHED, dpo_beta=beta, trainer=trainer)
 
 
 DEFAULT = Method("distil", also_selected=True)
@@ -119,6 +120,10 @@ METHODS = (
     DEFAULT,
     _tuned("distil, one round", DistilConfig()),
     Method("distil, all believed", {"find_mistakes": False}),
+    Method(
+        "distil, certain half", {"method": DistilConfig(episodes=EpisodesConfig(keep_certain=0.5))}
+    ),
+    Method("distil, easy first", {"method": DistilConfig(episodes=EpisodesConfig(easy_first=0.5))}),
     _tuned("reward-weighted", RewardWeightedConfig()),
     _tuned("reward-weighted, advantage", RewardWeightedConfig(credit="advantage")),
     _tuned("quality", QualityConfig()),

@@ -214,7 +214,7 @@ def _base(row: Row) -> float:
 
 
 def _selected(row: Row) -> float:
-    return float(row["selected"]["joint"]["value"])
+    return float(row["selected"]["joint"]["value"]) if "selected" in row else math.nan
 
 
 def _on_top(row: Row) -> float:

@@ -196,7 +196,7 @@ def cases_below(rows: Sequence[Row], before: str, after: str) -> list[str]:
 def _p_below(before: Sequence[Row], after: Sequence[Row]) -> float:
     """Return the p value of rates `after` being below rates `before`, one a seed.
 
-    By the t test over the seeds, or the test of two proportions over all episodes, whichever is less
+    By the t test over seeds, or the test of two proportions over all episodes, whichever is less
     sure: a few seeds may agree by chance.
     """
     change = np.array([b["value"] - a["value"] for a, b in zip(before, after, strict=True)])

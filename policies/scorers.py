@@ -27,7 +27,7 @@ CHUNKS_AT_ONCE = 16384
 class ImplicitScorer:
     """Scores a chunk by how much likelier a tuned policy makes it than the base does.
 
-    The score is minus `beta_dpo` times the mean, over steps and noise, of the tuned policy's
+    The score is minus `dpo_beta` times the mean, over steps and noise, of the tuned policy's
     denoising error less the base's [1]. All candidates of an observation meet the same steps and
     noise, which are drawn once: their order depends on nothing but the candidates. Best-of-N with
     pessimism asks for scores and for their uncertainty, which costs this one twice.
@@ -35,7 +35,7 @@ class ImplicitScorer:
     Args:
         tuned: A policy fine-tuned on preferences.
         reference: The base that it was tuned from.
-        beta_dpo: Scale of the scores.
+        dpo_beta: Scale of the scores.
         num_noises: S; the steps are spread evenly over the schedule.
         seed: Decides the noise.
 
@@ -49,17 +49,17 @@ class ImplicitScorer:
         tuned: Any,
         reference: Any,
         *,
-        beta_dpo: float = 10.0,
+        dpo_beta: float = 10.0,
         num_noises: int = 16,
         seed: int = 0,
     ) -> None:
         check_at_least("num_noises", num_noises, 2)
-        if not beta_dpo > 0:
-            raise ValueError(f"`beta_dpo` must be above 0, got {beta_dpo}.")
+        if not dpo_beta > 0:
+            raise ValueError(f"`dpo_beta` must be above 0, got {dpo_beta}.")
         _check_alike(tuned, reference)
         self.tuned = tuned
         self.reference = reference
-        self.beta_dpo = beta_dpo
+        self.dpo_beta = dpo_beta
         self._noising = tuned.draw_noising(num_noises, make_generator(seed, "implicit-scorer"))
 
     def score(
@@ -90,7 +90,7 @@ class ImplicitScorer:
                 policy.candidate_errors(some, candidates[i : i + at_once], *self._noising)
                 for policy in (self.tuned, self.reference)
             )
-            parts.append(self.beta_dpo * (reference - tuned))
+            parts.append(self.dpo_beta * (reference - tuned))
         return torch.cat(parts)
 
 

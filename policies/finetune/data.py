@@ -1,6 +1,6 @@
 """What a fine-tuning method may learn from; each method takes what it needs of it.
 
-Shapes: M reward members, E unlabelled episodes.
+Shapes: M reward members, E unlabelled episodes, C chosen ones.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -82,6 +82,7 @@ class FinetuneData:
     Args:
         chosen: Episodes to imitate, such as the best of those recorded with best-of-N.
         weights: How much each chosen episode counts; all the same by default.
+        chosen_returns: Learned returns of the chosen episodes, by each member of the reward.
         judged: Episodes that the judgements are of.
         judgements: What was answered.
         demonstrations: Episodes that the base policy was cloned from.
@@ -93,6 +94,7 @@ class FinetuneData:
 
     chosen: Sequence[Episode] = ()
     weights: Sequence[float] | None = None
+    chosen_returns: Float[np.ndarray, "M C"] | None = None
     judged: Sequence[Episode] = ()
     judgements: Sequence[Judgement] = ()
     demonstrations: Sequence[Episode] = ()

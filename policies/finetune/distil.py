@@ -26,9 +26,10 @@ from robopref.data.episode import Episode
 from robopref.errors import check_at_least, check_choice
 from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
+from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.tuning import Validate, tune, tuning
 from robopref.policies.windows import WindowSource
-from robopref.trainer import TrainerConfig, TrainResult
+from robopref.trainer import BatchSource, TrainerConfig, TrainResult
 from robopref.types import ACTION
 
 LARGEST_WEIGHT = 20.0
@@ -45,6 +46,8 @@ class DistilConfig:
     """Training on the chosen episodes."""
     demonstration_weight: float = 0.0
     """How much a window of the base demonstrations counts beside a chosen one, if there are any."""
+    episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
+    """Which of the chosen episodes count, and when."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -76,6 +79,7 @@ class DistilConfig:
         """
         if not data.chosen:
             raise ValueError("There are no episodes to distil. Select at least one.")
+        data = self.episodes.of_chosen(data)
         num = len(data.chosen)
         chosen = [1.0] * num if data.weights is None else [float(w) for w in data.weights]
         if len(chosen) != num:
@@ -87,6 +91,7 @@ class DistilConfig:
         kept = list(data.demonstrations) if self.demonstration_weight > 0 else []
         weights = [*chosen, *([self.demonstration_weight] * len(kept))]
         source = _windows(policy, [*data.chosen, *kept], weights)
+        source = self.episodes.chosen_first(source, data, sum(map(len, kept)))
         return imitate(self.trainer, policy, source, generator, directory, validate)
 
 
@@ -101,6 +106,8 @@ class RewardWeightedConfig:
     credit: Literal["uniform", "advantage"] = "uniform"
     """uniform: a window has its episode's return; advantage: how much better its chunk is scored
     than what the policy proposes there."""
+    episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
+    """Which of the unlabelled episodes count, and when."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -132,11 +139,13 @@ class RewardWeightedConfig:
         """
         if not data.pool:
             raise ValueError("There are no unlabelled episodes to weigh. Record some.")
+        data = self.episodes.of_pool(data)
         if self.credit == "uniform":
             advantage = pool_returns(data)
         else:
             advantage = chunk_advantages(policy, data, generator)
         source = _windows(policy, data.pool, self.weights(advantage))
+        source = self.episodes.pool_first(source, data)
         return imitate(self.trainer, policy, source, generator, directory, validate)
 
     def weights(self, advantage: Tensor) -> Tensor:
@@ -159,7 +168,7 @@ class RewardWeightedConfig:
 def imitate(
     config: TrainerConfig,
     policy: Any,
-    source: WindowSource,
+    source: BatchSource,
     generator: torch.Generator,
     directory: Path | None,
     validate: Validate | None,

@@ -65,7 +65,7 @@ def derivative(divergence: Divergence, log_ratio: Tensor, alpha: float) -> Tenso
     """Return f'(u) of the divergence at u = exp(log_ratio), up to a constant, table 1 of [2].
 
     In [2] u is the ratio of likelihoods and beta stands outside. Of a chunk only the denoising
-    error is known, a log ratio up to a scale, and that scale is `beta_dpo`: so it is inside here.
+    error is known, a log ratio up to a scale, and that scale is `dpo_beta`: so it is inside here.
 
     All are increasing in u. But for the reverse KL they level off where the policy makes a chunk
     much likelier than the base does, so that a good chunk is not pushed up without end.

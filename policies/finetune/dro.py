@@ -32,6 +32,7 @@ from robopref.data.windows import ACTION_IS_PAD
 from robopref.diffusion import noise_error
 from robopref.errors import check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
+from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.objective import loser_scale
 from robopref.policies.finetune.tuning import Validate, tune, tuning
 from robopref.policies.windows import WindowSource
@@ -56,6 +57,8 @@ class DROConfig:
     1; 0 leaves that gradient as it is."""
     anchor: float = 0.5
     """Weight of the denoising loss on the demonstrated chunks."""
+    episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
+    """Which of the chosen episodes count, and when."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -91,9 +94,11 @@ class DROConfig:
             raise ValueError(
                 "There are no chosen episodes that show what is wanted. Give at least one."
             )
-        source = WindowSource(
+        data = self.episodes.of_chosen(data)
+        windows = WindowSource(
             data.chosen, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
         )
+        source = self.episodes.chosen_first(windows, data)
         tuned = copy.deepcopy(policy)
         tuned.reset()
         return tune(
@@ -144,7 +149,10 @@ class DROObjective(nn.Module):
             reference = self._reference[0].noise_error(both, steps, noise).view(2, num).T
         kept = error
         if self.config.safeguard > 0:
-            difference = (predicted.detach() - noise).view(2, num, -1).transpose(0, 1)
+            # Actions past an episode's end are in no error, so they pull nowhere.
+            padded = both[ACTION_IS_PAD][..., None]
+            difference = (predicted.detach() - noise).masked_fill(padded, 0.0)
+            difference = difference.view(2, num, -1).transpose(0, 1)
             best = torch.tensor([[True, False]], device=error.device).expand(num, -1)
             scale = loser_scale(difference, best, self.config.safeguard)
             kept = scale * error + (1 - scale) * error.detach()

@@ -60,25 +60,17 @@ class Collector:
 
     Args:
         env: Where to act. Observations are dictionaries by LeRobot key, or a vector, taken as the
-            state; environments reset themselves in the step after an episode's end.
+            state. Whenever it resets itself or does not, each environment acts out one episode.
         scorer: The learned reward.
         pessimism: How many deviations of the reward's members are taken off each score.
         max_decisions: After so many an episode is left.
-
-    Raises:
-        ValueError: The environments reset themselves at another time.
     """
 
     def __init__(
         self, env: VectorEnv[Any, Any, Any], scorer: Any, *, pessimism: float, max_decisions: int
     ) -> None:
-        mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        if mode != AutoresetMode.NEXT_STEP:
-            raise ValueError(
-                "The environments must reset themselves in the step after an episode's end "
-                f"(AutoresetMode.NEXT_STEP, Gymnasium's default), got {mode}."
-            )
         self.env = env
+        self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.scorer = scorer
         self.pessimism = pessimism
         self.max_decisions = max_decisions
@@ -109,7 +101,7 @@ class Collector:
         # Every VectorEnv takes a list of seeds; not every one says so.
         env: Any = self.env
         first, _ = env.reset(seed=list(seeds))
-        now = _Situation(first, self.env.num_envs, policy.n_obs_steps)
+        now = _Situation(_by_key(first), self.env.num_envs, policy.n_obs_steps)
         made: list[dict[str, Tensor]] = []
         scores, chains, acted = [], [], []
         while now.running.any() and len(made) < self.max_decisions:
@@ -139,25 +131,35 @@ class Collector:
         command = action.cpu().numpy()
         if isinstance(space, Box):
             command = np.clip(command, space.low, space.high).astype(space.dtype)
-        obs, paid, terminated, truncated, _ = self.env.step(command)
-        now.update(obs, *(torch.as_tensor(x) for x in (paid, terminated, truncated)))
+        obs, paid, terminated, truncated, info = self.env.step(command)
+        seen, ended = _by_key(obs), np.asarray(terminated) | np.asarray(truncated)
+        if self._mode == AutoresetMode.SAME_STEP:
+            # What is returned is of the next episode already.
+            for index in np.flatnonzero(ended).tolist():
+                for key, value in _by_key(info["final_obs"][index]).items():
+                    seen[key][index] = value
+        now.update(seen, *(torch.as_tensor(x) for x in (paid, terminated, truncated)))
+        if self._mode == AutoresetMode.DISABLED and ended.any():
+            self.env.reset(options={"reset_mask": ended})
 
 
 class _Situation:
     """Where each environment's episode stands; one that has ended stays as it ended."""
 
-    def __init__(self, first: Any, num_envs: int, n_obs_steps: int) -> None:
+    def __init__(self, first: Mapping[str, Tensor], num_envs: int, n_obs_steps: int) -> None:
         self.history = {
             key: value[:, None].repeat(1, n_obs_steps, *[1] * (value.ndim - 1))
-            for key, value in _by_key(first).items()
+            for key, value in first.items()
         }
         self.running = torch.ones(num_envs, dtype=torch.bool)
         self.terminated = torch.zeros(num_envs, dtype=torch.bool)
         self.own_return = torch.zeros(num_envs)
 
-    def update(self, obs: Any, paid: Tensor, terminated: Tensor, truncated: Tensor) -> None:
+    def update(
+        self, obs: Mapping[str, Tensor], paid: Tensor, terminated: Tensor, truncated: Tensor
+    ) -> None:
         """Take note of a step of all environments."""
-        for key, value in _by_key(obs).items():
+        for key, value in obs.items():
             past = self.history[key]
             past[self.running] = torch.cat([past[:, 1:], value[:, None]], 1)[self.running]
         self.own_return += paid.float() * self.running

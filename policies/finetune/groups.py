@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robopref.policies.finetune.episodes import admitted
+
 GAINS = "gains"
 """Key of how good each chunk is held to be, (B, K): log-odds, NaN where there is no chunk."""
 GROUP_WEIGHT = "group_weight"
@@ -69,9 +71,7 @@ class ChunkGroups:
 
     def gather(self, indices: Tensor) -> dict[str, Tensor]:
         """Return windows (B K, ...), the chunks of a group next to one another, gains, weights."""
-        if self._progress < self.easy_first:
-            share = 0.2 + 0.8 * self._progress / self.easy_first
-            indices = indices * max(1, int(share * len(self))) // len(self)
+        indices = admitted(indices, len(self), self._progress, self.easy_first)
         batch = {key: value[indices].flatten(0, 1) for key, value in self.windows.items()}
         return {**batch, GAINS: self.gains[indices], GROUP_WEIGHT: self.weights[indices]}
 

@@ -1,7 +1,7 @@
 """What the preference losses share: implicit rewards under common noise, the safeguard, the anchor.
 
 The likelihood of a chunk is not known; its denoising error, less that of the frozen base, stands
-for it [1]: the implicit reward of a chunk is beta_dpo (e_ref - e), with e the mean squared error of
+for it [1]: the implicit reward of a chunk is dpo_beta (e_ref - e), with e the mean squared error of
 the predicted noise under the tuned policy and e_ref under the base. All chunks of a group get the
 same denoising step and the same noise. A loss of this package is a function of the implicit rewards
 of a group and of how good its chunks are held to be, in one file each.
@@ -51,7 +51,7 @@ class PreferenceConfig(ABC):
     """Training; a batch is of so many chunks, whatever the size of the groups."""
     groups: GroupsConfig = field(default_factory=GroupsConfig)
     """Where the chunks come from."""
-    beta_dpo: float = 10.0
+    dpo_beta: float = 10.0
     """How strongly the policy is held to the base: the scale of the implicit reward."""
     safeguard: float = 0.5
     """How much of the best chunk's progress must survive the gradient of each other one, 0 to 1;
@@ -63,8 +63,8 @@ class PreferenceConfig(ABC):
         """Check ranges."""
         check_between("safeguard", self.safeguard, 0, 1)
         check_at_least("anchor", self.anchor, 0)
-        if not self.beta_dpo > 0:
-            raise ValueError(f"`beta_dpo` must be above 0, got {self.beta_dpo}.")
+        if not self.dpo_beta > 0:
+            raise ValueError(f"`dpo_beta` must be above 0, got {self.dpo_beta}.")
 
     @abstractmethod
     def losses(
@@ -146,10 +146,13 @@ class PreferenceObjective(nn.Module):
         best = best_of(gains)
         kept = error
         if self.config.safeguard > 0:
-            difference = (predicted.detach() - noise).flatten(1).view(num, size, -1)
+            difference = predicted.detach() - noise
+            # Actions past an episode's end are in no error, so they pull nowhere.
+            difference = difference.masked_fill(batch[ACTION_IS_PAD][..., None], 0.0)
+            difference = difference.flatten(1).view(num, size, -1)
             scale = loser_scale(difference, best, self.config.safeguard)
             kept = scale * error + (1 - scale) * error.detach()
-        implicit = self.config.beta_dpo * (reference - kept)
+        implicit = self.config.dpo_beta * (reference - kept)
         implicit = implicit.masked_fill(gains.isnan(), 0.0)
         loss = (weights * self.config.losses(implicit, gains)).mean()
         if self.config.anchor > 0:

@@ -17,6 +17,7 @@ from torch import Tensor
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.distil import chunk_advantages, imitate, pool_returns
+from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.tuning import Validate, tuning
 from robopref.policies.quality import BAD, GOOD, QUALITY, QualityDiffusionPolicy
 from robopref.policies.windows import WindowSource
@@ -38,6 +39,8 @@ class QualityConfig:
     """How far predictions are pushed on from those without a class."""
     drop_share: float = 0.15
     """Share of the chunks whose class is left out in training."""
+    episodes: EpisodesConfig = field(default_factory=EpisodesConfig)
+    """Which of the unlabelled episodes count, and when."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -70,7 +73,9 @@ class QualityConfig:
         """
         if not data.pool:
             raise ValueError("There are no unlabelled episodes to tell good from bad in.")
-        source = QualitySource(policy, data, self._classes(policy, data, generator))
+        data = self.episodes.of_pool(data)
+        windows = QualitySource(policy, data, self._classes(policy, data, generator))
+        source = self.episodes.pool_first(windows, data)
         told = QualityDiffusionPolicy.from_policy(
             policy, guidance=self.guidance, drop_share=self.drop_share
         )

@@ -31,6 +31,13 @@ class PRDPConfig(PreferenceConfig):
     proximal: float = 5.0
     """Margins count only as far as this from none: the policy moves no farther from the base."""
 
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        for name in ("reward_scale", "proximal"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
+
     def losses(self, implicit: Tensor, gains: Tensor) -> Tensor:
         """Return the squared error of each difference, clipped as in PPO [1]."""
         wanted = self.reward_scale * (gains[:, 0] - gains[:, 1])
@@ -50,6 +57,12 @@ class IREPOConfig(PreferenceConfig):
 
     largest: float = 2.0
     """Log-odds are bounded by this: of an order that nobody doubts they are infinite."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        if not self.largest > 0:
+            raise ValueError(f"`largest` must be above 0, got {self.largest}.")
 
     def losses(self, implicit: Tensor, gains: Tensor) -> Tensor:
         """Return the squared error of each margin against the log-odds [2]."""

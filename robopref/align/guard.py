@@ -37,6 +37,11 @@ class GuardConfig:
     """Episodes from validation starts that the policy acts in, each time it is looked at."""
     success_margin: float = 0.1
     """Loss of success, as a share of the episodes, from which on the policy counts as worse."""
+    least_accuracy: float = 0.5
+    """Without a simulator: more than this share of the held-out answers must be ordered rightly by
+    the reward, and of the judged pairs by the tuned policy's implicit reward."""
+    largest_drift: float = 0.2
+    """Without a simulator: how much larger the denoising error on recorded chunks may become."""
     keep_worse: bool = False
     """Keep the tuned policy even if it is worse than the base."""
 
@@ -44,6 +49,8 @@ class GuardConfig:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
         check_between("success_margin", self.success_margin, 0, 1)
+        check_between("least_accuracy", self.least_accuracy, 0, 1)
+        check_at_least("largest_drift", self.largest_drift, 0)
 
 
 class Guard:

@@ -49,7 +49,8 @@ def finetune_data(
     judged, judgements = labels.judgements()
     scores_chunks = "chunk" in reward.action_scorer_ways()
     return FinetuneData(
-        chosen, judged=judged, judgements=judgements, pool=pool, demonstrations=demonstrations,
+        chosen, chosen_returns=reward.member_returns(whole(chosen)) if chosen else None,
+        judged=judged, judgements=judgements, pool=pool, demonstrations=demonstrations,
         returns=reward.member_returns(whole(pool)) if pool else None,
         scorer=reward.as_action_scorer("chunk") if scores_chunks else None,
     )  # fmt: skip

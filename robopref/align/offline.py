@@ -7,6 +7,7 @@ reward foretells answers that it was not given, whether the tuned policy orders 
 rightly, and how far it has moved.
 """
 
+import functools
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from robopref.align.actors import find_saved
-from robopref.align.guard import Windows
+from robopref.align.guard import GuardConfig, Windows
 from robopref.align.labels import Labels
 from robopref.align.material import best, finetune_data, usable
 from robopref.align.run import Run
@@ -27,23 +28,8 @@ from robopref.policies.finetune.at_run_time import is_at_run_time
 from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator
 
-
-@dataclass(frozen=True)
-class OfflineGuardConfig:
-    """From when on a policy that was tuned without a simulator is not to be trusted."""
-
-    least_accuracy: float = 0.5
-    """Share of held-out answers that the reward must order rightly, and of judged pairs that the
-    tuned policy's implicit reward must."""
-    largest_drift: float = 0.2
-    """How much larger the denoising error on the recorded chunks may become."""
-    keep_worse: bool = False
-    """Keep the tuned policy whatever the guard says."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        check_between("least_accuracy", self.least_accuracy, 0, 1)
-        check_at_least("largest_drift", self.largest_drift, 0)
+BETA = 10.0
+"""Scale of the implicit reward in the loss by which a tuning is watched, as methods have it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ class OfflineConfig:
     strategy: Any = component("robopref.preferences:STRATEGIES", default="contrast")
     reward: Any = component("robopref.rewards:REWARDS", default="mlp")
     method: Any = component("robopref.policies.finetune:FINETUNE", default="distil")
-    guard: OfflineGuardConfig = field(default_factory=OfflineGuardConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     segment_length: int | None = None
     num_labels: int = 10
     labels_per_round: int = 5
@@ -66,6 +52,14 @@ class OfflineConfig:
     knows_success: bool = True
     use_success: bool = True
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("num_labels", "labels_per_round"):
+            check_at_least(name, getattr(self, name), 1)
+        if self.segment_length is not None:
+            check_at_least("segment_length", self.segment_length, 1)
+        check_between("selected_share", self.selected_share, 0, 1)
 
 
 class OfflineAlignment:
@@ -141,7 +135,7 @@ class OfflineAlignment:
         tuned, result = resolve(self.config, "method").run(
             self.base, self._finetune_data(),
             generator=make_generator(self.config.seed, "fine-tune"),
-            directory=self.directory / "tuned",
+            directory=self.directory / "tuned", validate=self._measure,
         )  # fmt: skip
         return {"figures": dict(result.figures), "steps": result.steps, **self._measure(tuned)}
 
@@ -160,16 +154,26 @@ class OfflineAlignment:
             self.labels, reward, chosen=best(config, reward, pool), pool=pool, demonstrations=pool
         )
 
+    @functools.cached_property
+    def _windows(self) -> Windows:
+        return Windows(self.base, list(self.data))
+
     def _measure(self, tuned: Any) -> dict[str, float]:
-        """Return the drift, and the share of judged pairs that the implicit reward orders right."""
-        episodes = list(self.data)
-        place = {episode.id: i for i, episode in enumerate(episodes)}
-        change = Windows(self.base, episodes).error_change(tuned)
-        right = [
-            (change[place[b]] < change[place[a]]) == (prefers_b > 0.5)
+        """Return the drift, and how well the implicit reward orders the judged pairs.
+
+        Its cross-entropy is what training is stopped early by: nothing better is known here.
+        """
+        place = {episode.id: i for i, episode in enumerate(self.data)}
+        change = self._windows.error_change(tuned)
+        margin = np.array([
+            (change[place[a]] - change[place[b]]) * (1 if prefers_b > 0.5 else -1)
             for a, b, prefers_b in self.labels.decided_pairs()
-        ]
-        return {"drift": float(change.mean()), "implicit_accuracy": float(np.mean(right))}
+        ])  # fmt: skip
+        return {
+            "loss": float(np.logaddexp(0, -BETA * margin).mean()),
+            "drift": float(change.mean()),
+            "implicit_accuracy": float((margin > 0).mean()),
+        }
 
     def _keep_best(self) -> dict[str, Any]:
         guard = self.config.guard
@@ -186,20 +190,20 @@ class OfflineAlignment:
         return {**figures, "reasons": reasons, "kept_base": keep_base}
 
 
-def complaints(found: Mapping[str, Any], guard: OfflineGuardConfig) -> list[str]:
+def complaints(found: Mapping[str, Any], guard: GuardConfig) -> list[str]:
     """Return why a tuned policy is not to be trusted, in sentences; none if it is."""
     least, largest = guard.least_accuracy, guard.largest_drift
     reasons = []
     # What is not known is not good enough either.
-    if not found["held_out_accuracy"] >= least:
+    if not found["held_out_accuracy"] > least:
         reasons.append(
             f"The reward foretells only {found['held_out_accuracy']:.2f} of the answers that it "
-            f"was not given (at least {least:g} are asked for). Answer more queries."
+            f"was not given (more than {least:g} are asked for). Answer more queries."
         )
-    if not found["implicit_accuracy"] >= least:
+    if not found["implicit_accuracy"] > least:
         reasons.append(
             f"The tuned policy orders only {found['implicit_accuracy']:.2f} of the judged pairs "
-            f"rightly (at least {least:g} are asked for). Tune for longer, or by another method."
+            f"rightly (more than {least:g} are asked for). Tune for longer, or by another method."
         )
     if not found["drift"] <= largest:
         reasons.append(

@@ -9,6 +9,8 @@ from robopref.align.report import render
 from robopref.config import to_dict, write_text_atomically
 from robopref.tracker import read_metrics
 
+DEPLOY_COMES = "`robopref deploy` comes with the hardware layer."
+
 
 def write_offline_report(alignment: OfflineAlignment) -> Path:
     """Write `report.html` into the run's folder and return its path."""
@@ -27,7 +29,7 @@ def write_offline_report(alignment: OfflineAlignment) -> Path:
         "kept_base": found["kept_base"],
         "rows": rows,
         "loss_svg": _losses(alignment.directory / "tuned" / "metrics.jsonl"),
-        "next_commands": deploy_command(alignment),
+        "next_commands": f"{deploy_command(alignment)}\n# {DEPLOY_COMES}",
     }
     path = alignment.directory / "report.html"
     write_text_atomically(path, render("offline.html", context))
@@ -43,7 +45,7 @@ def deploy_command(alignment: OfflineAlignment) -> str:
 
 
 def _rows(found: dict[str, Any], guard: Any) -> list[dict[str, str]]:
-    least, largest = f"at least {guard.least_accuracy:g}", f"at most {guard.largest_drift:g}"
+    least, largest = f"more than {guard.least_accuracy:g}", f"at most {guard.largest_drift:g}"
     names = {
         "held_out_accuracy": ("held-out answers", least,
             "Share of answers that a reward fitted to the other answers foretells."),

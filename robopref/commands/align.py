@@ -14,7 +14,8 @@ from robopref.errors import ConfigError
 if TYPE_CHECKING:
     from robopref.align.offline import OfflineConfig
 
-_ONLINE_ONLY = ("env", "demonstrations", "selection", "base_training", "num_rounds")
+_ROLLED_OUT = ("num_episodes", "success_margin")
+"""What the guard has no use for without a simulator."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,28 @@ class AlignCommand(AlignConfig):
             raise ConfigError(
                 "With --data, --policy must name the run of a policy, such as runs/demo/base."
             )
-        for name in _ONLINE_ONLY:
-            if getattr(self, name) != getattr(AlignConfig(), name):
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} means nothing with --data, which rolls nothing out.")
+        default = AlignConfig()
         shared = {field.name for field in dataclasses.fields(OfflineConfig)}
-        given: dict[str, Any] = {
-            name: getattr(self, name) for name in shared - {"data", "policy", "guard"}
-        }
+        idle = [f.name for f in dataclasses.fields(AlignConfig) if f.name not in shared]
+        changed = [name for name in idle if getattr(self, name) != getattr(default, name)]
+        changed += [
+            f"guard.{name}"
+            for name in _ROLLED_OUT
+            if getattr(self.guard, name) != getattr(default.guard, name)
+        ]
+        for name in changed:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} means nothing with --data, which rolls nothing out.")
+        given: dict[str, Any] = {name: getattr(self, name) for name in shared - {"data", "policy"}}
         return OfflineConfig(data, self.policy, **given)
 
     def _run_offline(self, config: "OfflineConfig") -> None:
         from robopref.align.offline import OfflineAlignment
-        from robopref.align.offline_report import deploy_command, write_offline_report
+        from robopref.align.offline_report import (
+            DEPLOY_COMES,
+            deploy_command,
+            write_offline_report,
+        )
         from robopref.commands.present import reach_person
 
         question = resolve(config, "behaviour").question
@@ -92,4 +102,4 @@ class AlignCommand(AlignConfig):
         for line in found["reasons"] + ["The base was kept."] * found["kept_base"]:
             print(line)
         print(f"Report: {report}")
-        print(f"Next:   {deploy_command(alignment)}")
+        print(f"Next:   {deploy_command(alignment)}\n        ({DEPLOY_COMES})")

@@ -8,7 +8,7 @@ given the answers they judge. The idea of weighing labels by their posterior cor
 Shapes: N decided pairs, A annotators.
 
 References:
-    [1] LCPO: label-correctness-aware preference optimization.
+    [1] Cao et al., Latent collective preference optimization (LCPO), 2025, arXiv:2509.24159.
     [2] Dawid and Skene, Maximum likelihood estimation of observer error-rates using the EM
         algorithm, 1979.
 """

@@ -7,13 +7,9 @@ import pytest
 
 from robopref import cli
 from robopref.align.collect import Workers
+from robopref.align.guard import GuardConfig
 from robopref.align.loop import AlignmentLoop
-from robopref.align.offline import (
-    OfflineAlignment,
-    OfflineConfig,
-    OfflineGuardConfig,
-    complaints,
-)
+from robopref.align.offline import OfflineAlignment, OfflineConfig, complaints
 from robopref.align.offline_report import write_offline_report
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
@@ -26,6 +22,7 @@ from robopref.policies.finetune.online import PPOConfig
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
+from robopref.tracker import read_metrics
 from robopref.types import STATE
 from tests.align.conftest import make_tiny, training
 
@@ -54,13 +51,15 @@ def weights(directory):
 
 def test_a_policy_is_tuned_from_recorded_episodes_alone(recorded, tmp_path, monkeypatch):
     monkeypatch.setattr("robopref.align.collect.record_group", lambda group: 1 / 0)
-    keep = OfflineGuardConfig(keep_worse=True)
+    keep = GuardConfig(keep_worse=True)
     alignment = OfflineAlignment(config(recorded, guard=keep), tmp_path)
     found = alignment.execute()
     assert set(found) == {
         "held_out_accuracy", "implicit_accuracy", "drift", "reasons", "kept_base", "seconds",
     }  # fmt: skip
     assert not found["kept_base"]
+    watched = [r for r in read_metrics(tmp_path / "tuned/metrics.jsonl") if "validation/drift" in r]
+    assert {"validation/implicit_accuracy", "validation/loss"} <= watched[-1].keys()
     assert (recorded / "base" / "policy" / "model.safetensors").read_bytes() != weights(tmp_path)
     text = write_offline_report(alignment).read_text()
     assert "Success and preferred rate were not measured" in text
@@ -81,14 +80,14 @@ def test_an_interrupted_run_ends_the_same(recorded, tmp_path, monkeypatch):
 
 
 def test_a_policy_that_drifts_is_not_kept(recorded, tmp_path):
-    guard = OfflineGuardConfig(least_accuracy=0.0, largest_drift=0.0)
+    guard = GuardConfig(least_accuracy=0.0, largest_drift=0.0)
     fast = DistilConfig(trainer=training(15))
     alignment = OfflineAlignment(config(recorded, guard=guard, method=fast), tmp_path)
     monstrous = {"held_out_accuracy": 0.4, "implicit_accuracy": 0.3, "drift": 0.5}
-    assert complaints(monstrous, OfflineGuardConfig()) == [
-        "The reward foretells only 0.40 of the answers that it was not given (at least 0.5 are "
+    assert complaints(monstrous, GuardConfig()) == [
+        "The reward foretells only 0.40 of the answers that it was not given (more than 0.5 are "
         "asked for). Answer more queries.",
-        "The tuned policy orders only 0.30 of the judged pairs rightly (at least 0.5 are asked "
+        "The tuned policy orders only 0.30 of the judged pairs rightly (more than 0.5 are asked "
         "for). Tune for longer, or by another method.",
         "The policy drifted from the data: its denoising error rose by 0.50 (at most 0.2 is "
         "allowed). Tune for fewer steps, or with a larger anchor.",
@@ -135,6 +134,8 @@ def test_what_does_not_fit_is_refused(recorded, tmp_path):
          "With --data, --policy must name the run of a policy, such as runs/demo/base."),
         (["--data", "DATA", "--policy", "BASE", "--num-rounds", "2"],
          "--num-rounds means nothing with --data, which rolls nothing out."),
+        (["--data", "DATA", "--policy", "BASE", "--guard.num-episodes", "5"],
+         "--guard.num-episodes means nothing with --data, which rolls nothing out."),
         (["--data", "DATA", "--policy", "no/such/run"],
          "No policy in 'no/such/run': neither it nor 'no/such/run/policy' holds a config.json."),
         (["--policy", "BASE"],

@@ -96,7 +96,7 @@ def test_which_side_stands_first_does_not_matter(toy_policy, toy_episodes, soft_
 
 
 def test_soft_labels_stop_at_the_log_odds():
-    config = DPOConfig(beta_dpo=1.0, soft_labels=True)
+    config = DPOConfig(dpo_beta=1.0, soft_labels=True)
     gains = torch.tensor([[1.5, 0.0]])
     implicit = torch.tensor([[1.5, 0.0]], requires_grad=True)
     (gradient,) = torch.autograd.grad(config.losses(implicit, gains).sum(), implicit)
@@ -139,7 +139,7 @@ def test_the_safeguard_keeps_its_share_of_the_winners_progress(seed, safeguard):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beta_dpo": 0}, "`beta_dpo` must be above 0, got 0."),
+        ({"dpo_beta": 0}, "`dpo_beta` must be above 0, got 0."),
         ({"anchor": -1}, "`anchor` must be at least 0, got -1."),
         ({"safeguard": 2}, "`safeguard` must be between 0 and 1, got 2."),
         ({"alpha": 1}, "`alpha` must lie between 0 and 1, got 1."),

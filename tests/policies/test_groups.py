@@ -165,6 +165,38 @@ def test_answers_become_judgements_of_the_episodes_they_are_about(toy_episodes):
     assert [pair.segments for pair in judgements[1].pairs()] == [items[:2], items[1:]]
 
 
+def test_doubted_answers_count_for_less_and_rankings_stay_whole(toy_policy, toy_episodes):
+    items = tuple(whole(episode) for episode in toy_episodes[:4])
+    known = {episode.id: episode for episode in toy_episodes}
+    preferences = [
+        Preference("a", Query("q", items[:2]), Ranking.prefer(0), "anna"),
+        Preference("b", Query("r", items[2:]), Ranking.prefer(0), "ben"),
+        Preference("c", Query("s", items[:3]), Ranking(3, ((0,), (1,), (2,))), "anna"),
+        Preference("d", Query("t", items[1:3]), Ranking(2, ((0, 1),)), "anna"),
+    ]
+    # Three pairs of the ranking, of which one is believed no more than a coin; and a tie.
+    believed = [0.05, 0.45, 0.1, 0.1, 0.5, 0.5]
+    judged, judgements = judgements_of(preferences, known.__getitem__, believed=believed)
+    assert [j.weight for j in judgements] == pytest.approx([0.9, 0.1, (0.8 + 0.8 + 0) / 3, 1.0])
+    assert judgements[2].utilities == (2 * SURE, SURE, 0.0)
+    assert judgements[0].utilities == pytest.approx((0.0, np.log(0.05 / 0.95)))
+    data = FinetuneData(judged=judged, judgements=judgements[:2])
+    groups = build(toy_policy, data, source="answers")
+    assert groups.weights.max() == pytest.approx(9 * float(groups.weights.min()))
+    certain = build(toy_policy, data, source="answers", keep_certain=0.5)
+    assert certain.windows["action"].shape[0] == len(toy_episodes[0])
+    assert torch.equal(certain.certainty, torch.full((len(certain),), 0.9))
+
+
+def test_credit_that_a_source_has_no_use_for_is_refused():
+    with pytest.raises(ValueError) as error:
+        GroupsConfig(credit="matched")
+    assert str(error.value) == (
+        "`credit` 'matched' is for whole segments; candidates of one observation need none. Take "
+        "`source` answers or reward, or `credit` uniform."
+    )
+
+
 def test_best_of_a_tie_is_all_of_it():
     gains = torch.tensor([[1.0, 0.0, torch.nan], [0.0, 0.0, 0.0]])
     assert best_of(gains).tolist() == [[True, False, False], [True, True, True]]

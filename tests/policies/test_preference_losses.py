@@ -137,3 +137,17 @@ def test_a_place_without_a_chunk_does_nothing(config):
     without = config.losses(tensor([0.4, -0.1]), tensor([1.0, -1.0]))
     assert float(loss.detach()) == pytest.approx(float(without))
     assert found[0, 2] == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (PRDPConfig, {"proximal": 0}, "`proximal` must be above 0, got 0."),
+        (PRDPConfig, {"reward_scale": -1}, "`reward_scale` must be above 0, got -1."),
+        (IREPOConfig, {"largest": 0}, "`largest` must be above 0, got 0."),
+    ],
+)
+def test_scales_of_nothing_are_refused(config, options, message):
+    with pytest.raises(ValueError) as error:
+        config(**options)
+    assert str(error.value) == message

@@ -137,7 +137,7 @@ def test_best_of_n_chooses_by_a_combination(implicit, toy_scorer, toy_policy, to
 
 
 def test_scale_does_not_matter_in_a_combination(implicit, toy_scorer, toy_obs, candidates):
-    scaled = ImplicitScorer(implicit.tuned, implicit.reference, beta_dpo=1000.0)
+    scaled = ImplicitScorer(implicit.tuned, implicit.reference, dpo_beta=1000.0)
     first, second = (
         CombinedScorer([one, toy_scorer]).score(toy_obs, candidates) for one in (implicit, scaled)
     )
@@ -197,7 +197,7 @@ def test_another_base_is_refused(toy_policy, change, message):
     ("options", "message"),
     [
         ({"num_noises": 1}, "`num_noises` must be at least 2, got 1."),
-        ({"beta_dpo": 0.0}, "`beta_dpo` must be above 0, got 0.0."),
+        ({"dpo_beta": 0.0}, "`dpo_beta` must be above 0, got 0.0."),
     ],
 )
 def test_settings_out_of_range_are_refused(toy_policy, options, message):
