@@ -158,8 +158,8 @@ class _Report:
         used = config.use_success and config.knows_success
         demonstrations = self.loop.run.figures("demonstrations")["episodes"]
         more = ""
-        if self.loop.num_rounds:
-            how = " with best-of-N" if self.loop.records_selected else ""
+        if self.loop.rounds.num_rounds:
+            how = " with best-of-N" if self.loop.rounds.records_selected else ""
             more = f" and {config.num_selected_episodes} recorded{how} to fine-tune on"
         return (
             f"Accounting: {config.num_labels} labels; {demonstrations} demonstrations; "
@@ -251,7 +251,7 @@ class _Report:
 
     def _losses(self) -> str:
         curves = {}
-        rounds = {f"rounds/{n}": f"round {n}" for n in range(1, self.loop.num_rounds + 1)}
+        rounds = {f"rounds/{n}": f"round {n}" for n in range(1, self.loop.rounds.num_rounds + 1)}
         for part, name in {"base": "cloned", **rounds}.items():
             rows = [r for r in read_metrics(self.loop.directory / part / "metrics.jsonl")
                     if "loss" in r]  # fmt: skip

@@ -19,7 +19,7 @@ def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
         "aligned": "the tuned policy beside the base, on validation starts",
         "selection": "the aligned policy with best-of-N on top of it, on validation starts",
     }
-    for number in range(1, loop.num_rounds + 1):
+    for number in range(1, loop.rounds.num_rounds + 1):
         words[f"round-{number}"] = _round(loop, number)
     return [
         {
@@ -91,7 +91,7 @@ def _demonstrations(loop: AlignmentLoop) -> str:
 
 
 def _round(loop: AlignmentLoop, number: int) -> str:
-    if not loop.records_selected:
+    if not loop.rounds.records_selected:
         num = len(loop.store(f"rounds/{number}/pool"))
         return f"{num} episodes; policy fine-tuned by {to_dict(loop.config)['method']['type']}"
     num = len(loop.store(f"rounds/{number}/selection"))

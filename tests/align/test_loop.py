@@ -174,9 +174,9 @@ def test_selection_on_top_pays_where_it_is_no_worse(finished, monkeypatch, succe
     alone = finished.run.figures("aligned")["guard"] | {"success": 1.0, "score": 0.5}
     monkeypatch.setattr(finished.run, "figures", lambda name: {"guard": alone, "kept_base": False})
     monkeypatch.setattr(
-        finished, "_guard", lambda policy: {"success": success, "score": 0.9}, raising=False
+        finished.rounds, "guard", lambda policy: {"success": success, "score": 0.9}, raising=False
     )
-    assert finished._try_selection()["pays"] is pays
+    assert finished.rounds.try_selection()["pays"] is pays
 
 
 def test_the_best_round_is_kept(finished, tmp_path):
@@ -206,8 +206,8 @@ def test_a_round_begins_with_the_best_policy_so_far(finished, monkeypatch, score
     """Of a round that the guard found worse than the base, nothing is kept."""
     figures = finished.run.figures("round-1")["guard"] | {"score": score, "success": 1.0}
     monkeypatch.setattr(finished.run, "figures", lambda name: {"guard": figures})
-    assert finished._start_of(1) == finished.directory / "base/policy"
-    assert finished._start_of(2) == finished.directory / start
+    assert finished.rounds._start_of(1) == finished.directory / "base/policy"
+    assert finished.rounds._start_of(2) == finished.directory / start
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished):
