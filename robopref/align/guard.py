@@ -8,6 +8,7 @@ no scripted teacher does not know it.
 Shapes: E validation episodes, M reward members.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Guard:
         rates: Any,
     ) -> None:
         self.config = config
+        self._base = base
         self._member_returns = member_returns
         self._rates = rates
         self._demonstrations = Windows(base, demonstrations)
@@ -104,20 +106,47 @@ class Guard:
         episodes = self.record(policy)
         return self._figures(episodes, self._member_returns(episodes))
 
-    def record(self, policy: Any) -> list[Episode]:
-        """Return the policy's episodes from the validation starts."""
+    def record(self, policy: Any, *, first: int = 0) -> list[Episode]:
+        """Return the policy's episodes from the validation starts, or those from `first` on."""
         config = self.config
         plan = Plan(
             env=config.env, actor=_Given(policy), seed=config.seed, start_set="validation",
             num_episodes=config.guard.num_episodes, group_size=config.guard.num_episodes,
-            max_episode_steps=config.max_episode_steps,
+            first=first, max_episode_steps=config.max_episode_steps,
         )  # fmt: skip
         return [episode for group in Workers(0).record(plan.groups()) for episode in group]
 
+    def confirms(self, policy: Any, figures: Mapping[str, float]) -> bool:
+        """Return whether a policy is no worse than the base on twice as many starts.
+
+        The best of many looks was lucky in part; starts that it was not chosen by say by how much.
+
+        Args:
+            policy: What may be kept.
+            figures: What was found of it on the first starts.
+        """
+        fresh = self.config.guard.num_episodes
+        base, episodes = self._fresh_base, self.record(policy, first=fresh)
+        again = self._figures(episodes, self._member_returns(episodes), base=base[1])
+        of_base = self._figures(*base, base=base[1])
+        both, both_base = (
+            {name: (one[name] + two[name]) / 2 for name in ("score", "success")}
+            for one, two in ((figures, again), (self.base, of_base))
+        )
+        return not self._is_below(both, both_base)
+
+    @functools.cached_property
+    def _fresh_base(self) -> tuple[list[Episode], np.ndarray]:
+        episodes = self.record(self._base, first=self.config.guard.num_episodes)
+        return episodes, self._member_returns(episodes)
+
     def is_worse(self, figures: Mapping[str, float]) -> bool:
         """Return whether a policy of these figures is worse than the base, or nobody knows."""
-        lost = self.base["success"] - figures["success"]
-        no_worse = figures["score"] >= self.base["score"]
+        return self._is_below(figures, self.base)
+
+    def _is_below(self, figures: Mapping[str, float], base: Mapping[str, float]) -> bool:
+        lost = base["success"] - figures["success"]
+        no_worse = figures["score"] >= base["score"]
         return not (no_worse and lost <= self.config.guard.success_margin)
 
     def implicit_accuracy(self, policy: Any) -> float:
@@ -132,8 +161,10 @@ class Guard:
         right = (learned[a] > learned[b]) == (implicit[a] > implicit[b])
         return float(right[differ].mean()) if differ.any() else float("nan")
 
-    def _figures(self, episodes: Sequence[Episode], returns: np.ndarray) -> dict[str, float]:
-        gap = returns - self._returns
+    def _figures(
+        self, episodes: Sequence[Episode], returns: np.ndarray, *, base: np.ndarray | None = None
+    ) -> dict[str, float]:
+        gap = returns - (self._returns if base is None else base)
         better = (1 / (1 + np.exp(-gap.clip(-50, 50)))).mean(axis=0)
         known = self.config.knows_success
         succeeded = np.array([episode.succeeded or not known for episode in episodes], float)

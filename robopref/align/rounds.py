@@ -161,7 +161,7 @@ class Rounds:
     def keep_best(self) -> dict[str, Any]:
         """Take over the best that was made, or the base if the guard says that all is worse."""
         base, made = PolicySpec(self._policy_of_round(0)), self._made()
-        best = self._best(made)
+        best = self._confirmed(made)
         keep_base = best is None and not self.config.guard.keep_worse
         kept = made[-1] if best is None else best
         save_steered(base if keep_base else kept.policy, self.directory / "aligned")
@@ -169,6 +169,15 @@ class Rounds:
             "guard": kept.figures, "base": self.guard.base, "worse": best is None,
             "kept_base": keep_base, "round": kept.round,
         }  # fmt: skip
+
+    def _confirmed(self, made: Sequence[Made]) -> Made | None:
+        """Return the best that is no worse than the base on fresh starts either."""
+        left = list(made)
+        while (best := self._best(left)) is not None:
+            if self.guard.confirms(best.policy.load(), best.figures):
+                return best
+            left.remove(best)
+        return None
 
     def _best(self, made: Sequence[Made]) -> Made | None:
         """Return the best of those that are not worse than the base; None if all are."""

@@ -23,9 +23,11 @@ from robopref.envs.both import BothConfig
 from robopref.errors import ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.finetune.online import PPOConfig
+from robopref.policies.serialization import load_policy
 from robopref.preferences.query import Query
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
+from robopref.types import STATE
 from tests.align.conftest import make_tiny
 
 WEIGHTS = ("base/policy", "reward", "aligned/policy")
@@ -208,6 +210,35 @@ def test_a_round_begins_with_the_best_policy_so_far(finished, monkeypatch, score
     monkeypatch.setattr(finished.run, "figures", lambda name: {"guard": figures})
     assert finished.rounds._start_of(1) == finished.directory / "base/policy"
     assert finished.rounds._start_of(2) == finished.directory / start
+
+
+def test_the_best_of_many_looks_is_looked_at_again(finished, monkeypatch):
+    """On starts that it was not chosen by; what was lucky gives way to the next best."""
+    made = finished.rounds._made()
+    guard = finished.rounds.guard
+    policy = load_policy(finished.directory / "base/policy")
+    assert guard.confirms(policy, guard.base)
+    assert not guard.confirms(policy, guard.base | {"score": guard.base["score"] - 0.1})
+    assert not guard.confirms(policy, guard.base | {"success": guard.base["success"] - 0.9})
+    num = guard.config.guard.num_episodes
+    looks = [guard.record(policy, first=first) for first in (0, num)]
+    starts = [{tuple(episode.obs[STATE][0]) for episode in look} for look in looks]
+    assert not starts[0] & starts[1]
+
+    class Doubts:
+        def is_worse(self, figures):
+            return False
+
+        def confirms(self, policy, figures):
+            return figures["score"] < 0.9
+
+    lucky, good = (
+        one._replace(figures=one.figures | {"score": score})
+        for one, score in zip(made, (0.95, 0.8), strict=True)
+    )
+    monkeypatch.setattr(finished.rounds, "guard", Doubts(), raising=False)
+    assert finished.rounds._confirmed([lucky, good]) == good
+    assert finished.rounds._confirmed([lucky]) is None
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished):
