@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robopref.diffusion import Randomness, draw_noise
-from robopref.errors import check_at_least
+from robopref.errors import check_above, check_at_least
 from robopref.policies.execution import ChunkExecution
 from robopref.policies.selection import EnsembleScorer
 
@@ -45,8 +45,7 @@ class GuidanceConfig:
         """Check ranges."""
         check_at_least("scale", self.scale, 0)
         check_at_least("pessimism", self.pessimism, 0)
-        if not self.largest_shift > 0:
-            raise ValueError(f"`largest_shift` must be above 0, got {self.largest_shift}.")
+        check_above("largest_shift", self.largest_shift, 0)
 
     def build(self, policy: Any, scorer: Any) -> "GuidedPolicy":
         """Return `policy` denoising towards what `scorer` likes."""

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robopref.errors import check_at_least
+from robopref.errors import check_above, check_at_least
 from robopref.protocols import ActionScorer
 from robopref.seeding import make_generator
 
@@ -54,8 +54,7 @@ class ImplicitScorer:
         seed: int = 0,
     ) -> None:
         check_at_least("num_noises", num_noises, 2)
-        if not dpo_beta > 0:
-            raise ValueError(f"`dpo_beta` must be above 0, got {dpo_beta}.")
+        check_above("dpo_beta", dpo_beta, 0)
         _check_alike(tuned, reference)
         self.tuned = tuned
         self.reference = reference

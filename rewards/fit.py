@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robopref.config import write_text_atomically
-from robopref.errors import CheckpointError, check_at_least, check_between
+from robopref.errors import CheckpointError, check_above, check_at_least, check_between
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.losses import PairBatch
 from robopref.trainer import Batch, TrainerConfig
@@ -51,8 +51,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if not self.temperature > 0:
-            raise ValueError(f"`temperature` must be above 0, got {self.temperature}.")
+        check_above("temperature", self.temperature, 0)
         check_between("validation_fraction", self.validation_fraction, 0, 0.5)
         check_at_least("min_validation_pairs", self.min_validation_pairs, 1)
 

@@ -94,6 +94,21 @@ def check_at_least(argument: str, value: float, minimum: float) -> None:
         raise ValueError(f"`{argument}` must be at least {minimum}, got {value}.")
 
 
+def check_above(argument: str, value: float, bound: float) -> None:
+    """Raise `ValueError` unless `value > bound`.
+
+    Raises:
+        ValueError: `value` is not larger, or not a number.
+
+    Example:
+        >>> check_above("temperature", 0, 0)
+        Traceback (most recent call last):
+        ValueError: `temperature` must be above 0, got 0.
+    """
+    if not value > bound:
+        raise ValueError(f"`{argument}` must be above {bound}, got {value}.")
+
+
 def check_between(argument: str, value: float, low: float, high: float) -> None:
     """Raise `ValueError` unless `low <= value <= high`.
 

@@ -25,6 +25,7 @@ References:
         section 6 (third lower bound).
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -35,7 +36,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from robopref.errors import check_at_least, check_between, check_choice
+from robopref.errors import check_above, check_at_least, check_between, check_choice
 
 Solver = Literal["conditional-gradient", "proximal", "entropic"]
 TINY = 1e-300
@@ -63,8 +64,7 @@ class SolverConfig:
         check_choice("solver", self.solver, get_args(Solver))
         for name in ("max_iterations", "inner_iterations"):
             check_at_least(name, getattr(self, name), 1)
-        if not self.strength > 0:
-            raise ValueError(f"`strength` must be above 0, got {self.strength}.")
+        check_above("strength", self.strength, 0)
         check_at_least("tolerance", self.tolerance, 0)
 
 
@@ -137,11 +137,10 @@ class Problem:
 
     def at(self, index: Tensor) -> "Problem":
         """Return the problems at `index`."""
-        part = object.__new__(Problem)
-        part.__dict__.update(self.__dict__)
+        part = copy.copy(self)
         for name in ("first", "second", "feature_cost", "_constant"):
             value = getattr(self, name)
-            part.__dict__[name] = value if len(value) == 1 else value[index]
+            setattr(part, name, value if len(value) == 1 else value[index])
         return part
 
     def product(self, plan: Float[Tensor, "B N J"]) -> Float[Tensor, "B N J"]:
@@ -191,8 +190,7 @@ def align_sets(
         raise ValueError(
             f"`starts` must be as many as the problems (={problem.batch}), got {len(starts)}."
         )
-    plans, losses = starts.clone(), torch.empty(len(starts), dtype=torch.float64)
-    losses = losses.to(starts.device)
+    plans = starts.clone()
     advance = _descend if config.solver == "conditional-gradient" else _scale
     moving, iteration = torch.arange(len(starts), device=starts.device), 0
     product, scale = problem.product(plans), torch.ones_like(plans[:, 0])
@@ -254,9 +252,10 @@ def _descend(
     problem: Problem, plan: Tensor, product: Tensor, scale: Tensor, config: SolverConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Go towards the best vertex, as far as is best: on the way the objective is a parabola."""
-    vertex = problem.cheapest(problem.gradient(product))
+    gradient = problem.gradient(product)
+    vertex = problem.cheapest(gradient)
     direction, change = vertex - plan, problem.product(vertex) - product
-    linear = (problem.gradient(product) * direction).sum((1, 2))
+    linear = (gradient * direction).sum((1, 2))
     quadratic = -2 * problem.structure_weight * (change * direction).sum((1, 2))
     inner = (-linear / (2 * quadratic).clamp_min(TINY)).clamp(0, 1)
     step = torch.where(quadratic > 0, inner, (linear + quadratic < 0).double())[:, None, None]

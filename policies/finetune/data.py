@@ -140,22 +140,16 @@ def judgements_of(
     beliefs = None if believed is None else iter(believed)
     judgements = []
     for preference in preferences:
-        items = preference.query.items
-        pairs = [
-            (a, b, said)
-            for a, b, said in preference.ranking.pairs()
-            if isinstance(items[a], Segment) and isinstance(items[b], Segment)
-        ]
-        held = [said if beliefs is None else next(beliefs) for *_, said in pairs]
-        segments = tuple(item for item in items if isinstance(item, Segment))
-        if len(segments) < len(items) or not preference.ranking.order:
+        pairs = preference.segment_pairs()
+        if not pairs:
             continue
+        held = [said if beliefs is None else next(beliefs) for *_, said in pairs]
+        segments = tuple(item for item in preference.query.items if isinstance(item, Segment))
         # What was called equal is not in doubt for that.
         sure = [abs(2 * p - 1) for p, (*_, said) in zip(held, pairs, strict=True) if said != 0.5]
         weight = float(np.mean(sure)) if sure else 1.0
-        if len(pairs) == 1 and len(segments) == 2:
-            (a, b, _), (probability,) = pairs[0], held
-            judgement = Judgement.of_pair(segments[a], segments[b], probability, weight=weight)
+        if len(segments) == 2:
+            judgement = Judgement.of_pair(*pairs[0][:2], held[0], weight=weight)
         else:
             judgement = _of_ranking(segments, preference.ranking.order, weight)
         judgements.append(judgement)

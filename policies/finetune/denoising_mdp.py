@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robopref.diffusion import draw_noise
-from robopref.errors import check_at_least, check_between
+from robopref.errors import check_above, check_at_least, check_between
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class DenoisingConfig:
         check_between("eta", self.eta, 0, 1)
         if self.window is not None:
             check_between("window", self.window, 1, self.tuned_steps)
-        if not self.min_std > 0:
-            raise ValueError(f"`min_std` must be above 0, got {self.min_std}.")
+        check_above("min_std", self.min_std, 0)
 
     def random_steps(self, num_steps: int, iteration: int) -> range:
         """Return which of the K steps of sampling are random in an iteration.

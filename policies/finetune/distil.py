@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from robopref.data.episode import Episode
-from robopref.errors import check_at_least, check_choice
+from robopref.errors import check_above, check_at_least, check_choice
 from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.episodes import EpisodesConfig
@@ -112,8 +112,7 @@ class RewardWeightedConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_choice("credit", self.credit, get_args(Literal["uniform", "advantage"]))
-        if not self.temperature > 0:
-            raise ValueError(f"`temperature` must be above 0, got {self.temperature}.")
+        check_above("temperature", self.temperature, 0)
 
     def run(
         self,

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from robopref.data.windows import ACTION_IS_PAD
 from robopref.diffusion import noise_error
-from robopref.errors import check_at_least, check_between
+from robopref.errors import check_above, check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.objective import loser_scale
@@ -65,8 +65,7 @@ class DROConfig:
         check_at_least("refresh_steps", self.refresh_steps, 1)
         check_between("safeguard", self.safeguard, 0, 1)
         check_at_least("anchor", self.anchor, 0)
-        if not self.margin > 0:
-            raise ValueError(f"`margin` must be above 0, got {self.margin}.")
+        check_above("margin", self.margin, 0)
 
     def run(
         self,

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from robopref.data.windows import ACTION_IS_PAD
 from robopref.diffusion import noise_error
-from robopref.errors import check_at_least, check_between
+from robopref.errors import check_above, check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, best_of
@@ -63,8 +63,7 @@ class PreferenceConfig(ABC):
         """Check ranges."""
         check_between("safeguard", self.safeguard, 0, 1)
         check_at_least("anchor", self.anchor, 0)
-        if not self.dpo_beta > 0:
-            raise ValueError(f"`dpo_beta` must be above 0, got {self.dpo_beta}.")
+        check_above("dpo_beta", self.dpo_beta, 0)
 
     @abstractmethod
     def losses(

@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from robopref.errors import check_above
 from robopref.policies.finetune.objective import PreferenceConfig
 
 
@@ -35,8 +36,7 @@ class PRDPConfig(PreferenceConfig):
         """Check ranges."""
         super().__post_init__()
         for name in ("reward_scale", "proximal"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
+            check_above(name, getattr(self, name), 0)
 
     def losses(self, implicit: Tensor, gains: Tensor) -> Tensor:
         """Return the squared error of each difference, clipped as in PPO [1]."""
@@ -61,8 +61,7 @@ class IREPOConfig(PreferenceConfig):
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        if not self.largest > 0:
-            raise ValueError(f"`largest` must be above 0, got {self.largest}.")
+        check_above("largest", self.largest, 0)
 
     def losses(self, implicit: Tensor, gains: Tensor) -> Tensor:
         """Return the squared error of each margin against the log-odds [2]."""

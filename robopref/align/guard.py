@@ -79,10 +79,10 @@ class Guard:
         self._member_returns = member_returns
         self._rates = rates
         self._demonstrations = Windows(base, demonstrations)
-        self._episodes = self.record(base)
-        self._returns: np.ndarray = member_returns(self._episodes)
-        self._own = Windows(base, self._episodes)
-        self.base = self._figures(self._episodes, self._returns)
+        episodes = self.record(base)
+        self._returns: np.ndarray = member_returns(episodes)
+        self._own = Windows(base, episodes)
+        self.base = self._figures(episodes, self._returns, self._returns)
         self._measured: tuple[str, dict[str, float]] = ("", {})
 
     def __call__(self, policy: Any) -> dict[str, float]:
@@ -104,7 +104,7 @@ class Guard:
 
     def _acted(self, policy: Any) -> dict[str, float]:
         episodes = self.record(policy)
-        return self._figures(episodes, self._member_returns(episodes))
+        return self._figures(episodes, self._member_returns(episodes), self._returns)
 
     def record(self, policy: Any, *, first: int = 0) -> list[Episode]:
         """Return the policy's episodes from the validation starts, or those from `first` on."""
@@ -125,10 +125,9 @@ class Guard:
             policy: What may be kept.
             figures: What was found of it on the first starts.
         """
-        fresh = self.config.guard.num_episodes
-        base, episodes = self._fresh_base, self.record(policy, first=fresh)
-        again = self._figures(episodes, self._member_returns(episodes), base=base[1])
-        of_base = self._figures(*base, base=base[1])
+        returns, of_base = self._fresh_base
+        episodes = self.record(policy, first=self.config.guard.num_episodes)
+        again = self._figures(episodes, self._member_returns(episodes), returns)
         both, both_base = (
             {name: (one[name] + two[name]) / 2 for name in ("score", "success")}
             for one, two in ((figures, again), (self.base, of_base))
@@ -136,9 +135,10 @@ class Guard:
         return not self._is_below(both, both_base)
 
     @functools.cached_property
-    def _fresh_base(self) -> tuple[list[Episode], np.ndarray]:
+    def _fresh_base(self) -> tuple[np.ndarray, dict[str, float]]:
         episodes = self.record(self._base, first=self.config.guard.num_episodes)
-        return episodes, self._member_returns(episodes)
+        returns: np.ndarray = self._member_returns(episodes)
+        return returns, self._figures(episodes, returns, returns)
 
     def is_worse(self, figures: Mapping[str, float]) -> bool:
         """Return whether a policy of these figures is worse than the base, or nobody knows."""
@@ -162,9 +162,9 @@ class Guard:
         return float(right[differ].mean()) if differ.any() else float("nan")
 
     def _figures(
-        self, episodes: Sequence[Episode], returns: np.ndarray, *, base: np.ndarray | None = None
+        self, episodes: Sequence[Episode], returns: np.ndarray, base_returns: np.ndarray
     ) -> dict[str, float]:
-        gap = returns - (self._returns if base is None else base)
+        gap = returns - base_returns
         better = (1 / (1 + np.exp(-gap.clip(-50, 50)))).mean(axis=0)
         known = self.config.knows_success
         succeeded = np.array([episode.succeeded or not known for episode in episodes], float)

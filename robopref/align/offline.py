@@ -163,7 +163,7 @@ class OfflineAlignment:
 
         Its cross-entropy is what training is stopped early by: nothing better is known here.
         """
-        place = {episode.id: i for i, episode in enumerate(self.data)}
+        place = {row.episode_id: i for i, row in enumerate(self.data.rows)}
         change = self._windows.error_change(tuned)
         margin = np.array([
             (change[place[a]] - change[place[b]]) * (1 if prefers_b > 0.5 else -1)

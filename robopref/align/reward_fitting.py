@@ -51,11 +51,9 @@ class RewardFitting:
         """The two segments of each pair."""
         self._annotator: list[str] = []
         for preference in preferences:
-            for a, b, _ in preference.ranking.pairs():
-                first, second = preference.query.items[a], preference.query.items[b]
-                if isinstance(first, Segment) and isinstance(second, Segment):
-                    self.segments.append((first, second))
-                    self._annotator.append(preference.annotator)
+            for first, second, _ in preference.segment_pairs():
+                self.segments.append((first, second))
+                self._annotator.append(preference.annotator)
         self.view = PairwiseView.from_preferences(preferences, cut)
         self.criteria = tuple(sorted(set(self.view.criterion or ())))
         """By what was judged."""

@@ -17,7 +17,7 @@ from robopref.data.rewrite import rewrite
 from robopref.data.rows import EpisodeRow
 from robopref.data.stored import LOCK, StoredEpisodes, load
 from robopref.data.writer import Recording, check_fits, commit
-from robopref.errors import DataError
+from robopref.errors import DataError, check_above
 
 COMPACT_EVERY = 1000
 """Files of one episode after which `add` compacts."""
@@ -61,8 +61,7 @@ class EpisodeStore(StoredEpisodes):
             ValueError: `fps` is not positive.
         """
         root = Path(path)
-        if not fps > 0:
-            raise ValueError(f"`fps` must be above 0, got {fps}.")
+        check_above("fps", fps, 0)
         if root.exists() and any(entry.name != LOCK for entry in root.iterdir()):
             raise DataError(
                 f"'{root}' holds files already. Continue with EpisodeStore.open, or give another "

@@ -56,6 +56,14 @@ class Preference:
             )
         check_between("strength", self.strength, 1, 3)
 
+    def segment_pairs(self) -> list[tuple[Segment, Segment, float]]:
+        """Return the two segments of each pair that was compared, and `prefers_b` of it.
+
+        None of an answer about action candidates.
+        """
+        items = [item for item in self.query.items if isinstance(item, Segment)]
+        return [(items[a], items[b], p) for a, b, p in self.ranking.pairs()] if items else []
+
 
 @dataclass(frozen=True, eq=False)
 class PairwiseView:
@@ -104,9 +112,8 @@ class PairwiseView:
         index: dict[Segment, int] = {}
         rows: list[tuple[int, int, float, str]] = []
         for preference in preferences:
-            items = [item for item in preference.query.items if isinstance(item, Segment)]
-            for a, b, prefers_b in preference.ranking.pairs() if items else ():
-                places = [index.setdefault(items[i], len(index)) for i in (a, b)]
+            for *pair, prefers_b in preference.segment_pairs():
+                places = [index.setdefault(segment, len(index)) for segment in pair]
                 rows.append((places[0], places[1], prefers_b, preference.criterion))
         if not rows:
             raise DataError(

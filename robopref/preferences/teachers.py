@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from robopref.data.segment import Segment
-from robopref.errors import DataError, check_at_least, check_between
+from robopref.errors import DataError, check_above, check_at_least, check_between
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Item, Query
 from robopref.preferences.ranking import Ranking
@@ -86,9 +86,7 @@ class ScriptedTeacherConfig:
                 raise ValueError(
                     f"`{kind}_rate` and `gap_{kind}_rate` must not exceed 1 together, got {total}."
                 )
-            scale = getattr(self, f"gap_{kind}_scale")
-            if not scale > 0:
-                raise ValueError(f"`gap_{kind}_scale` must be above 0, got {scale}.")
+            check_above(f"gap_{kind}_scale", getattr(self, f"gap_{kind}_scale"), 0)
 
     def build(
         self,
