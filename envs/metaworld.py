@@ -18,6 +18,7 @@ from robopref.envs.metaworld_raw import make_raw
 from robopref.envs.metaworld_state import StateLayout
 from robopref.envs.metaworld_tasks import TASKS
 from robopref.envs.render import FreeCamera, OffscreenRenderer, import_mujoco
+from robopref.envs.scene import Scene
 from robopref.errors import UnknownNameError, check_at_least, did_you_mean
 from robopref.types import STATE, SimState
 
@@ -59,6 +60,18 @@ class MetaWorldConfig:
     def build(self) -> "MetaWorldEnv":
         """Return the environment."""
         return MetaWorldEnv(self)
+
+    def read_scene(self, state: Float[np.ndarray, "S 39"]) -> Scene:
+        """Return the scene of each observation; the first object is the one that counts.
+
+        Right after a reset the package may show an object where it was before the task put it in
+        place, so that the first observation's objects are those of the second.
+        """
+        state = state.astype(np.float64)
+        objects = np.stack([state[:, 4:7], state[:, 11:14]], axis=1)
+        if len(objects) > 1:
+            objects[0] = objects[1]
+        return Scene(state[:, 0:3], state[:, 3], objects, state[:, 36:39])
 
 
 class MetaWorldEnv(gymnasium.Env[Any, Any]):
