@@ -18,6 +18,11 @@ POLICIES.register(
     "robopref.policies.quality:QualityDiffusionConfig",
     "The same, told to act well (classifier-free guidance).",
 )
+POLICIES.register(
+    "gaussian",
+    "robopref.policies.gaussian:GaussianPolicyConfig",
+    "One action at a time, Gaussian around a bounded mean; what IQL trains.",
+)
 
 DENOISERS = Registry("denoiser", "robopref.denoisers")
 DENOISERS.register(
