@@ -58,6 +58,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.data:ImportCommand",
         "Read a data set of another format.",
     ),
+    "data import-preferences": (
+        "robopref.commands.import_preferences:ImportPreferencesCommand",
+        "Read a preference set of another project.",
+    ),
     "data export": (
         "robopref.commands.data:ExportCommand",
         "Write a data set or its preferences in another format.",
@@ -159,8 +163,8 @@ def usage() -> str:
         "usage: robopref VERB [options]\n\n"
         "Teach robots what people prefer.\n\n"
         f"{_list_verbs(VERBS)}\n\n"
-        "  --help                show this list; after a verb: its options and an example\n"
-        "  --version             show the version\n\n"
+        "  --help                   show this list; after a verb: its options and an example\n"
+        "  --version                show the version\n\n"
         "Start with: robopref demo"
     )
 
@@ -222,7 +226,7 @@ def _configure_messages() -> None:
 
 
 def _list_verbs(verbs: dict[str, tuple[str, str]]) -> str:
-    return "\n".join(f"  {verb:<20}  {summary}" for verb, (_, summary) in verbs.items())
+    return "\n".join(f"  {verb:<23}  {summary}" for verb, (_, summary) in verbs.items())
 
 
 def _describe_os_error(error: OSError) -> str:

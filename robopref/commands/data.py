@@ -1,7 +1,9 @@
 """`robopref data`: look at data sets, check them, and convert them."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +11,10 @@ from robopref.errors import DataError, check_at_least, check_choice
 
 if TYPE_CHECKING:
     from robopref.data.store import EpisodeStore
+    from robopref.preferences.store import PreferenceStore
 
-PREFERENCE_FORMATS = ("chosen-rejected", "jsonl", "parquet")
-PREFERENCE_SUFFIXES = {".jsonl": "jsonl", ".parquet": "parquet"}
+PREFERENCE_FORMATS = ("chosen-rejected", "jsonl", "npz", "parquet")
+PREFERENCE_SUFFIXES = {".jsonl": "jsonl", ".npz": "npz", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -164,11 +167,13 @@ class ImportCommand:
 class ExportCommand:
     """Write a data set or its preferences in another format.
 
-    Episodes are LeRobot v3.0 as they are and need no export for that.
+    Episodes are LeRobot v3.0 as they are and need no export for that. Preferences with the segments
+    that they are about become an npz file as Preference Transformer and IPL read it.
 
     Example:
         robopref data export --data runs/demo/pool --out runs/demo/pool.hdf5
         robopref data export --db runs/demo/preferences.sqlite --out runs/demo/answers.jsonl
+        robopref data export --db runs/reach/preferences.sqlite --data runs/reach --out a.npz
     """
 
     out: Path
@@ -176,26 +181,32 @@ class ExportCommand:
     data: Path | None = None
     """Data set to export: as robomimic HDF5 (a name like x.hdf5) or Minari (a name like x-v0)."""
     db: str | None = None
-    """Preference store to export instead: a SQLite file, or a URL of a database."""
+    """Preference store to export instead, or as npz together with the data set that it is about: a
+    SQLite file, or a URL of a database."""
     format: str | None = None
-    """"robomimic" or "minari"; for preferences "jsonl", "parquet" or "chosen-rejected"."""
+    """"robomimic" or "minari"; for preferences "jsonl", "npz", "parquet" or "chosen-rejected"."""
 
     def __post_init__(self) -> None:
         """Check that there is one thing to export, in a format that it has."""
         from robopref.data.formats import FORMATS
 
-        if (self.data is None) == (self.db is None):
+        if self.data is None and self.db is None:
             raise ValueError("Give one of `data` and `db`: what to export.")
         if self.format is not None:
             known = FORMATS if self.db is None else PREFERENCE_FORMATS
             check_choice("format", self.format, known)
+        if self.db is not None and (self.data is None) == (self._preference_format() == "npz"):
+            raise ValueError(
+                "`data` and `db` go together for the format 'npz', which holds the segments with "
+                "the answers, and for no other. Give one of them, or a name like x.npz."
+            )
 
     def run(self) -> None:
         """Export, and print how much."""
-        if self.data is not None:
-            self._export_episodes(self.data)
-        elif self.db is not None:
+        if self.db is not None:
             self._export_preferences(self.db)
+        elif self.data is not None:
+            self._export_episodes(self.data)
 
     def _export_episodes(self, data: Path) -> None:
         from robopref.data.formats import format_of, write_episodes
@@ -209,21 +220,32 @@ class ExportCommand:
     def _export_preferences(self, db: str) -> None:
         from robopref.preferences.store import PreferenceStore
 
-        name = self.format or PREFERENCE_SUFFIXES.get(self.out.suffix)
+        name = self._preference_format()
         if name is None:
             raise DataError(
                 f"'{self.out}' looks like no known format. Give `format`: one of "
                 f"{list(PREFERENCE_FORMATS)}."
             )
         with PreferenceStore(db, create=False) as store:
-            write = {
+            writers: dict[str, Callable[[Path], int]] = {
                 "jsonl": store.export_jsonl,
+                "npz": partial(self._write_npz, store),
                 "parquet": store.export_parquet,
                 "chosen-rejected": store.export_chosen_rejected,
-            }[name]
-            num = write(self.out)
+            }
+            num = writers[name](self.out)
         print(f"Exported {num} rows to {self.out} ({name}).")
         print(f"Next:   robopref answer --help  (to add to {db})")
+
+    def _preference_format(self) -> str | None:
+        return self.format or PREFERENCE_SUFFIXES.get(self.out.suffix)
+
+    def _write_npz(self, store: "PreferenceStore", path: Path) -> int:
+        from robopref.data.store import EpisodeStore
+        from robopref.preferences.importers_npz import write_npz
+
+        assert self.data is not None  # checked above
+        return write_npz(store.preferences(), EpisodeStore.open(self.data).cut, path)
 
 
 def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:

@@ -170,7 +170,7 @@ def test_formats_and_options_that_do_not_go_together(filled, robopref, tmp_path)
     assert "Give one of `data` and `db`: what to export." in error("export", "--out", out)
     assert error("export", "--db", "answers.sqlite", "--out", tmp_path / "x.txt") == (
         f"Error: '{tmp_path}/x.txt' looks like no known format. Give `format`: one of "
-        "['chosen-rejected', 'jsonl', 'parquet'].\n"
+        "['chosen-rejected', 'jsonl', 'npz', 'parquet'].\n"
     )
     folder = tmp_path / "x-v0"
     assert "`filter_key` goes with the format 'robomimic', not with 'minari'." in error(
