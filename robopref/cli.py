@@ -34,6 +34,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.train_reward:TrainRewardCommand",
         "Train a reward on preferences.",
     ),
+    "train iql": (
+        "robopref.commands.train_iql:TrainIQLCommand",
+        "Train a policy to earn a reward, from episodes alone (offline RL).",
+    ),
     "align": (
         "robopref.commands.align:AlignCommand",
         "Run the whole loop on an environment, a behaviour and a teacher of your choice.",

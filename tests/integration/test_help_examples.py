@@ -14,7 +14,7 @@ from robopref import cli
 ORDER = [
     "doctor", "demo", "data info", "data validate", "data compact", "collect", "query", "answer",
     "data export", "data import", "data import-preferences", "train reward", "train policy",
-    "evaluate", "align", "bench",
+    "train iql", "evaluate", "align", "bench",
 ]  # fmt: skip
 """Each finds what the ones before it have made."""
 TYPED = {"answer": "1\n2\n=\n?\n1\n"}

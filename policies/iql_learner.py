@@ -1,0 +1,187 @@
+"""The networks of IQL for M members, and one update of all of them.
+
+All losses of an update are taken at the same weights, so that every forward pass serves all that
+need it, and one step of Adam moves value, critics and actor; the authors' code moves the value
+first and looks at the moved one. A member shares nothing with the others: its update is the one
+that it would have alone.
+
+Shapes: M members, B batch, Dc feature size, Da action size.
+Notation of [1]: inverse_temperature -> beta, target_rate -> alpha (of the moving average).
+
+References:
+    [1] Kostrikov et al., Offline reinforcement learning with implicit Q-learning, 2021,
+        arXiv:2110.06169, eq. 5-7.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robopref.nn import EnsembleMLP
+from robopref.policies.gaussian import LARGEST_LOG_STD
+from robopref.policies.iql_data import Batch
+from robopref.policies.iql_networks import WrittenOutMLP, flatten_parameters, stack_members
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What an update was made from, before it, for each member and transition, (M, B, 1).
+
+    Args:
+        advantage: Lower target critic less the value.
+        temporal_difference: Both critics less what they are to be; (2M, B, 1).
+        log_prob: Log-density of the action.
+        weight: How much the actor was to imitate it.
+    """
+
+    advantage: Tensor
+    temporal_difference: Tensor
+    log_prob: Tensor
+    weight: Tensor
+
+    def figures(self, expectile: float) -> dict[str, float]:
+        """Return the losses, means over members and batch."""
+        asymmetry = torch.where(self.advantage > 0, expectile, 1 - expectile)
+        losses = {
+            "value_loss": (asymmetry * self.advantage.square()).mean(),
+            "critic_loss": 2 * self.temporal_difference.square().mean(),
+            "actor_loss": -(self.weight * self.log_prob).mean(),
+            "advantage": self.advantage.mean(),
+            "weight": self.weight.mean(),
+        }
+        return {name: float(loss) for name, loss in losses.items()}
+
+
+class IQLLearner(nn.Module):
+    """Twin critics, their targets, a value and a Gaussian actor of every member.
+
+    The critics of M members are one ensemble of 2M, all first ones before all second ones.
+
+    Args:
+        config: An `IQLConfig`.
+        sizes: Dc and Da.
+        generators: One a member; draws its first weights.
+        clones: Members that imitate all actions alike: behaviour cloning, beside its critics.
+        device: Where the weights are.
+    """
+
+    inverse_temperature: Tensor
+
+    def __init__(
+        self,
+        config: Any,
+        sizes: tuple[int, int],
+        generators: Sequence[torch.Generator],
+        *,
+        clones: Sequence[bool],
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        (feature_dim, action_dim), hidden = sizes, config.policy.hidden_sizes
+
+        def stack(num_in: int, num_out: int, copies: int = 1) -> EnsembleMLP:
+            return stack_members(
+                [*generators] * copies,
+                lambda g: EnsembleMLP(1, num_in, hidden, num_out, generator=g),
+            ).to(device)
+
+        # The actor first: a member's is the policy that the same generator builds.
+        self.actor = stack(feature_dim, action_dim)
+        self.log_std = nn.Parameter(torch.zeros(len(generators), 1, action_dim, device=device))
+        self.value = stack(feature_dim, 1)
+        self.critic = stack(feature_dim + action_dim, 1, copies=2)
+        self.target = copy.deepcopy(self.critic)
+        scale = torch.full((len(generators), 1, 1), float(config.inverse_temperature))
+        # Of an action's advantage every power to 0 is 1.
+        scale[torch.tensor(clones)] = 0.0
+        self.register_buffer("inverse_temperature", scale.to(device))
+        self._make_flat()
+
+    def _make_flat(self) -> None:
+        """Lay all weights into vectors: the critics' first, in the order of the targets'."""
+        critic, value, actor, target = (
+            list(network.parameters())
+            for network in (self.critic, self.value, self.actor, self.target)
+        )
+        values = flatten_parameters([*critic, *value])
+        actors = flatten_parameters([*actor, self.log_std])
+        targets = flatten_parameters(target)
+        for parameter in target:
+            parameter.requires_grad_(False).grad = None
+        # In a tuple, so that the vectors are not saved beside their parts.
+        self._flat = (values, actors)
+        self._targets = targets.detach()
+        self._followed = values.detach()[: len(self._targets)]
+        self._run = {
+            name: WrittenOutMLP(getattr(self, name))
+            for name in ("critic", "target", "value", "actor")
+        }
+        self.optimizer = torch.optim.Adam(
+            [{"params": [values]}, {"params": [actors]}], lr=self.config.learning_rate, fused=True
+        )
+
+    @torch.no_grad()
+    def update(self, batch: Batch, *, actor_learning_rate: float) -> Errors:
+        """Move all weights once, and return what that was made from.
+
+        Args:
+            batch: Transitions of every member.
+            actor_learning_rate: That of this step; the others have a fixed one.
+        """
+        errors = self.compute_gradients(batch)
+        self.optimizer.param_groups[1]["lr"] = actor_learning_rate
+        self.optimizer.step()
+        self._targets.lerp_(self._followed, self.config.target_rate)
+        return errors
+
+    def compute_gradients(self, batch: Batch) -> Errors:
+        """Write the gradients of all losses, each member's its own, to `grad` of the weights."""
+        num, size = batch.action.shape[:2]
+        obs = batch.features[:, :size]
+        acted = torch.cat([obs, batch.action], dim=-1).repeat(2, 1, 1)
+        low = torch.minimum(*self._run["target"].forward(acted)[0].chunk(2))
+        value, value_inputs = self._run["value"].forward(batch.features)
+        advantage = low - value[:, :size]
+        aim = torch.addcmul(
+            batch.reward, batch.continues, value[:, size:], value=self.config.discount
+        )
+        difference = self._learn_critic(acted, aim)
+        slope = torch.where(advantage > 0, self.config.expectile, 1 - self.config.expectile)
+        self._run["value"].backward(
+            [each[:, :size] for each in value_inputs], advantage * slope * (-2 / size)
+        )
+        weight = (self.inverse_temperature * advantage).exp_().clamp_(max=self.config.max_weight)
+        log_prob = self._learn_actor(obs, batch.action, weight)
+        return Errors(advantage, difference, log_prob, weight)
+
+    def _learn_critic(self, acted: Tensor, aim: Tensor) -> Tensor:
+        """Write the gradient of the squared error of both critics, and return the error."""
+        predicted, inputs = self._run["critic"].forward(acted)
+        difference = predicted - aim.repeat(2, 1, 1)
+        self._run["critic"].backward(inputs, difference * (2 / aim.shape[1]))
+        return difference
+
+    def _learn_actor(self, obs: Tensor, action: Tensor, weight: Tensor) -> Tensor:
+        """Write the gradient of the weighted negative log-density, and return the log-density."""
+        low, high = self.config.policy.min_log_std, LARGEST_LOG_STD
+        outputs, inputs = self._run["actor"].forward(obs)
+        mean = outputs.tanh()
+        log_std = self.log_std.detach().clamp(low, high)
+        precision = log_std.neg().exp()
+        standard = (action - mean).mul_(precision)
+        share = weight / obs.shape[1]
+        to_mean = share * standard * precision
+        squared = standard.square()
+        self._run["actor"].backward(inputs, to_mean * (mean.square() - 1))
+        # Held at a bound, the spread has no gradient, as `clamp` has none.
+        inside = (self.log_std >= low) & (self.log_std <= high)
+        torch.sum(share * (1 - squared), 1, keepdim=True, out=self.log_std.grad)
+        assert self.log_std.grad is not None
+        self.log_std.grad.mul_(inside)
+        return -(0.5 * squared + log_std + 0.5 * math.log(2 * math.pi)).sum(-1, keepdim=True)

@@ -1,0 +1,182 @@
+"""Offline RL: recorded episodes and a reward in, a policy that does better than they do out.
+
+Shapes: E episodes, N steps of all episodes in their order.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from robopref.data.episode import Episode, batch_segments
+from robopref.data.schema import is_camera
+from robopref.errors import DataError, check_at_least, check_choice
+from robopref.policies.gaussian import GaussianPolicy
+from robopref.policies.iql import IQLConfig, train_iql_members
+from robopref.protocols import RewardModel
+from robopref.rewards.trivial import RandomRewardConfig, ZeroRewardConfig
+from robopref.seeding import make_generator
+from robopref.trainer import TrainResult
+
+logger = logging.getLogger(__name__)
+
+CONTROLS = ("true", "negated", "zero", "random", "cloning")
+"""Rewards that need no model: the recorded one, its negative, nothing, noise; and cloning, which
+asks for no reward and imitates all actions alike."""
+EPISODES_AT_ONCE = 64
+"""Episodes that a reward model judges in one call; bounds memory."""
+
+
+@dataclass(frozen=True)
+class RewardScaling:
+    """How rewards are brought to the scale that IQL's settings are made for."""
+
+    normalization: Literal["return-range", "none"] = "return-range"
+    """return-range: divided by the difference of the highest and the lowest return of an episode,
+    times the steps of an episode, as IQL and Preference Transformer do."""
+    shift: Literal["minus-max", "minus-one", "none"] = "minus-max"
+    """What is taken off after that. minus-max: the highest reward, so that the best step costs
+    nothing and an early success is never worth less than a late one; minus-one: 1, as IQL does
+    with a reward of 1 at the goal; none: nothing."""
+    max_episode_steps: int | None = None
+    """Steps of an episode for return-range; by default those of the longest one."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("normalization", "shift"):
+            allowed = get_args(self.__annotations__[name])
+            check_choice(name, getattr(self, name), allowed)
+        if self.max_episode_steps is not None:
+            check_at_least("max_episode_steps", self.max_episode_steps, 1)
+
+    def apply(
+        self, rewards: Float[np.ndarray, " N"], lengths: Sequence[int]
+    ) -> Float[np.ndarray, " N"]:
+        """Return scaled rewards; where all episodes have one return they are not divided.
+
+        Args:
+            rewards: Of each step.
+            lengths: Steps of each episode.
+        """
+        scaled = rewards.astype(np.float64)
+        if self.normalization == "return-range":
+            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+            spread = float(np.ptp(np.add.reduceat(scaled, starts)))
+            if spread > 1e-8:
+                scaled *= (self.max_episode_steps or max(lengths)) / spread
+        if self.shift != "none":
+            scaled -= scaled.max() if self.shift == "minus-max" else 1.0
+        shifted: np.ndarray = scaled.astype(np.float32)
+        return shifted
+
+
+def compute_step_rewards(
+    reward: RewardModel | str, episodes: Sequence[Episode], *, seed: int = 0
+) -> Float[np.ndarray, " N"]:
+    """Return the reward of every step of the episodes, each judged as a whole.
+
+    A Preference Transformer gives the values of steps, which the past alone decides, as its
+    authors do for reinforcement learning, and not their shares in the return.
+
+    Args:
+        reward: A reward model, or a control.
+        episodes: Whose steps.
+        seed: Decides the noise of "random".
+
+    Raises:
+        ValueError: There is no such control, or the model judges other observations or actions.
+        DataError: A reward is not finite.
+    """
+    if isinstance(reward, str) and reward in ("true", "negated"):
+        recorded = np.concatenate([episode.reward for episode in episodes])
+        found: np.ndarray = recorded if reward == "true" else -recorded
+    else:
+        found = _judge(_model(reward, episodes[0], seed), episodes)
+    if not np.isfinite(found).all():
+        step = int(np.argmin(np.isfinite(found)))
+        ends = np.cumsum([len(episode) for episode in episodes])
+        place = int(np.searchsorted(ends, step, side="right"))
+        raise DataError(
+            f"The reward of episode {episodes[place].id} is not finite at step "
+            f"{step - int(ends[place]) + len(episodes[place])}."
+        )
+    return found
+
+
+def train_iql(
+    config: IQLConfig,
+    episodes: Sequence[Episode],
+    reward: RewardModel | str,
+    *,
+    scaling: RewardScaling | None = None,
+    directory: Path | None = None,
+    seed: int = 0,
+) -> tuple[GaussianPolicy, TrainResult]:
+    """Train a policy by IQL to earn a reward, from recorded episodes alone.
+
+    Called again after an interruption it goes on at the last checkpoint in `directory`, and ends
+    with the same weights as if nothing had happened. `robopref.policies.iql.train_iql_members`
+    trains many seeds and rewards of one task at once.
+
+    Args:
+        config: Settings of IQL.
+        episodes: What is learned from, good and bad ones.
+        reward: A reward model, or a control.
+        scaling: How the rewards are scaled; by default as `RewardScaling` says.
+        directory: Gets the checkpoint, the metrics, and the policy itself in `policy/`; None
+            keeps nothing.
+        seed: Decides everything random.
+
+    Returns:
+        The policy, and how the training went.
+
+    Raises:
+        ValueError: There are no episodes, or the reward does not fit them.
+        DataError: A reward is not finite, or the episodes differ in shape.
+        CheckpointError: `directory` holds a checkpoint of another run.
+    """
+    if not episodes:
+        raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
+    lengths = [len(episode) for episode in episodes]
+    rewards = compute_step_rewards(reward, episodes, seed=seed)
+    scaled = (scaling or RewardScaling()).apply(rewards, lengths)
+    logger.info("Rewards from %.3g to %.3g a step.", scaled.min(), scaled.max())
+    policies, result = train_iql_members(
+        config,
+        episodes,
+        scaled[None],
+        [seed],
+        clones=[isinstance(reward, str) and reward == "cloning"],
+        directory=directory,
+    )
+    if directory is not None:
+        policies[0].save_pretrained(directory / "policy")
+    return policies[0], result
+
+
+def _model(reward: RewardModel | str, like: Episode, seed: int) -> RewardModel:
+    """Return the reward model, built for episodes like this one if it is a control."""
+    if not isinstance(reward, str):
+        return reward
+    check_choice("reward", reward, CONTROLS)
+    config = RandomRewardConfig() if reward == "random" else ZeroRewardConfig()
+    return config.build(
+        like.state.shape[1], like.action.shape[1], generator=make_generator(seed, "train-iql")
+    )
+
+
+def _judge(model: RewardModel, episodes: Sequence[Episode]) -> Float[np.ndarray, " N"]:
+    judge = getattr(model, "step_values", model.rewards)
+    found = []
+    for start in range(0, len(episodes), EPISODES_AT_ONCE):
+        batch = batch_segments([
+            ({key: value[:-1] for key, value in e.obs.items() if not is_camera(key)}, e.action)
+            for e in episodes[start : start + EPISODES_AT_ONCE]
+        ])  # fmt: skip
+        found.append(np.asarray(judge(batch))[batch.mask])
+    rewards: np.ndarray = np.concatenate(found).astype(np.float32)
+    return rewards
