@@ -10,7 +10,7 @@ gradient norm: here the actor alone decays, targets move after each step, member
 common norm, and gradients are written out. Checkpoints, metrics, progress and Ctrl-C are those of
 the trainer: an interrupted run ends with the same weights, bit for bit.
 
-Shapes: M members, N transitions, B batch.
+Shapes: M members, N transitions, R observations, B batch.
 
 References:
     [1] Kostrikov et al., Offline reinforcement learning with implicit Q-learning, 2021,
@@ -26,22 +26,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robopref.data.episode import Episode
-from robopref.data.normalizer import compute_statistics
-from robopref.errors import DataError, check_above, check_at_least, check_between
+from robopref.errors import check_above, check_at_least, check_between, check_choice
 from robopref.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from robopref.policies.iql_data import Transitions
-from robopref.policies.iql_learner import IQLLearner
+from robopref.policies.iql_learner import Errors, IQLLearner
 from robopref.progress import Progress, interruptible
 from robopref.run_checkpoint import RunCheckpoint
 from robopref.seeding import make_generator
 from robopref.tracker import Tracker
 from robopref.trainer import TrainResult
+
+ROWS = 8192
+"""Observations that are valued in one call; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class IQLConfig:
     """Actions count at most so much."""
     target_rate: float = 0.005
     """How far the target critics move towards the critics in an update."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the products of hidden layers; bf16 is up to a third faster on processors that
+    multiply it."""
     log_interval: int = 500
     """Updates between log lines."""
     checkpoint_interval: int = 5000
@@ -78,57 +81,9 @@ class IQLConfig:
         check_above("learning_rate", self.learning_rate, 0)
         check_above("max_weight", self.max_weight, 0)
         check_at_least("inverse_temperature", self.inverse_temperature, 0)
+        check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
         for name in ("discount", "expectile", "target_rate"):
             check_between(name, getattr(self, name), 0, 1)
-
-
-def train_iql_members(
-    config: IQLConfig,
-    episodes: Sequence[Episode],
-    rewards: Float[np.ndarray, "M N"],
-    seeds: Sequence[int],
-    *,
-    clones: Sequence[bool] | None = None,
-    directory: Path | None = None,
-    device: Literal["auto", "cpu"] = "auto",
-) -> tuple[list[GaussianPolicy], TrainResult]:
-    """Train M policies in one go, on rewards and from seeds of their own.
-
-    Members of one seed draw the same first weights and the same batches, so that what differs
-    between them is the reward's doing.
-
-    Args:
-        config: How.
-        episodes: What is learned from.
-        rewards: Each member's reward of each step, in the order of the episodes.
-        seeds: Each member's seed.
-        clones: Members that imitate all actions alike, whatever the reward: behaviour cloning.
-        directory: Gets the checkpoint and the metrics, and is where a run goes on.
-        device: "auto" for the best there is, or "cpu".
-
-    Returns:
-        The policies, in the order of the rewards, and how the training went.
-
-    Raises:
-        ValueError: There are no episodes, or not a reward for each step and a seed for each member.
-        DataError: A reward is not finite, or episodes differ in shape.
-        CheckpointError: `directory` holds a checkpoint of another run.
-        FloatingPointError: The losses are not finite.
-        KeyboardInterrupt: Ctrl-C; the update was finished and saved first.
-    """
-    chosen = [False] * len(seeds) if clones is None else list(clones)
-    _check_members(episodes, rewards, seeds, chosen)
-    policy = config.policy.build(
-        {key: value.shape[1:] for key, value in episodes[0].obs.items()},
-        episodes[0].action.shape[1],
-        make_generator(0),
-    )
-    policy.fit_normalizer(compute_statistics(episodes))
-    transitions = Transitions.from_episodes(policy, episodes)
-    run = IQLRun(config, transitions, torch.from_numpy(rewards).float(), seeds,
-                 clones=chosen, directory=directory, device=device)  # fmt: skip
-    result = run.fit()
-    return run.policies(policy), result
 
 
 class IQLRun:
@@ -187,7 +142,7 @@ class IQLRun:
             with interruptible() as interrupt, Progress("train iql", num) as bar:
                 bar.advance(self.step)
                 while self.step < num:
-                    self._update(tracker)
+                    self._after_update(self.update(), tracker)
                     bar.advance(1, value_loss=self._figures.get("value_loss", math.nan))
                     if interrupt:
                         self._save()
@@ -212,13 +167,22 @@ class IQLRun:
             made.append(policy.eval())
         return made
 
-    def _update(self, tracker: Tracker | None) -> None:
-        """Take one update, log and save if it is time."""
+    @torch.no_grad()
+    def values(self) -> Float[Tensor, "M R"]:
+        """Return what every member holds each observation of the data to be worth."""
+        parts = [self.learner.value(rows)[..., 0] for rows in self.transitions.features.split(ROWS)]
+        return torch.cat(parts, dim=1)
+
+    def update(self) -> Errors:
+        """Draw a batch for each member and move all weights once."""
         done = self.step / self.config.num_steps
         rate = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         batch = self.transitions.gather(self.rewards, self._draw())
-        errors = self.learner.update(batch, actor_learning_rate=rate)
         self.step += 1
+        return self.learner.update(batch, actor_learning_rate=rate)
+
+    def _after_update(self, errors: Errors, tracker: Tracker | None) -> None:
+        """Log and save if it is time."""
         last = self.step == self.config.num_steps
         if last or self.step % self.config.log_interval == 0:
             self._figures = errors.figures(self.config.expectile)
@@ -257,30 +221,6 @@ class IQLRun:
             for generator, drawn in zip(self.generators, state["generators"], strict=True):
                 generator.set_state(drawn)
             self.step, self._figures = state["step"], state["figures"]
-
-
-def _check_members(
-    episodes: Sequence[Episode],
-    rewards: np.ndarray,
-    seeds: Sequence[int],
-    clones: Sequence[bool],
-) -> None:
-    if not episodes:
-        raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
-    num_steps = sum(len(episode) for episode in episodes)
-    if rewards.ndim != 2 or rewards.shape != (len(seeds), num_steps) or not len(seeds):
-        raise ValueError(
-            f"`rewards` must have shape (M, N) = ({len(seeds)}, {num_steps}), a row for each seed "
-            f"and a column for each step of the episodes, got {rewards.shape}."
-        )
-    if len(clones) != len(seeds):
-        raise ValueError(
-            f"`clones` must hold a value for each of {len(seeds)} members, got {len(clones)}."
-        )
-    finite = np.isfinite(rewards)
-    if not finite.all():
-        member, step = (int(i) for i in np.argwhere(~finite)[0])
-        raise DataError(f"The reward of member {member} is not finite at step {step} of the data.")
 
 
 def _digest(*tensors: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class IQLLearner(nn.Module):
         self._targets = targets.detach()
         self._followed = values.detach()[: len(self._targets)]
         self._run = {
-            name: WrittenOutMLP(getattr(self, name))
+            name: WrittenOutMLP(getattr(self, name), bf16=self.config.mixed_precision == "bf16")
             for name in ("critic", "target", "value", "actor")
         }
         self.optimizer = torch.optim.Adam(
@@ -142,7 +142,7 @@ class IQLLearner(nn.Module):
 
     def compute_gradients(self, batch: Batch) -> Errors:
         """Write the gradients of all losses, each member's its own, to `grad` of the weights."""
-        num, size = batch.action.shape[:2]
+        size = batch.action.shape[1]
         obs = batch.features[:, :size]
         acted = torch.cat([obs, batch.action], dim=-1).repeat(2, 1, 1)
         low = torch.minimum(*self._run["target"].forward(acted)[0].chunk(2))

@@ -23,6 +23,9 @@ CACHE_LINE = 16
 NARROW = 16
 """Layers with fewer outputs multiply transposed: as they stand, the matrix library takes five times
 as long for a single output."""
+WIDE = 64
+"""With bf16, products are rounded in which every size is at least this: what the networks are given
+and what they return are not, and hold what rounding to three digits would lose."""
 
 
 def stack_members(
@@ -70,9 +73,11 @@ class WrittenOutMLP:
     Args:
         network: The perceptrons; gradients go to `grad` of its parameters, which must be there if
             `backward` is called.
+        bf16: Multiply hidden layers by hidden layers in bfloat16.
     """
 
-    def __init__(self, network: EnsembleMLP) -> None:
+    def __init__(self, network: EnsembleMLP, *, bf16: bool = False) -> None:
+        self._bf16 = bf16
         layers: list[Any] = list(network.layers)
         self._weights = [layer.weight.detach() for layer in layers]
         self._biases = [layer.bias.detach() for layer in layers]
@@ -88,7 +93,7 @@ class WrittenOutMLP:
                 x = torch.bmm(weight.mT, x.mT).mT + bias
             else:
                 room = self._room("output", i, (*x.shape[:2], weight.shape[-1]))
-                x = torch.baddbmm(bias, x, weight, out=room)
+                x = self._multiply(x, weight, room).add_(bias)
             if i < last:
                 inputs.append(x.relu_())
         return x, inputs
@@ -106,7 +111,7 @@ class WrittenOutMLP:
             if gradient.shape[-1] < NARROW:
                 to_weight.copy_(torch.bmm(gradient.mT, inputs[i]).mT)
             else:
-                torch.bmm(inputs[i].mT, gradient, out=to_weight)
+                self._multiply(inputs[i].mT, gradient, to_weight)
             if i > 0:
                 gradient = self._before(i, gradient, inputs[i])
 
@@ -114,12 +119,18 @@ class WrittenOutMLP:
         """Return the gradient with respect to what the relu before layer `i` was given."""
         weight = self._weights[i].mT
         room = self._room("gradient", i, tuple(relu.shape))
-        # Of a single column the product is the outer one.
-        multiply = torch.mul if gradient.shape[-1] == 1 else torch.bmm
-        multiply(gradient, weight, out=room)
+        if gradient.shape[-1] == 1:  # The product is the outer one.
+            torch.mul(gradient, weight, out=room)
+        else:
+            self._multiply(gradient, weight, room)
         # Its input was positive where its output is.
         torch.ops.aten.threshold_backward.grad_input(room, relu, 0, grad_input=room)
         return room
+
+    def _multiply(self, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+        if self._bf16 and min(*a.shape[1:], b.shape[-1]) >= WIDE:
+            return out.copy_(torch.bmm(a.bfloat16(), b.bfloat16()))
+        return torch.bmm(a, b, out=out)
 
     def _room(self, name: str, layer: int, shape: tuple[int, ...]) -> Tensor:
         """Return memory that is used again in every update."""

@@ -5,22 +5,26 @@ Shapes: E episodes, N steps of all episodes in their order.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from robopref.data.episode import Episode, batch_segments
+from robopref.data.normalizer import compute_statistics
 from robopref.data.schema import is_camera
 from robopref.errors import DataError, check_at_least, check_choice
-from robopref.policies.gaussian import GaussianPolicy
-from robopref.policies.iql import IQLConfig, train_iql_members
+from robopref.policies.diffusion import DiffusionPolicyConfig
+from robopref.policies.iql import IQLConfig
+from robopref.policies.iql_members import chunk_weights, prepare_iql
+from robopref.policies.windows import WindowSource
 from robopref.protocols import RewardModel
 from robopref.rewards.trivial import RandomRewardConfig, ZeroRewardConfig
 from robopref.seeding import make_generator
-from robopref.trainer import TrainResult
+from robopref.trainer import Trainer, TrainerConfig, TrainResult
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +78,29 @@ class RewardScaling:
         return shifted
 
 
+@dataclass(frozen=True)
+class TrainIQLConfig:
+    """Settings of offline RL."""
+
+    iql: IQLConfig = field(default_factory=IQLConfig)
+    """How critics, value and the Gaussian actor are trained."""
+    scaling: RewardScaling = field(default_factory=RewardScaling)
+    """How rewards are scaled."""
+    actor: Literal["gaussian", "diffusion"] = "gaussian"
+    """Which policy comes out. gaussian: IQL's own, a step at a time; diffusion: one that denoises
+    chunks, trained after it by imitating each chunk of the data according to its advantage."""
+    diffusion: DiffusionPolicyConfig = field(default_factory=DiffusionPolicyConfig)
+    """The diffusion policy, if that is the actor."""
+    extraction: TrainerConfig = field(
+        default_factory=lambda: TrainerConfig(num_steps=3000, ema_decay=0.995)
+    )
+    """How the diffusion policy is trained."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_choice("actor", self.actor, ("gaussian", "diffusion"))
+
+
 def compute_step_rewards(
     reward: RewardModel | str, episodes: Sequence[Episode], *, seed: int = 0
 ) -> Float[np.ndarray, " N"]:
@@ -108,31 +135,29 @@ def compute_step_rewards(
 
 
 def train_iql(
-    config: IQLConfig,
+    config: TrainIQLConfig,
     episodes: Sequence[Episode],
     reward: RewardModel | str,
     *,
-    scaling: RewardScaling | None = None,
     directory: Path | None = None,
     seed: int = 0,
-) -> tuple[GaussianPolicy, TrainResult]:
+) -> tuple[Any, TrainResult]:
     """Train a policy by IQL to earn a reward, from recorded episodes alone.
 
     Called again after an interruption it goes on at the last checkpoint in `directory`, and ends
-    with the same weights as if nothing had happened. `robopref.policies.iql.train_iql_members`
-    trains many seeds and rewards of one task at once.
+    with the same weights as if nothing had happened. Many seeds and rewards of one task train at
+    once with `robopref.policies.iql_members.train_iql_members`.
 
     Args:
-        config: Settings of IQL.
+        config: How.
         episodes: What is learned from, good and bad ones.
         reward: A reward model, or a control.
-        scaling: How the rewards are scaled; by default as `RewardScaling` says.
-        directory: Gets the checkpoint, the metrics, and the policy itself in `policy/`; None
-            keeps nothing.
+        directory: Gets the checkpoint, the metrics, and the policy itself in `policy/`; what trains
+            a diffusion policy goes to `diffusion/`. None keeps nothing.
         seed: Decides everything random.
 
     Returns:
-        The policy, and how the training went.
+        The policy, and how the training of IQL went.
 
     Raises:
         ValueError: There are no episodes, or the reward does not fit them.
@@ -141,21 +166,50 @@ def train_iql(
     """
     if not episodes:
         raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
-    lengths = [len(episode) for episode in episodes]
     rewards = compute_step_rewards(reward, episodes, seed=seed)
-    scaled = (scaling or RewardScaling()).apply(rewards, lengths)
+    scaled = config.scaling.apply(rewards, [len(episode) for episode in episodes])
     logger.info("Rewards from %.3g to %.3g a step.", scaled.min(), scaled.max())
-    policies, result = train_iql_members(
-        config,
-        episodes,
-        scaled[None],
-        [seed],
-        clones=[isinstance(reward, str) and reward == "cloning"],
-        directory=directory,
+    clones = [isinstance(reward, str) and reward == "cloning"]
+    run, like = prepare_iql(
+        config.iql, episodes, scaled[None], [seed], clones=clones, directory=directory
     )
+    result = run.fit()
+    policy: Any = run.policies(like)[0]
+    if config.actor == "diffusion":
+        weights = chunk_weights(run, config.diffusion.n_action_steps)[0]
+        policy = _imitate(config, episodes, weights, directory, seed)
     if directory is not None:
-        policies[0].save_pretrained(directory / "policy")
-    return policies[0], result
+        policy.save_pretrained(directory / "policy")
+    return policy, result
+
+
+def _imitate(
+    config: TrainIQLConfig,
+    episodes: Sequence[Episode],
+    weights: Tensor,
+    directory: Path | None,
+    seed: int,
+) -> Any:
+    """Return a diffusion policy trained on every chunk of the data, as much as it counts."""
+    shapes = {key: value.shape[1:] for key, value in episodes[0].obs.items()}
+    policy = config.diffusion.build(
+        shapes, episodes[0].action.shape[1], make_generator(seed, "train-iql", "weights")
+    )
+    policy.fit_normalizer(compute_statistics(episodes))
+    source = WindowSource(
+        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
+        weights=weights,
+    )  # fmt: skip
+    Trainer(
+        config.extraction,
+        policy,
+        source,
+        generator=make_generator(seed, "train-iql", "batches"),
+        directory=None if directory is None else directory / "diffusion",
+        description="train diffusion policy",
+    ).fit()
+    policy.reset()
+    return policy
 
 
 def _model(reward: RewardModel | str, like: Episode, seed: int) -> RewardModel:

@@ -12,18 +12,27 @@ from robopref.commands.train_iql import TrainIQLCommand
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.errors import CheckpointError, ConfigError, DataError
+from robopref.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from robopref.policies.gaussian import GaussianPolicyConfig
-from robopref.policies.iql import IQLConfig, IQLRun, train_iql_members
+from robopref.policies.iql import IQLConfig, IQLRun
+from robopref.policies.iql_members import train_iql_members
+from robopref.policies.mlp_denoiser import MLPDenoiserConfig
 from robopref.policies.serialization import load_policy
+from robopref.policies.windows import WindowSource
 from robopref.rewards.mlp import MLPRewardConfig
 from robopref.rewards.preference_transformer import PreferenceTransformerConfig
-from robopref.train_iql import RewardScaling, compute_step_rewards, train_iql
+from robopref.train_iql import RewardScaling, TrainIQLConfig, compute_step_rewards, train_iql
+from robopref.trainer import TrainerConfig
 from robopref.types import STATE
 
 SMALL = IQLConfig(
     policy=GaussianPolicyConfig(hidden_sizes=(32, 32)), num_steps=20, batch_size=32,
     log_interval=5, checkpoint_interval=10,
 )  # fmt: skip
+TRAINING = TrainIQLConfig(iql=SMALL)
+DIFFUSION = DiffusionPolicyConfig(
+    n_obs_steps=1, chunk_size=2, n_action_steps=2, denoiser=MLPDenoiserConfig(width=64)
+)
 NUM_STEPS = 20
 
 
@@ -54,8 +63,8 @@ def point_episode(index, rng, skill):
         successes.append(solved)
     return Episode(
         str(uuid.UUID(int=index)), {STATE: np.stack(positions)}, np.stack(actions),
-        np.array(rewards, np.float32), np.array(successes), solved, not solved, "test/point", "go home",
-        index, 10,
+        np.array(rewards, np.float32), np.array(successes), solved, not solved, "test/point",
+        "go home", index, 10,
     )  # fmt: skip
 
 
@@ -63,12 +72,25 @@ def success_rate(policy, *, num=100):
     """Return how often the policy brings the point home in time."""
     position = np.random.default_rng(99).uniform(-1, 1, (num, 2)).astype(np.float32)
     solved = np.zeros(num, bool)
+    generator = torch.Generator().manual_seed(0)
+    policy.reset()
     for _ in range(NUM_STEPS):
-        obs = {STATE: torch.from_numpy(position)[:, None]}
-        action = policy.predict_action_chunk(obs, torch.Generator())[:, 0].numpy()
+        action = policy.select_action({STATE: torch.from_numpy(position)}, generator).numpy()
         position, reached = step(position, action)
         solved |= reached
     return solved.mean()
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Episodes that go home and away about alike: on average they go nowhere."""
+    rng = np.random.default_rng(0)
+    return [point_episode(index, rng, skill) for index, skill in enumerate([0.3, 0.55] * 60)]
+
+
+LEARNING = dataclasses.replace(
+    SMALL, num_steps=1000, batch_size=128, learning_rate=1e-3, inverse_temperature=10.0
+)
 
 
 @pytest.fixture
@@ -76,23 +98,35 @@ def episodes(rng):
     return [point_episode(index, rng, skill=0.5) for index in range(6)]
 
 
-def test_it_finds_home_where_cloning_and_the_negated_reward_do_not(rng):
-    """The data go home and away alike: on average they go nowhere."""
-    episodes = [point_episode(index, rng, skill) for index, skill in enumerate([0.3, 0.55] * 60)]
-    lengths = [len(episode) for episode in episodes]
-    config = dataclasses.replace(
-        SMALL, num_steps=1000, batch_size=128, learning_rate=1e-3, inverse_temperature=10.0
-    )
+def test_it_finds_home_where_cloning_and_the_negated_reward_do_not(mixed):
+    lengths = [len(episode) for episode in mixed]
     names = ("true", "negated", "cloning", "true")
-    scaled = [RewardScaling().apply(compute_step_rewards(n, episodes), lengths) for n in names]
+    scaled = [RewardScaling().apply(compute_step_rewards(n, mixed), lengths) for n in names]
     policies, _ = train_iql_members(
-        config, episodes, np.stack(scaled), [0, 0, 0, 1], clones=[n == "cloning" for n in names],
+        LEARNING, mixed, np.stack(scaled), [0, 0, 0, 1], clones=[n == "cloning" for n in names],
         device="cpu",
     )  # fmt: skip
     true, negated, cloning, other_seed = (success_rate(policy) for policy in policies)
     assert min(true, other_seed) >= 0.9
     assert cloning <= 0.5
     assert negated <= 0.1
+
+
+@pytest.mark.slow
+def test_a_diffusion_policy_finds_home_by_the_advantage_of_its_chunks(mixed):
+    """Cloned as it is, it would go home and away by lot."""
+    config = TrainIQLConfig(
+        iql=LEARNING,
+        actor="diffusion",
+        diffusion=DIFFUSION,
+        extraction=TrainerConfig(num_steps=800, learning_rate=2e-3, batch_size=128),
+    )
+    rates = {}
+    for reward in ("true", "cloning", "negated"):
+        policy, _ = train_iql(config, mixed, reward)
+        rates[reward] = success_rate(policy)
+    assert rates["true"] >= 0.9
+    assert max(rates["cloning"], rates["negated"]) <= 0.5
 
 
 # Rewards
@@ -211,25 +245,48 @@ def same(first, second):
 
 
 def test_an_interrupted_run_ends_with_the_same_policy(episodes, tmp_path, monkeypatch):
-    whole, _ = train_iql(SMALL, episodes, "true", directory=tmp_path / "whole")
-    update = IQLRun._update
+    whole, _ = train_iql(TRAINING, episodes, "true", directory=tmp_path / "whole")
+    update = IQLRun.update
 
-    def fail_late(self, tracker):
+    def fail_late(self):
         if self.step == 15:
             raise OSError("No space left on device")
-        update(self, tracker)
+        return update(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(IQLRun, "_update", fail_late)
+        patch.setattr(IQLRun, "update", fail_late)
         with pytest.raises(OSError, match="No space left"):
-            train_iql(SMALL, episodes, "true", directory=tmp_path / "cut")
+            train_iql(TRAINING, episodes, "true", directory=tmp_path / "cut")
     assert not (tmp_path / "cut" / "policy").exists()
-    resumed, result = train_iql(SMALL, episodes, "true", directory=tmp_path / "cut")
+    resumed, result = train_iql(TRAINING, episodes, "true", directory=tmp_path / "cut")
     assert result.steps == 20
     assert same(resumed, whole)
     assert same(load_policy(tmp_path / "cut" / "policy"), whole)
     with pytest.raises(CheckpointError):
-        train_iql(SMALL, episodes, "negated", directory=tmp_path / "cut")
+        train_iql(TRAINING, episodes, "negated", directory=tmp_path / "cut")
+
+
+def test_a_diffusion_policy_goes_on_where_it_was(episodes, tmp_path, monkeypatch):
+    config = dataclasses.replace(
+        TRAINING, actor="diffusion", diffusion=DIFFUSION,
+        extraction=TrainerConfig(num_steps=20, checkpoint_interval=10),
+    )  # fmt: skip
+    whole, _ = train_iql(config, episodes, "true", directory=tmp_path / "whole")
+    assert isinstance(load_policy(tmp_path / "whole" / "policy"), DiffusionPolicy)
+    gather, calls = WindowSource.gather, [0]
+
+    def fail_late(self, indices):
+        calls[0] += 1
+        if calls[0] == 15:
+            raise OSError("No space left on device")
+        return gather(self, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowSource, "gather", fail_late)
+        with pytest.raises(OSError, match="No space left"):
+            train_iql(config, episodes, "true", directory=tmp_path / "cut")
+    resumed, _ = train_iql(config, episodes, "true", directory=tmp_path / "cut")
+    assert same(resumed, whole)
 
 
 @pytest.fixture
@@ -261,8 +318,10 @@ def test_the_command_saves_a_policy_and_says_what_is_next(data, episodes, tmp_pa
 def test_the_command_takes_the_reward_of_a_run(data, episodes, tmp_path):
     reward = MLPRewardConfig(num_members=1, hidden_sizes=(8,), n_action_steps=1).build(2, 2)
     reward.save_pretrained(tmp_path / "learned" / "reward")
-    TrainIQLCommand(data, str(tmp_path / "learned"), tmp_path / "run", SMALL).run()
-    expected, _ = train_iql(SMALL, episodes, reward)
+    TrainIQLCommand(
+        data=data, reward=str(tmp_path / "learned"), out=tmp_path / "run", iql=SMALL
+    ).run()
+    expected, _ = train_iql(TRAINING, episodes, reward)
     assert same(load_policy(tmp_path / "run" / "policy"), expected)
 
 

@@ -1,16 +1,15 @@
 """`robopref train iql`: learn a better policy from recorded episodes and a reward."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robopref.errors import did_you_mean
-from robopref.policies.iql import IQLConfig
-from robopref.train_iql import CONTROLS, RewardScaling
+from robopref.train_iql import CONTROLS, TrainIQLConfig
 
 
-@dataclass(frozen=True)
-class TrainIQLCommand:
+@dataclass(frozen=True, kw_only=True)
+class TrainIQLCommand(TrainIQLConfig):
     """Train a policy to earn a reward by implicit Q-learning, from recorded episodes alone.
 
     Interrupted or killed, the same command goes on at the last checkpoint.
@@ -26,10 +25,6 @@ class TrainIQLCommand:
     all actions alike."""
     out: Path = Path("runs/iql")
     """Folder of the run: checkpoint, metrics, and the policy in policy/."""
-    iql: IQLConfig = field(default_factory=IQLConfig)
-    """How it is trained."""
-    scaling: RewardScaling = field(default_factory=RewardScaling)
-    """How rewards are scaled."""
     seed: int = 0
     """Decides everything random."""
 
@@ -44,9 +39,7 @@ class TrainIQLCommand:
         steps, successes = sum(map(len, episodes)), sum(e.succeeded for e in episodes)
         print(f"{len(episodes)} episodes of {steps} steps, {successes} successful, in {self.data}.")
         Run(self.out, self)
-        _, result = train_iql(
-            self.iql, episodes, reward, scaling=self.scaling, directory=self.out, seed=self.seed
-        )
+        _, result = train_iql(self, episodes, reward, directory=self.out, seed=self.seed)
         figures = ", ".join(f"{key} {value:.4g}" for key, value in result.figures.items())
         print(f"Trained {result.steps} updates in {result.seconds:.0f} s: {figures}.")
         print(f"The policy is in {self.out / 'policy'}.")

@@ -13,8 +13,9 @@ from torch.distributions import Independent, Normal
 from robopref.data.episode import Episode
 from robopref.errors import CheckpointError, DataError
 from robopref.policies.gaussian import GaussianPolicyConfig
-from robopref.policies.iql import IQLConfig, IQLRun, train_iql_members
+from robopref.policies.iql import IQLConfig, IQLRun
 from robopref.policies.iql_data import Transitions
+from robopref.policies.iql_members import chunk_weights, train_iql_members
 from robopref.policies.iql_networks import CACHE_LINE, flatten_parameters
 from robopref.seeding import make_generator
 from robopref.tracker import read_metrics
@@ -134,7 +135,7 @@ def test_updates_are_those_of_autograd_and_adam(episodes, rewards, bound):
         draw.set_state(generator.get_state())
     data = run.transitions
     for _ in range(12):
-        run._update(None)
+        run._after_update(run.update(), None)
         losses = []
         for member, (reference, draw) in enumerate(zip(members, draws, strict=True)):
             chosen = torch.randint(len(data), (CONFIG.batch_size,), generator=draw)
@@ -156,6 +157,25 @@ def test_updates_are_those_of_autograd_and_adam(episodes, rewards, bound):
         assert_same(learner.value, member, reference.value)
         assert_same(learner.actor, member, reference.actor)
         torch.testing.assert_close(learner.log_std[member, 0], reference.log_std)
+
+
+def test_bf16_rounds_what_is_between_hidden_layers_and_nothing_else(episodes, rewards):
+    def gradients(precision, hidden_sizes):
+        policy = GaussianPolicyConfig(hidden_sizes=hidden_sizes)
+        config = dataclasses.replace(
+            CONFIG, policy=policy, batch_size=64, mixed_precision=precision
+        )
+        run = make_run(episodes, rewards[:1], [0], config=config)
+        errors = run.update()
+        return run.learner._flat[0].grad, errors.advantage
+
+    exact, advantage = gradients("no", (64, 64))
+    rounded, other_advantage = gradients("bf16", (64, 64))
+    assert not torch.equal(exact, rounded)
+    assert torch.linalg.vector_norm(exact - rounded) < 0.05 * torch.linalg.vector_norm(exact)
+    torch.testing.assert_close(advantage, other_advantage, rtol=0, atol=2e-3)
+    for same, too in zip(gradients("no", (64,)), gradients("bf16", (64,)), strict=True):
+        assert torch.equal(same, too)
 
 
 def test_a_member_is_what_it_is_alone(episodes, rewards):
@@ -233,6 +253,29 @@ def test_histories_repeat_the_first_observation(episodes):
     state = torch.from_numpy(episodes[0].state)
     assert torch.equal(data.features[0], torch.cat([state[0], state[0]]))
     assert torch.equal(data.features[5], torch.cat([state[4], state[5]]))
+
+
+@pytest.mark.parametrize("n_action_steps", [1, 3, 20])
+def test_a_chunk_counts_by_what_it_earned(episodes, rewards, n_action_steps):
+    run = make_run(episodes, rewards, [1, 2, 3], clones=[False, False, True])
+    run.fit()
+    values = run.values()
+    expected = torch.zeros(3, 72)
+    for member in range(3):
+        for start in range(72):
+            stop = min(start + n_action_steps, 12 * (start // 12 + 1))
+            rewarded = run.rewards[member, start:stop]
+            gained = (rewarded * CONFIG.discount ** torch.arange(stop - start)).sum()
+            ahead = (
+                CONFIG.discount ** (stop - start)
+                * values[member, run.transitions.row[stop - 1] + 1]
+            )
+            gained += ahead * run.transitions.continues[stop - 1]
+            expected[member, start] = gained - values[member, run.transitions.row[start]]
+    raw = (CONFIG.inverse_temperature * expected).exp().clamp(max=CONFIG.max_weight)
+    raw[2] = 1.0  # The clone.
+    found = chunk_weights(run, n_action_steps)
+    torch.testing.assert_close(found, raw / raw.mean(dim=1, keepdim=True), rtol=1e-4, atol=1e-5)
 
 
 def test_parts_of_a_vector_share_its_memory(generator):
