@@ -170,7 +170,10 @@ class IQLRun:
     @torch.no_grad()
     def values(self) -> Float[Tensor, "M R"]:
         """Return what every member holds each observation of the data to be worth."""
-        parts = [self.learner.value(rows)[..., 0] for rows in self.transitions.features.split(ROWS)]
+        parts = [
+            self.learner.value(rows)[..., 0]
+            for rows in torch.split(self.transitions.features, ROWS)
+        ]
         return torch.cat(parts, dim=1)
 
     def update(self) -> Errors:
