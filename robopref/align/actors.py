@@ -7,7 +7,7 @@ Shapes: B episodes of the group, To observation steps, N candidates, Tp chunk, D
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -36,6 +36,15 @@ class Actor(Protocol):
 
 
 @runtime_checkable
+class Describing(Protocol):
+    """An actor that does not act alike in all episodes of a group."""
+
+    def describe(self) -> Sequence[Mapping[str, Any]]:
+        """Return what is known of who acts in each episode, as plain values for its metadata."""
+        ...
+
+
+@runtime_checkable
 class ActorSpec(Protocol):
     """Plain description of an actor."""
 
@@ -49,7 +58,7 @@ class ScriptedSpec:
     """A scripted expert, showing the styles of a behaviour.
 
     Args:
-        behaviour: Config of the behaviour; None acts in the expert's own way.
+        behaviour: Config of the behaviour; one without styles gets the expert's own way.
         preferred_share: Share of episodes in the preferred style; the others show the other one.
         noise: Standard deviation of the noise on its motions, in units of the action.
         seed: Decides which episode shows which style.
@@ -77,7 +86,7 @@ class _ScriptedActor:
         self._policies = []
         for env, seed, shown in zip(self.envs, seeds, self._shown(seeds), strict=True):
             # Built anew for each episode: a style keeps what it drew for its episode.
-            preferred, other = self.spec.behaviour.styles()
+            preferred, other = _styles(self.spec.behaviour)
             rng = make_rng(self.spec.seed, "style", seed)
             style = preferred if shown else other
             self._policies.append(scripted_policy(env, style, rng, noise=self.spec.noise))
@@ -96,6 +105,14 @@ class _ScriptedActor:
     def act(self, obs: Sequence[Obs]) -> np.ndarray:
         actions = [policy.act(one) for policy, one in zip(self._policies, obs, strict=True)]
         return np.asarray(actions, np.float32)
+
+
+def _styles(behaviour: Any) -> tuple[Any, Any]:
+    """Return a style that shows the behaviour and one that does not; None is no style at all."""
+    if not hasattr(behaviour, "styles"):
+        return None, None
+    styles: tuple[Any, Any] = behaviour.styles()
+    return styles
 
 
 @dataclass(frozen=True)

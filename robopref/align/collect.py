@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from robopref.align.actors import ActorSpec
+from robopref.align.recording import close_envs
+from robopref.align.recording import record_group as record_group
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.errors import RoboprefError, check_at_least
 from robopref.progress import Progress, interruptible
-from robopref.protocols import Environment
 from robopref.seeding import derive_seed, derive_uuid
-from robopref.types import Obs
 
 START_SETS = ("demonstrations", "pool", "selection", "validation", "test")
 
@@ -56,6 +56,8 @@ class Plan:
         max_episode_steps: Time limit; None for the environment's own.
         metadata: Kept with every episode.
         namespace: Tells episodes apart that have the same seed, name and number.
+        stop_after_success: Successful steps after which an episode is cut off; None where the
+            environment itself ends it.
     """
 
     env: str
@@ -68,12 +70,15 @@ class Plan:
     max_episode_steps: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     namespace: str = ""
+    stop_after_success: int | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
         check_at_least("first", self.first, 0)
         check_at_least("group_size", self.group_size, 1)
+        if self.stop_after_success is not None:
+            check_at_least("stop_after_success", self.stop_after_success, 1)
 
     def groups(self) -> list["Group"]:
         """Return the groups, each with the seeds and identities of its episodes."""
@@ -129,7 +134,7 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-        _close_envs()
+        close_envs()
 
     def record(self, groups: Sequence[Group]) -> Iterator[list[Episode]]:
         """Yield the episodes of each group as it is finished, in the order of `groups`."""
@@ -210,96 +215,6 @@ def _record_here(groups: Sequence[Group]) -> Iterator[list[Episode]]:
         finally:
             torch.set_num_threads(threads)
         yield episodes
-
-
-def record_group(group: Group) -> list[Episode]:
-    """Record one group in this process."""
-    plan = group.plan
-    envs = _envs(plan, len(group.ids))
-    actor = plan.actor.build(envs)
-    tracks = [_Track(env, seed) for env, seed in zip(envs, group.seeds, strict=True)]
-    actor.begin(group.seeds)
-    while not all(track.done for track in tracks):
-        actions = actor.act([track.obs[-1] for track in tracks])
-        for track, action in zip(tracks, actions, strict=True):
-            if not track.done:
-                track.step(action)
-    return [
-        track.episode(plan, episode_id) for track, episode_id in zip(tracks, group.ids, strict=True)
-    ]
-
-
-class _Track:
-    """What one environment of a group has gone through."""
-
-    def __init__(self, env: Environment, seed: int) -> None:
-        self.env = env
-        self.seed = seed
-        first, _ = env.reset(seed=seed)
-        state = env.get_state()
-        self.obs: list[Obs] = [first]
-        self.states = [state.step]
-        self.sim_episode = state.episode
-        self.actions: list[np.ndarray] = []
-        self.rewards: list[float] = []
-        self.successes: list[bool] = []
-        self.terminated = self.truncated = False
-
-    @property
-    def done(self) -> bool:
-        return self.terminated or self.truncated
-
-    def step(self, action: np.ndarray) -> None:
-        space = self.env.action_space
-        action = np.clip(action, space.low, space.high).astype(np.float32)
-        obs, reward, self.terminated, self.truncated, info = self.env.step(action)
-        self.obs.append(obs)
-        self.states.append(self.env.get_state().step)
-        self.actions.append(action)
-        self.rewards.append(float(reward))
-        self.successes.append(bool(info.get("success", False)))
-
-    def episode(self, plan: Plan, episode_id: str) -> Episode:
-        env: Any = self.env
-        return Episode(
-            id=episode_id,
-            obs={key: np.stack([one[key] for one in self.obs]) for key in self.obs[0]},
-            action=np.stack(self.actions),
-            reward=np.array(self.rewards, np.float32),
-            success=np.array(self.successes),
-            terminated=self.terminated,
-            truncated=self.truncated,
-            env=plan.env,
-            task=env.task_description,
-            seed=self.seed,
-            fps=env.fps,
-            sim_states=np.stack(self.states),
-            sim_episode=self.sim_episode,
-            metadata={**plan.metadata, "start_set": plan.start_set},
-        )
-
-
-_ENVS: dict[tuple[str, int | None], list[Environment]] = {}
-
-
-def _envs(plan: Plan, num: int) -> list[Environment]:
-    """Return `num` environments of this process, made once and kept."""
-    from robopref.envs.make import make_env
-
-    kept = _ENVS.setdefault((plan.env, plan.max_episode_steps), [])
-    options = {} if plan.max_episode_steps is None else {
-        "max_episode_steps": plan.max_episode_steps
-    }  # fmt: skip
-    while len(kept) < num:
-        kept.append(make_env(plan.env, **options))
-    return kept[:num]
-
-
-def _close_envs() -> None:
-    for envs in _ENVS.values():
-        for env in envs:
-            env.close()
-    _ENVS.clear()
 
 
 def start_worker() -> None:

@@ -1,22 +1,31 @@
 """`robopref collect`: record episodes."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robopref.config import component, resolve, to_dict
 from robopref.errors import check_at_least, check_between
 
+if TYPE_CHECKING:
+    from robopref.align.collect import Workers
+    from robopref.data.store import EpisodeStore
+
+    Record = Callable[[EpisodeStore, Workers], None]
+
 
 @dataclass(frozen=True)
 class CollectCommand:
-    """Record episodes of a scripted behaviour, or of a policy, as a LeRobot v3 data set.
+    """Record episodes of a scripted behaviour, a policy or a recipe, as a LeRobot v3 data set.
 
     Killed or interrupted, the same command records what is missing.
 
     Example:
         robopref collect --env metaworld/reach-v3 --behaviour fast --num-episodes 4 --out runs/reach
+        robopref collect --env metaworld/door-close-v3 --recipe ipl --num-episodes 4 --out runs/door
     """
 
     out: Path
@@ -28,7 +37,10 @@ class CollectCommand:
     reward: Path | None = None
     """Run of a reward, by which the policy's proposals are chosen."""
     behaviour: Any = component("robopref.envs:BEHAVIOURS", default="detour-right")
-    """Behaviour whose two styles the scripted experts show."""
+    """Behaviour whose two styles the scripted experts show; with one that has none, such as
+    high-return, they act as they are."""
+    recipe: str | None = None
+    """Recipe for data of mixed quality, in the place of a behaviour: "ipl" or "mixed"."""
     preferred_share: float = 0.5
     """Share of scripted episodes in the preferred style."""
     num_episodes: int = 50
@@ -49,18 +61,37 @@ class CollectCommand:
                 f"`reward` (={self.reward}) chooses among the proposals of a policy, and there is "
                 "none: scripted experts propose nothing. Give one with --policy."
             )
+        if self.recipe is not None and self.policy is not None:
+            raise ValueError("Give one of `recipe` and `policy`: a recipe says who acts.")
 
     def run(self) -> None:
         """Record what the data set does not have yet."""
-        from robopref.align.actors import ScriptedSpec, policy_spec
-        from robopref.align.checks import check_can_demonstrate, check_env
-        from robopref.align.collect import Plan, Workers, collect, open_or_create
+        from robopref.align.checks import check_env
+        from robopref.align.collect import Workers, open_or_create
         from robopref.align.run import Run
 
         check_env(self.env, self.max_episode_steps)
+        record = self._plan() if self.recipe is None else self._plan_recipe(self.recipe)
+        store = open_or_create(self.out, self.env)
+        # What is recorded already came from these settings, or the call is refused.
+        Run(self.out, self, may_change=("num_episodes",))
+        with Workers(self.num_workers) as workers:
+            record(store, workers)
+        successes = sum(episode.succeeded for episode in store)
+        print(f"{len(store)} episodes in {self.out}, {successes} successful.")
+        if self.recipe is not None:
+            self._print_shares(store)
+        print(f"Next:   robopref data info --data {self.out}")
+
+    def _plan(self) -> "Record":
+        from robopref.align.actors import ScriptedSpec, policy_spec
+        from robopref.align.checks import check_has_expert
+        from robopref.align.collect import Plan, collect
+
         if self.policy is None:
             behaviour = resolve(self, "behaviour")
-            check_can_demonstrate(self.env, behaviour, "Let a policy act with --policy.")
+            check_has_expert(self.env, "Let a policy act with --policy.")
+            behaviour.check_env(self.env)
             actor: Any = ScriptedSpec(behaviour, self.preferred_share, 0.1, self.seed)
         else:
             actor = policy_spec(self.policy, self.reward)
@@ -69,18 +100,27 @@ class CollectCommand:
             num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
             metadata={"name": "collect"}, namespace=self._namespace(),
         )  # fmt: skip
-        store = open_or_create(self.out, self.env)
-        # What is recorded already came from these settings, or the call is refused.
-        Run(self.out, self, may_change=("num_episodes",))
-        with Workers(self.num_workers) as workers:
-            collect(plan, store, workers)
-        successes = sum(episode.succeeded for episode in store)
-        print(f"{len(store)} episodes in {self.out}, {successes} successful.")
-        print(f"Next:   robopref data info --data {self.out}")
+        return partial(collect, plan)
+
+    def _plan_recipe(self, name: str) -> "Record":
+        from robopref.align import RECIPES
+        from robopref.align.recipes import RecipePlan, collect_recipe
+
+        recipe = RECIPES.config_class(name)()
+        return partial(
+            collect_recipe,
+            RecipePlan(self.env, recipe, self.num_episodes, self.seed, self.max_episode_steps),
+        )
+
+    def _print_shares(self, store: "EpisodeStore") -> None:
+        from robopref.align.recipes import count_shares
+
+        for share, (num, solved) in count_shares(store).items():
+            print(f"  {share:<12}  {num} episodes, {solved} successful")
 
     def _namespace(self) -> str:
         """Return what decides the episodes beside seed and number, so that data sets can merge."""
         settings = to_dict(self)
-        for name in ("out", "num_episodes", "num_workers", "seed"):
+        for name in ("out", "recipe", "num_episodes", "num_workers", "seed"):
             del settings[name]
         return json.dumps(settings, sort_keys=True)

@@ -1,0 +1,113 @@
+"""Recording one group of episodes in lockstep, in this process."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robopref.align.actors import Describing
+from robopref.data.episode import Episode
+from robopref.protocols import Environment
+from robopref.types import Obs
+
+if TYPE_CHECKING:
+    from robopref.align.collect import Group, Plan
+
+
+def record_group(group: "Group") -> list[Episode]:
+    """Record one group in this process."""
+    plan = group.plan
+    envs = _envs(plan, len(group.ids))
+    actor = plan.actor.build(envs)
+    stop = plan.stop_after_success
+    tracks = [_Track(env, seed, stop) for env, seed in zip(envs, group.seeds, strict=True)]
+    actor.begin(group.seeds)
+    while not all(track.done for track in tracks):
+        actions = actor.act([track.obs[-1] for track in tracks])
+        for track, action in zip(tracks, actions, strict=True):
+            if not track.done:
+                track.step(action)
+    known = actor.describe() if isinstance(actor, Describing) else [{}] * len(tracks)
+    return [
+        track.episode(plan, episode_id, facts)
+        for track, episode_id, facts in zip(tracks, group.ids, known, strict=True)
+    ]
+
+
+class _Track:
+    """What one environment of a group has gone through."""
+
+    def __init__(self, env: Environment, seed: int, stop_after_success: int | None) -> None:
+        self.env = env
+        self.seed = seed
+        self.stop_after_success = stop_after_success
+        first, _ = env.reset(seed=seed)
+        state = env.get_state()
+        self.obs: list[Obs] = [first]
+        self.states = [state.step]
+        self.sim_episode = state.episode
+        self.actions: list[np.ndarray] = []
+        self.rewards: list[float] = []
+        self.successes: list[bool] = []
+        self.terminated = self.truncated = False
+
+    @property
+    def done(self) -> bool:
+        return self.terminated or self.truncated
+
+    def step(self, action: np.ndarray) -> None:
+        space = self.env.action_space
+        action = np.clip(action, space.low, space.high).astype(np.float32)
+        obs, reward, self.terminated, self.truncated, info = self.env.step(action)
+        self.obs.append(obs)
+        self.states.append(self.env.get_state().step)
+        self.actions.append(action)
+        self.rewards.append(float(reward))
+        self.successes.append(bool(info.get("success", False)))
+        if sum(self.successes) == self.stop_after_success:
+            self.truncated = True
+
+    def episode(self, plan: "Plan", episode_id: str, facts: Mapping[str, Any]) -> Episode:
+        env: Any = self.env
+        return Episode(
+            id=episode_id,
+            obs={key: np.stack([one[key] for one in self.obs]) for key in self.obs[0]},
+            action=np.stack(self.actions),
+            reward=np.array(self.rewards, np.float32),
+            success=np.array(self.successes),
+            terminated=self.terminated,
+            truncated=self.truncated,
+            env=plan.env,
+            task=env.task_description,
+            seed=self.seed,
+            fps=env.fps,
+            sim_states=np.stack(self.states),
+            sim_episode=self.sim_episode,
+            metadata={**plan.metadata, **facts, "start_set": plan.start_set},
+        )
+
+
+_ENVS: dict[tuple[Any, ...], list[Environment]] = {}
+
+
+def _envs(plan: "Plan", num: int) -> list[Environment]:
+    """Return `num` environments of this process, made once and kept."""
+    from robopref.envs.make import make_env
+
+    options: dict[str, Any] = {}
+    if plan.max_episode_steps is not None:
+        options["max_episode_steps"] = plan.max_episode_steps
+    if plan.stop_after_success is not None:
+        options["terminate_on_success"] = False
+    kept = _ENVS.setdefault((plan.env, *options.items()), [])
+    while len(kept) < num:
+        kept.append(make_env(plan.env, **options))
+    return kept[:num]
+
+
+def close_envs() -> None:
+    """Close the environments of this process."""
+    for envs in _ENVS.values():
+        for env in envs:
+            env.close()
+    _ENVS.clear()
