@@ -27,6 +27,7 @@ from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_above, check_choice
 from robopref.preferences.importers_comparison import Clip, Comparison
+from robopref.preferences.importers_recordings import RECORDING, name_recordings
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
@@ -141,8 +142,12 @@ class PreferenceSet:
             ),
         ]
         ties = sum(p.ranking == Ranking.tie() for p in self.preferences)
-        return [f"{ties} of {len(self.preferences)} answers are ties."] + [
-            f"{num} {text}." for num, text in notes if num
+        recordings = {episode.metadata[RECORDING] for episode in self.episodes}
+        return [
+            f"{ties} of {len(self.preferences)} answers are ties.",
+            f"The segments are of {len(recordings)} recordings at most: those that share steps are "
+            "windows of one.",
+            *(f"{num} {text}." for num, text in notes if num),
         ]
 
     @classmethod
@@ -168,7 +173,7 @@ class PreferenceSet:
         if not preferences:
             raise DataError(f"'{source.path}' compares no two different segments.")
         num_left_out = len(comparisons) - len(preferences)
-        return cls(list(episodes.values()), preferences, fps, num_left_out)
+        return cls(name_recordings(list(episodes.values())), preferences, fps, num_left_out)
 
     def save(self, out: Path, db: str | None = None) -> tuple[int, int]:
         """Write the set; return how many episodes and answers were new.

@@ -25,6 +25,7 @@ from tests.preferences.foreign_sets import (
 HUMAN = Path(__file__).resolve().parents[2] / "benchmarks" / "data" / "human_preferences"
 TIES = {"lift": 55, "can": 34, "square": 28}
 SEGMENTS = {"lift": 105, "can": 197, "square": 198}
+RECORDINGS = {"lift": 32, "can": 136, "square": 136}
 
 
 def test_second_clearly_better_in_every_convention(tmp_path, rng):
@@ -54,6 +55,7 @@ def test_equal_segments_become_one_episode(tmp_path, rng):
     assert imported.preferences[0].query.items[0] == imported.preferences[1].query.items[1]
     assert imported.notes() == [
         "0 of 2 answers are ties.",
+        "The segments are of 4 recordings at most: those that share steps are windows of one.",
         "1 pairs compare a segment with itself and were left out.",
     ]
 
@@ -82,6 +84,8 @@ def test_human_labels_are_read_as_they_are(task):
     assert {(episode.env, episode.fps) for episode in imported.episodes} == {
         (f"robomimic/{task}", 20.0)
     }
+    recordings = {episode.metadata["recording"] for episode in imported.episodes}
+    assert len(recordings) == RECORDINGS[task]
     with np.load(HUMAN / f"{task}_ph_train.npz") as arrays:
         assert prefers_b(imported.preferences) == arrays["label"].tolist()
     assert prefers_b(imported.preferences).count(0.5) == TIES[task]
@@ -180,6 +184,8 @@ def test_the_commands(tmp_path, rng, capsys):
         0,
         f"Imported 4 segments to {out} and 2 answers to {out}/preferences.sqlite.\n"
         "Note: 1 of 2 answers are ties.\n"
+        "Note: The segments are of 4 recordings at most: those that share steps are windows of "
+        "one.\n"
         f"Next:   robopref train reward --data {out} --db {out}/preferences.sqlite\n",
     )
     db, again = out / "preferences.sqlite", tmp_path / "b.npz"

@@ -44,6 +44,7 @@ def test_what_is_known_after_the_last_action(tmp_path, rng):
     assert "crosses_end" not in at_end.metadata
     assert PreferenceSet.from_source(source).notes() == [
         "1 of 2 answers are ties.",
+        "The segments are of 4 recordings at most: those that share steps are windows of one.",
         "1 segments run over the end of an episode, as the source sampled them.",
     ]
     following = rng.normal(size=(60, DO)).astype(np.float32)
@@ -51,6 +52,16 @@ def test_what_is_known_after_the_last_action(tmp_path, rng):
     source = write_json(tmp_path / "l.json", data, [1], [0], [10])
     episode = PreferenceSet.from_source(source).episodes[0]
     np.testing.assert_array_equal(episode.state[-1], following[3])
+
+
+def test_windows_of_one_recording_are_known_by_the_steps_they_share(tmp_path, rng):
+    data = write_hdf5(tmp_path / "d.hdf5", rng)
+    # 0-4, 3-7 and 6-10 are a chain; 10-14 touches none of them, and 30-34 is alone.
+    source = write_json(tmp_path / "l.json", data, [1, 1, 0], [0, 3, 30], [6, 10, 0])
+    episodes = PreferenceSet.from_source(source).episodes
+    starts = {episode.id: episode.metadata["rows"][0] for episode in episodes}
+    recordings = {starts[e.id]: starts[e.metadata["recording"]] for e in episodes}
+    assert recordings == {0: 0, 3: 0, 6: 0, 10: 10, 30: 30}
 
 
 def test_every_annotator_and_question_of_an_export(tmp_path, rng):
