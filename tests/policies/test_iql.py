@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import os
+import signal
 import uuid
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, Normal
 
 from robopref.data.episode import Episode
 from robopref.errors import CheckpointError, DataError
@@ -20,6 +21,7 @@ from robopref.policies.iql_networks import CACHE_LINE, flatten_parameters
 from robopref.seeding import make_generator
 from robopref.tracker import read_metrics
 from robopref.types import STATE
+from tests.policies.plain_iql import PlainIQL
 
 CONFIG = IQLConfig(
     policy=GaussianPolicyConfig(hidden_sizes=(24, 20)), num_steps=40, batch_size=16,
@@ -59,62 +61,6 @@ def make_run(episodes, rewards, seeds, *, config=CONFIG, clones=None, **options)
         config, transitions_of(episodes, config), torch.from_numpy(rewards), seeds,
         clones=clones or [False] * len(seeds), device="cpu", **options,
     )  # fmt: skip
-
-
-class PlainIQL:
-    """One member, straight from the paper: a module for each network, autograd, torch's Adam."""
-
-    def __init__(self, run, member):
-        learner, num = run.learner, len(run.generators)
-        self.config, self.scale = run.config, float(learner.inverse_temperature[member])
-        self.q1, self.q2 = plain(learner.critic, member), plain(learner.critic, num + member)
-        self.t1, self.t2 = plain(learner.target, member), plain(learner.target, num + member)
-        self.value, self.actor = plain(learner.value, member), plain(learner.actor, member)
-        self.log_std = nn.Parameter(learner.log_std[member, 0].detach().clone())
-        rate = run.config.learning_rate
-        learned = [*self.q1.parameters(), *self.q2.parameters(), *self.value.parameters()]
-        self.optimizer = torch.optim.Adam(learned, lr=rate)
-        actor = [*self.actor.parameters(), self.log_std]
-        self.actor_optimizer = torch.optim.Adam(actor, lr=rate)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.actor_optimizer, run.config.num_steps
-        )
-
-    def update(self, obs, action, reward, following, continues):
-        config, acted = self.config, torch.cat([obs, action], -1)
-        with torch.no_grad():
-            low = torch.min(self.t1(acted), self.t2(acted))
-            aim = reward + config.discount * continues * self.value(following)
-        advantage = low - self.value(obs)
-        asymmetry = torch.where(advantage > 0, config.expectile, 1 - config.expectile)
-        value_loss = (asymmetry * advantage**2).mean()
-        critic_loss = ((self.q1(acted) - aim) ** 2 + (self.q2(acted) - aim) ** 2).mean()
-        weight = torch.exp(self.scale * advantage.detach()).clamp(max=config.max_weight)
-        log_std = self.log_std.clamp(config.policy.min_log_std, 2.0)
-        density = Independent(Normal(torch.tanh(self.actor(obs)), log_std.exp()), 1)
-        actor_loss = -(weight[:, 0] * density.log_prob(action)).mean()
-        for optimizer in (self.optimizer, self.actor_optimizer):
-            optimizer.zero_grad()
-        (value_loss + critic_loss + actor_loss).backward()
-        for stepped in (self.optimizer, self.actor_optimizer, self.schedule):
-            stepped.step()
-        with torch.no_grad():
-            for q, target in ((self.q1, self.t1), (self.q2, self.t2)):
-                for p, followed in zip(target.parameters(), q.parameters(), strict=True):
-                    p.lerp_(followed, config.target_rate)
-        losses = (value_loss, critic_loss, actor_loss)
-        return [float(loss.detach()) for loss in losses]
-
-
-def plain(ensemble, member):
-    """Return one member as ordinary torch layers."""
-    layers = []
-    for layer in ensemble.layers:
-        linear = nn.Linear(*layer.weight.shape[1:])
-        linear.weight.data = layer.weight.data[member].T.clone()
-        linear.bias.data = layer.bias.data[member, 0].clone()
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def assert_same(ensemble, member, reference):
@@ -324,6 +270,28 @@ def test_an_interrupted_run_ends_with_the_same_weights(episodes, rewards, tmp_pa
     assert steps == [10, 20, 30, 40]
     again = make_run(episodes, rewards, [1, 2, 3], directory=tmp_path / "cut").fit()
     assert again.seconds < 1
+
+
+def test_ctrl_c_finishes_the_update_and_saves(episodes, rewards, tmp_path, monkeypatch):
+    whole = make_run(episodes, rewards, [1, 2, 3])
+    whole.fit()
+    update = IQLRun.update
+
+    def interrupted(self):
+        if self.step == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IQLRun, "update", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_run(episodes, rewards, [1, 2, 3], directory=tmp_path).fit()
+    resumed = make_run(episodes, rewards, [1, 2, 3], directory=tmp_path)
+    resumed._resume()
+    assert resumed.step == 14
+    resumed.fit()
+    for mine, yours in zip(whole.learner.parameters(), resumed.learner.parameters(), strict=True):
+        assert torch.equal(mine, yours)
 
 
 @pytest.mark.parametrize("what", ["rewards", "seed", "clones", "episodes"])
