@@ -113,7 +113,9 @@ def test_bf16_rounds_what_is_between_hidden_layers_and_nothing_else(episodes, re
         )
         run = make_run(episodes, rewards[:1], [0], config=config)
         errors = run.update()
-        return run.learner._flat[0].grad, errors.advantage
+        found = run.learner._flat[0].grad
+        assert found is not None
+        return found, errors.advantage
 
     exact, advantage = gradients("no", (64, 64))
     rounded, other_advantage = gradients("bf16", (64, 64))
@@ -140,7 +142,7 @@ def test_a_member_is_what_it_is_alone(episodes, rewards):
 
 def test_members_of_one_seed_begin_alike_and_part_by_their_rewards(episodes, rewards):
     run = make_run(episodes, rewards[:2], [3, 3])
-    weights = run.learner.actor.layers[0].weight
+    weights = next(run.learner.actor.parameters())
     assert torch.equal(weights[0], weights[1])
     run.fit()
     assert not torch.equal(weights[0], weights[1])
