@@ -16,6 +16,9 @@ ENVS.register(
 ENVS.register(
     "gymnasium", "robopref.envs.gymnasium:GymnasiumConfig", "Any environment of Gymnasium."
 )
+ENVS.register(
+    "robomimic", "robopref.envs.robomimic:RobomimicConfig", "robomimic's tasks, such as lift."
+)
 
 for _name, _class, _summary in (
     ("detour-left", "DetourLeft", "Swing out to the left on the way to the object."),

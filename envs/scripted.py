@@ -1,4 +1,4 @@
-"""Scripted policies: an expert for each Meta-World task, in a style; random actions elsewhere."""
+"""Scripted policies: experts for Meta-World and robomimic, in a style; random actions elsewhere."""
 
 import warnings
 from collections.abc import Mapping
@@ -26,20 +26,30 @@ class ScriptedPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class Expert(Protocol):
+    """Does one task, and keeps nothing between steps but what the observation cannot tell."""
+
+    def get_action(self, state: Float[np.ndarray, " Do"]) -> Float[np.ndarray, " Da"]:
+        """Return the action for an observation; values beyond 1 are clipped later."""
+        ...
+
+
 class ExpertPolicy:
-    """Meta-World's expert for a task, bent by a style.
+    """An expert for a task, bent by a style.
 
     Args:
-        task: Name of the task, such as reach-v3.
+        expert: The expert.
+        target: Where the state holds the position that the hand has to reach first.
         style: How to do it; None for the expert as it is.
         noise: Standard deviation of the noise added to each motion, in units of the action.
     """
 
-    def __init__(self, task: str, style: Style | None = None, noise: float = 0.0) -> None:
-        from metaworld.policies import ENV_POLICY_MAP
-
-        self._expert = ENV_POLICY_MAP[task]()
-        self._target = GOAL if task.startswith("reach") else OBJECT
+    def __init__(
+        self, expert: Expert, target: slice, style: Style | None = None, noise: float = 0.0
+    ) -> None:
+        self._expert = expert
+        self._target = target
         self._style: Style = PlainStyle() if style is None else style
         self._noise = noise
         self._rng = np.random.default_rng(0)
@@ -90,6 +100,34 @@ class RandomPolicy:
         return action.astype(np.float32)
 
 
+def has_expert(env_id: str) -> bool:
+    """Return whether there is a scripted expert for this environment.
+
+    Example:
+        >>> has_expert("metaworld/reach-v3"), has_expert("gymnasium/CartPole-v1")
+        (True, False)
+    """
+    name, _, task = env_id.partition("/")
+    if name == "robomimic":
+        from robopref.envs.robomimic_experts import JOBS
+
+        return task in JOBS
+    return name == "metaworld"
+
+
+def _find_expert(env_id: str) -> tuple[Expert, slice]:
+    """Return the expert, and where a state holds what the hand has to reach first."""
+    name, _, task = env_id.partition("/")
+    if name == "robomimic":
+        from robopref.envs import robomimic_scene
+        from robopref.envs.robomimic_experts import PickUpExpert
+
+        return PickUpExpert(task), robomimic_scene.OBJECT
+    from metaworld.policies import ENV_POLICY_MAP
+
+    return ENV_POLICY_MAP[task](), GOAL if task.startswith("reach") else OBJECT
+
+
 def scripted_policy(
     env: Environment,
     style: Style | None = None,
@@ -97,7 +135,7 @@ def scripted_policy(
     *,
     noise: float = 0.0,
 ) -> ScriptedPolicy:
-    """Return a scripted policy for `env`: Meta-World's expert, elsewhere random actions.
+    """Return a scripted policy for `env`: the task's expert if there is one, else random actions.
 
     Args:
         env: The environment.
@@ -108,16 +146,15 @@ def scripted_policy(
     Raises:
         UnknownNameError: A style was asked for where there is no expert.
     """
-    name, _, task = env.env_id.partition("/")
     policy: ScriptedPolicy
-    if name == "metaworld":
-        policy = ExpertPolicy(task, style, noise)
+    if has_expert(env.env_id):
+        policy = ExpertPolicy(*_find_expert(env.env_id), style, noise)
     elif style is None:
         policy = RandomPolicy(env.action_space)
     else:
         raise UnknownNameError(
             f"There is no scripted expert for '{env.env_id}' to act in the style '{style.name}'. "
-            "Styles exist for: ['metaworld']."
+            "Styles exist for: ['metaworld', 'robomimic']."
         )
     policy.reset(np.random.default_rng(0) if rng is None else rng)
     return policy

@@ -10,6 +10,7 @@ from robopref.config import from_dict, resolve
 from robopref.data.store import EpisodeStore
 from robopref.envs import BEHAVIOURS, ENVS
 from robopref.envs.gl import check_mujoco_gl
+from robopref.envs.scripted import has_expert
 from robopref.errors import ConfigError, DataError, UnknownNameError
 from robopref.rewards import REWARDS
 from robopref.types import STATE
@@ -102,11 +103,20 @@ def check_can_demonstrate(env: str, behaviour: Any, advice: str) -> None:
     Raises:
         ValueError: There is no expert, or the behaviour has no styles; `advice` says what to do.
     """
-    if not env.startswith("metaworld/"):
-        raise ValueError(f"There is no scripted expert for '{env}'. {advice}")
+    check_has_expert(env, advice)
     if not hasattr(behaviour, "styles"):
         name = BEHAVIOURS.name_of(type(behaviour))
         raise ValueError(f"The behaviour '{name}' has no styles for scripted experts. {advice}")
+
+
+def check_has_expert(env: str, advice: str) -> None:
+    """Refuse an environment in which nobody can act.
+
+    Raises:
+        ValueError: There is no scripted expert; `advice` says what to do.
+    """
+    if not has_expert(env):
+        raise ValueError(f"There is no scripted expert for '{env}'. {advice}")
 
 
 def check_demonstrations(store: EpisodeStore, config: AlignConfig) -> None:

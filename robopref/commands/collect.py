@@ -85,12 +85,13 @@ class CollectCommand:
 
     def _plan(self) -> "Record":
         from robopref.align.actors import ScriptedSpec, policy_spec
-        from robopref.align.checks import check_can_demonstrate
+        from robopref.align.checks import check_has_expert
         from robopref.align.collect import Plan, collect
 
         if self.policy is None:
             behaviour = resolve(self, "behaviour")
-            check_can_demonstrate(self.env, behaviour, "Let a policy act with --policy.")
+            check_has_expert(self.env, "Let a policy act with --policy.")
+            behaviour.check_env(self.env)
             actor: Any = ScriptedSpec(behaviour, self.preferred_share, 0.1, self.seed)
         else:
             actor = policy_spec(self.policy, self.reward)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robopref.errors import DataError, check_at_least, check_choice
 
 if TYPE_CHECKING:
+    from robopref.data.robomimic_format import SimulatorFile
     from robopref.data.store import EpisodeStore
     from robopref.preferences.store import PreferenceStore
 
@@ -213,7 +214,9 @@ class ExportCommand:
         from robopref.data.store import EpisodeStore
 
         name = format_of(self.out, self.format)
-        num = write_episodes(EpisodeStore.open(data), self.out, name)
+        store = EpisodeStore.open(data)
+        simulator = _simulator_file(store) if name == "robomimic" else None
+        num = write_episodes(store, self.out, name, simulator=simulator)
         print(f"Exported {num} episodes to {self.out} ({name}).")
         print(f"Next:   robopref data import --source {self.out} --out {data}-again")
 
@@ -270,6 +273,23 @@ def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
         facts.append(("length", f"{lengths[0]} to {lengths[-1]} steps, {middle}"))
         facts.append(("ended", f"{sum(r.terminated for r in rows)} terminated"))
     return facts
+
+
+def _simulator_file(store: "EpisodeStore") -> "SimulatorFile | None":
+    """Return what made the episodes, where that is robomimic's simulator and they do not say."""
+    if not store.rows or "env_args" in store.rows[0].metadata:
+        return None
+    env_id = store.rows[0].env
+    if not env_id.startswith("robomimic/"):
+        return None
+    from robopref.envs.make import make_env
+
+    env: Any = make_env(env_id)
+    try:
+        said: SimulatorFile = env.file_attributes()
+    finally:
+        env.close()
+    return said
 
 
 def _num_files(root: Path) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robopref.data.episode import Episode
+from robopref.data.robomimic_format import SimulatorFile
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_choice
 
@@ -59,17 +60,25 @@ def read_episodes(
     return read_minari(path, fps=fps)
 
 
-def write_episodes(store: EpisodeStore, path: Path, name: str) -> int:
+def write_episodes(
+    store: EpisodeStore, path: Path, name: str, *, simulator: SimulatorFile | None = None
+) -> int:
     """Write all episodes of `store` in the format `name`; return their number.
+
+    Args:
+        store: What to write.
+        path: Where to.
+        name: One of `FORMATS`.
+        simulator: robomimic only: what made the episodes.
 
     Raises:
         DataError: The store is empty or damaged.
         FileExistsError: There is something at `path`.
     """
     if name == "robomimic":
-        from robopref.data.robomimic_hdf5 import write_robomimic
+        from robopref.data.robomimic_writer import write_robomimic
 
-        return write_robomimic(store, path)
+        return write_robomimic(store, path, simulator=simulator)
     from robopref.data.minari import write_minari
 
     return write_minari(store, path)

@@ -1,36 +1,28 @@
-"""Episodes from and to robomimic's HDF5 files, with h5py alone.
+"""Episodes from robomimic's HDF5 files, with h5py alone.
 
 A file holds `data/demo_<i>` with `actions`, `rewards`, `dones`, `states`, `obs/<key>` and
 `next_obs/<key>`, each of N rows, and `mask/<filter key>` with names of demonstrations. Low-
-dimensional observations become one `observation.state` and are taken apart again at export; the
-episode's metadata says how. What a file lacks is the observation after the last action (without
-`next_obs`) and always the simulator state there: the last one known is repeated, and
-`metadata["repeated"]` names it.
+dimensional observations become one `observation.state`, and the episode's metadata says how. What a
+file lacks is the observation after the last action (without `next_obs`) and always the simulator
+state there: the last one known is repeated, and `metadata["repeated"]` names it.
 
 Shapes: N steps of a demonstration.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robopref.config import replacing
 from robopref.data.episode import Episode
 from robopref.data.hashing import content_id
 from robopref.data.hdf5 import hdf5_file, read_dataset
+from robopref.data.robomimic_format import IMAGE_SUFFIX, STATE_KEYS, env_id_of
 from robopref.data.schema import SIM_STATE
-from robopref.data.segment import Segment
-from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, did_you_mean
 from robopref.types import IMAGES, STATE
-
-STATE_KEYS = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "object")
-"""What robomimic's own configs train on; used where a file has all of it."""
-_GYM_TYPE = 2  # robomimic.envs.env_base.EnvType
-_IMAGE_SUFFIX = "_image"
 
 
 def read_robomimic(
@@ -59,7 +51,7 @@ def read_robomimic(
                 f"'{path}' is not a robomimic file: it has no group 'data' with the attribute "
                 "'env_args'."
             )
-        env_args = json.loads(file["data"].attrs["env_args"])
+        env_args = _read_env_args(file, path)
         rate = fps or env_args.get("env_kwargs", {}).get("control_freq")
         if not rate:
             raise DataError(
@@ -69,27 +61,16 @@ def read_robomimic(
             yield _episode(path, file["data"][name], name, env_args, (state_keys, float(rate)))
 
 
-def write_robomimic(
-    store: EpisodeStore, path: Path, *, masks: Mapping[str, Sequence[str]] | None = None
-) -> int:
-    """Write all episodes of a store as a robomimic file; return their number.
-
-    Args:
-        store: What to write.
-        path: The HDF5 file; written beside and renamed, so that it is complete or absent.
-        masks: Filter keys, each with the ids of its episodes.
-
-    Raises:
-        DataError: The store is empty, or an episode cannot be read.
-        FileExistsError: There is a file already.
-    """
-    if not len(store):
-        raise DataError(f"'{store.root}' has no episodes to export.")
-    if path.exists():
-        raise FileExistsError(f"'{path}' exists. Delete it, or give another name.")
-    with replacing(path) as partial:
-        _write_file(store, partial, masks or {})
-    return len(store)
+def _read_env_args(file: Any, path: Path) -> dict[str, Any]:
+    try:
+        env_args: dict[str, Any] = json.loads(file["data"].attrs["env_args"])
+        env_args["env_name"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"'{path}': the attribute 'env_args' of 'data' must be JSON with an 'env_name', and "
+            f"is not: {error}."
+        ) from error
+    return env_args
 
 
 def _demo_names(file: Any, path: Path, filter_key: str | None) -> list[str]:
@@ -101,6 +82,11 @@ def _demo_names(file: Any, path: Path, filter_key: str | None) -> list[str]:
             hint = did_you_mean(filter_key, masks)
             raise DataError(f"'{path}' has no filter key '{filter_key}'.{hint} It has {masks}.")
         names = [name.decode() for name in file["mask"][filter_key][:]]
+    for name in names:
+        if name not in file["data"] or not name.removeprefix("demo_").isdecimal():
+            raise DataError(
+                f"'{path}' has no demonstration 'data/demo_<number>' for the name '{name}'."
+            )
     # By number: h5py lists demo_10 before demo_2.
     return sorted(names, key=lambda name: int(name.removeprefix("demo_")))
 
@@ -127,24 +113,27 @@ def _episode(
         metadata["repeated"] = repeated
     if "model_file" in attributes:
         metadata["model_file"] = attributes["model_file"]
-    solved = bool(success[-1])
-    return Episode(
-        id=kept.get("episode_id") or content_id(action, obs[STATE]),
-        obs=obs,
-        action=action,
-        reward=reward.astype(np.float32),
-        success=success,
-        # `dones` also marks where a recording simply stops; only success ends the task itself.
-        terminated=kept.get("terminated", solved),
-        truncated=kept.get("truncated", not solved),
-        env=kept.get("env", f"robomimic/{env_args['env_name']}"),
-        task=kept.get("task", env_args["env_name"]),
-        seed=kept.get("seed", 0),
-        fps=fps,
-        sim_states=sim_states,
-        sim_episode=demo["sim_episode"][:] if "sim_episode" in demo else None,
-        metadata=metadata,
-    )
+    solved = bool(len(success) and success[-1])
+    try:
+        return Episode(
+            id=kept.get("episode_id") or content_id(action, obs[STATE]),
+            obs=obs,
+            action=action,
+            reward=reward.astype(np.float32),
+            success=success,
+            # `dones` also marks where a recording simply stops; only success ends the task itself.
+            terminated=kept.get("terminated", solved),
+            truncated=kept.get("truncated", not solved),
+            env=kept.get("env", env_id_of(env_args["env_name"])),
+            task=kept.get("task", env_args["env_name"]),
+            seed=kept.get("seed", 0),
+            fps=fps,
+            sim_states=sim_states,
+            sim_episode=_sim_episode(demo),
+            metadata=metadata,
+        )
+    except DataError as error:  # It names the episode, and nobody knows that yet.
+        raise DataError(f"{where}: {error}") from error
 
 
 def _observations(
@@ -164,7 +153,7 @@ def _observations(
     obs = {STATE: np.concatenate([arrays[k] for k in state_keys], axis=1).astype(np.float32)}
     for key, value in arrays.items():
         if value.ndim == 4 and value.dtype == np.uint8:
-            obs[IMAGES + key.removesuffix(_IMAGE_SUFFIX)] = value
+            obs[IMAGES + key.removesuffix(IMAGE_SUFFIX)] = value
         elif key not in vectors:
             obs[f"observation.{key}"] = value
     return obs, [[key, arrays[key].shape[1]] for key in state_keys]
@@ -192,6 +181,14 @@ def _sim_states(demo: Any, num_steps: int, repeated: list[str]) -> np.ndarray | 
     return states
 
 
+def _sim_episode(demo: Any) -> np.ndarray | None:
+    """Return what a reset fixed; nothing where robomimic recorded, whose states need no more."""
+    if "sim_episode" in demo:
+        recorded: np.ndarray = demo["sim_episode"][:]
+        return recorded
+    return np.zeros(0) if "states" in demo else None
+
+
 def _success(demo: Any, reward: np.ndarray) -> np.ndarray:
     """Return success: as recorded, else where a sparse reward of 0 and 1 is 1, else nowhere."""
     if "success" in demo:
@@ -199,76 +196,3 @@ def _success(demo: Any, reward: np.ndarray) -> np.ndarray:
         return recorded
     sparse = set(np.unique(reward)) <= {0.0, 1.0}
     return (reward == 1) if sparse else np.zeros(len(reward), bool)
-
-
-def _write_file(store: EpisodeStore, path: Path, masks: Mapping[str, Sequence[str]]) -> None:
-    import h5py
-
-    names = {episode_id: f"demo_{i}" for i, episode_id in enumerate(store.ids)}
-    with h5py.File(path, "w") as file:
-        data = file.create_group("data")
-        for episode in store:
-            _write_demo(data.create_group(names[episode.id]), episode, store)
-        data.attrs["total"] = store.num_steps
-        data.attrs["env_args"] = json.dumps(_env_args(store))
-        for key, ids in masks.items():
-            file[f"mask/{key}"] = np.array([names[i] for i in ids], dtype="S")
-
-
-def _env_args(store: EpisodeStore) -> dict[str, Any]:
-    row = store.rows[0]
-    if "env_args" in row.metadata:
-        kept: dict[str, Any] = row.metadata["env_args"]
-        return kept
-    return {"env_name": row.env, "type": _GYM_TYPE, "env_kwargs": {"control_freq": store.fps}}
-
-
-def _write_demo(group: Any, episode: Episode, store: EpisodeStore) -> None:
-    metadata = dict(episode.metadata)
-    group.attrs["num_samples"] = len(episode)
-    if "model_file" in metadata:
-        group.attrs["model_file"] = metadata.pop("model_file")
-    for key, value in _parts(episode, store, metadata.pop("observation_keys", None)):
-        group[f"obs/{key}"] = value[:-1]
-        group[f"next_obs/{key}"] = value[1:]
-    group["actions"] = episode.action
-    group["rewards"] = episode.reward
-    group["success"] = episode.success
-    dones = np.zeros(len(episode), np.int64)
-    dones[-1] = 1  # robomimic's default: the end of a demonstration, whatever the reason.
-    group["dones"] = dones
-    if episode.sim_states is not None:
-        group["states"] = episode.sim_states[:-1]
-        if SIM_STATE not in metadata.get("repeated", ()):
-            group["final_state"] = episode.sim_states[-1]
-    if episode.sim_episode is not None:
-        group["sim_episode"] = episode.sim_episode
-    known = {k: v for k, v in metadata.items() if k not in ("env_args", "repeated")}
-    group.attrs["robopref"] = json.dumps(
-        {
-            "episode_id": episode.id,
-            "env": episode.env,
-            "task": episode.task,
-            "seed": episode.seed,
-            "terminated": episode.terminated,
-            "truncated": episode.truncated,
-            "metadata": known,
-        }
-    )
-
-
-def _parts(
-    episode: Episode, store: EpisodeStore, split: Sequence[Sequence[Any]] | None
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield observations (N + 1, ...) by robomimic key; of a camera the last picture twice."""
-    for key, value in episode.obs.items():
-        if key == STATE and split:
-            place = 0
-            for name, size in split:
-                yield name, value[:, place : place + size]
-                place += size
-        else:
-            yield key.removeprefix("observation."), value
-    for camera in store.row(episode.id).videos:
-        frames = store.frames(Segment(episode.id, 0, len(episode)), camera)
-        yield camera.removeprefix(IMAGES) + _IMAGE_SUFFIX, np.concatenate([frames, frames[-1:]])

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import re
 import sys
 from typing import Any
 
@@ -6,7 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from robopref.data.robomimic_hdf5 import STATE_KEYS, read_robomimic, write_robomimic
+from robopref.data.robomimic_format import STATE_KEYS, SimulatorFile
+from robopref.data.robomimic_hdf5 import read_robomimic
+from robopref.data.robomimic_writer import write_robomimic
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
@@ -62,7 +66,7 @@ def test_an_imported_demonstration_holds_what_the_file_does(foreign):
         last = np.concatenate([demo[f"next_obs/{key}"][-1] for key in STATE_KEYS])
         np.testing.assert_array_equal(episode.sim_states[:-1], demo["states"][:])
     np.testing.assert_array_equal(episode.state, np.stack([*wanted, last]).astype(np.float32))
-    assert (episode.env, episode.task, episode.fps) == ("robomimic/Lift", "Lift", 20)
+    assert (episode.env, episode.task, episode.fps) == ("robomimic/lift", "Lift", 20)
     assert list(np.flatnonzero(episode.success)) == [7]
     assert episode.terminated
     assert not episode.truncated
@@ -146,6 +150,17 @@ def test_episodes_survive_export_and_import(store, make_episode, tmp_path, camer
         segment = Segment(episodes[1].id, 0, 5)
         difference = back.frames(segment, key).astype(int) - store.frames(segment, key)
         assert np.abs(difference).mean() < 3
+
+
+def test_what_made_the_episodes_is_said_where_they_do_not_say_it(store, make_episode, tmp_path):
+    store.add(make_episode(0))
+    simulator = SimulatorFile(ENV_ARGS, "<mujoco>" + "x" * 100_000, [("a", 2), ("b", 3)])
+    write_robomimic(store, tmp_path / "out.hdf5", simulator=simulator)
+    (episode,) = read_robomimic(tmp_path / "out.hdf5", state_keys=["a", "b"])
+    np.testing.assert_array_equal(episode.state, make_episode(0).state)
+    assert episode.metadata["model_file"] == simulator.model_file
+    assert episode.metadata["env_args"] == ENV_ARGS
+    assert episode.env == "metaworld/reach-v3"
 
 
 @pytest.mark.filterwarnings("ignore")  # robomimic warns about its own dependencies.
@@ -238,3 +253,39 @@ def test_messages(foreign, tmp_path, store, make_episode):
     assert message(FileExistsError, lambda: write_robomimic(store, foreign)) == (
         f"'{foreign}' exists. Delete it, or give another name."
     )
+
+
+def test_messages_about_names_and_numbers(foreign, tmp_path, store, make_episode):
+    with h5py.File(foreign, "a") as file:
+        demo: Any = file["data/demo_0"]
+        rewards = demo["rewards"][:]
+        del demo["rewards"]
+        demo["rewards"] = rewards[:-1]
+        file["mask/gone"] = np.array(["demo_99"], "S")
+    assert re.fullmatch(
+        rf"'{foreign}', demo_0: Episode .*: `reward` must have shape \(5,\), got \(4,\)\.",
+        message(DataError, lambda: next(read_robomimic(foreign))),
+    )
+    assert message(DataError, lambda: next(read_robomimic(foreign, filter_key="gone"))) == (
+        f"'{foreign}' has no demonstration 'data/demo_<number>' for the name 'demo_99'."
+    )
+    with h5py.File(foreign, "a") as file:
+        file.move("data/demo_3", "data/third")
+    assert message(DataError, lambda: next(read_robomimic(foreign))) == (
+        f"'{foreign}' has no demonstration 'data/demo_<number>' for the name 'third'."
+    )
+    for text, reason in (("{}", "'env_name'"), ("no json", "Expecting value: line 1 column 1")):
+        with h5py.File(foreign, "a") as file:
+            file["data"].attrs["env_args"] = text
+        assert message(DataError, lambda: next(read_robomimic(foreign))).startswith(
+            f"'{foreign}': the attribute 'env_args' of 'data' must be JSON with an 'env_name', and "
+            f"is not: {reason}"
+        )
+    store.add(make_episode(0))
+    store.add(dataclasses.replace(make_episode(1), env="metaworld/push-v3"))
+    out = tmp_path / "two.hdf5"
+    assert message(DataError, lambda: write_robomimic(store, out)) == (
+        f"'{store.root}' has episodes of ['metaworld/push-v3', 'metaworld/reach-v3']; a robomimic "
+        "file has one environment."
+    )
+    assert not out.exists()

@@ -1,6 +1,7 @@
 """What every registered environment has to do; one cheap task each."""
 
 import dataclasses
+import importlib.util
 import inspect
 from typing import cast
 
@@ -12,11 +13,12 @@ from gymnasium.utils.env_checker import check_env
 from robopref.config import from_dict, to_dict
 from robopref.envs import ENVS
 from robopref.envs.make import make_env
-from robopref.envs.scripted import scripted_policy
+from robopref.envs.scripted import RandomPolicy, scripted_policy
 from robopref.protocols import Environment
 from robopref.types import SimState
 
 CHEAP_TASKS = {"gymnasium": "InvertedPendulum-v5", "metaworld": "reach-v3"}
+NEEDS = {"robomimic": ["robomimic", "robosuite"]}
 HEADINGS = (
     "Description",
     "Action Space",
@@ -31,6 +33,9 @@ HEADINGS = (
 
 @pytest.fixture(params=ENVS.names())
 def spec(request):
+    for package in NEEDS.get(request.param, []):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"'{request.param}' needs {package}, which is not installed.")
     task = CHEAP_TASKS.get(request.param) or ENVS.config_class(request.param)().task
     return f"{request.param}/{task}"
 
@@ -50,12 +55,11 @@ def make(spec):
 
 def act_randomly(env, rng, num_steps):
     """Act until the episode ends; return the actions taken."""
-    policy = scripted_policy(env) if not env.env_id.startswith("metaworld") else None
+    policy = RandomPolicy(env.action_space)
+    policy.reset(rng)
     actions = []
     for _ in range(num_steps):
-        action = (policy.act({}) if policy else rng.uniform(-1, 1, env.action_space.shape)).astype(
-            np.float32
-        )
+        action = policy.act({})
         actions.append(action)
         _, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
