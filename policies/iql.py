@@ -82,6 +82,7 @@ class IQLConfig:
         check_above("max_weight", self.max_weight, 0)
         check_at_least("inverse_temperature", self.inverse_temperature, 0)
         check_choice("mixed_precision", self.mixed_precision, ("no", "bf16"))
+        check_above("expectile", self.expectile, 0)
         for name in ("discount", "expectile", "target_rate"):
             check_between(name, getattr(self, name), 0, 1)
 
