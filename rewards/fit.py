@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robopref.config import write_text_atomically
 from robopref.errors import CheckpointError, check_above, check_at_least, check_between
 from robopref.preferences.preference import PairwiseView
-from robopref.rewards.losses import PairBatch
+from robopref.rewards.losses import PairBatch, smooth_labels
 from robopref.trainer import Batch, TrainerConfig
 from robopref.types import STATE
 
@@ -32,6 +32,10 @@ class FitConfig:
     """Difference of segment returns that makes the odds e : 1."""
     bootstrap: bool = False
     """Give each member its own resample of the pairs; with few labels that costs accuracy."""
+    label_smoothing: float = 0.0
+    """Draw every label this share of the way towards a tie."""
+    mistake_rate: float = 0.0
+    """Share of the answers that are taken to be turned around, which the loss corrects for."""
     validation_fraction: float = 0.2
     """Share of the pairs held out, by whole episodes, when no validation pairs are given."""
     min_validation_pairs: int = 10
@@ -52,6 +56,10 @@ class FitConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_above("temperature", self.temperature, 0)
+        for name, bound in (("label_smoothing", 1), ("mistake_rate", 0.5)):
+            check_at_least(name, getattr(self, name), 0)
+            if not getattr(self, name) < bound:
+                raise ValueError(f"`{name}` must be below {bound}, got {getattr(self, name)}.")
         check_between("validation_fraction", self.validation_fraction, 0, 0.5)
         check_at_least("min_validation_pairs", self.min_validation_pairs, 1)
 
@@ -131,7 +139,7 @@ class PairObjective(nn.Module):
         inputs: What its networks see of the S segments.
         preferences: The pairs, compact.
         num_members: M.
-        config: Temperature, and whether members resample the pairs.
+        config: Temperature, how labels are doubted, and whether members resample the pairs.
         generator: Draws the resamples; None for none, as validation needs.
     """
 
@@ -154,12 +162,14 @@ class PairObjective(nn.Module):
         super().__init__()
         self.reward = reward
         self._pair_losses = pair_losses
-        self.temperature = config.temperature
+        self.config = config
         self._names = list(inputs)
         buffers = {f"input_{name}": value for name, value in inputs.items()} | {
             "a": torch.from_numpy(preferences.a),
             "b": torch.from_numpy(preferences.b),
-            "prefers_b": torch.from_numpy(preferences.prefers_b),
+            "prefers_b": smooth_labels(
+                torch.from_numpy(preferences.prefers_b), config.label_smoothing
+            ),
             "weight": _pair_weights(preferences, num_members, config, generator),
         }
         for name, value in buffers.items():
@@ -180,7 +190,8 @@ class PairObjective(nn.Module):
             self.b[pair],
             self.prefers_b[pair],
             self.weight[:, pair],
-            self.temperature,
+            self.config.temperature,
+            self.config.mistake_rate,
         )
         return self._pair_losses(inputs, batch)
 

@@ -113,6 +113,26 @@ def test_soft_labels_are_met(make_segments):
     assert probability == pytest.approx(np.full(3, 0.8), abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"), [({"label_smoothing": 0.4}, 0.8), ({"mistake_rate": 0.2}, 0.75)]
+)
+def test_labels_are_doubted_as_the_options_say(make_segments, options, expected):
+    # Smoothing draws the label 1 to 0.8. Of answers of which a fifth are turned around, 0.65 for
+    # b is what a probability of 0.75 leads to.
+    label = 1.0 if "label_smoothing" in options else 0.2 + 0.6 * 0.75
+    pair = PairwiseView(
+        make_segments(2), ("x", "y"), np.array([0]), np.array([1]),
+        np.array([label], np.float32), np.ones(1, np.float32),
+    )  # fmt: skip
+    fit = config(200, **options).fit
+    fit = dataclasses.replace(fit, trainer=dataclasses.replace(fit.trainer, learning_rate=1e-2))
+    reward = dataclasses.replace(config(), fit=fit).build(5, 2)
+    reward.fit(pair, generator=seeded())
+    returns = reward.member_returns(pair.segments)
+    probability = 1 / (1 + np.exp(returns[:, 0] - returns[:, 1]))
+    assert probability == pytest.approx(np.full(3, expected), abs=0.01)
+
+
 def test_a_weight_of_zero_leaves_a_pair_out(make_pairs):
     pairs = make_pairs(8, tie=0)
     wrong = dataclasses.replace(
@@ -266,6 +286,9 @@ def test_scoring_data_of_another_robot_is_refused(make_segments):
     ("options", "message"),
     [
         ({"temperature": 0.0}, "`temperature` must be above 0, got 0.0."),
+        ({"label_smoothing": 1.0}, "`label_smoothing` must be below 1, got 1.0."),
+        ({"label_smoothing": -0.1}, "`label_smoothing` must be at least 0, got -0.1."),
+        ({"mistake_rate": 0.5}, "`mistake_rate` must be below 0.5, got 0.5."),
         ({"validation_fraction": 0.7}, "`validation_fraction` must be between 0 and 0.5, got 0.7."),
         ({"min_validation_pairs": 0}, "`min_validation_pairs` must be at least 1, got 0."),
     ],
