@@ -24,4 +24,26 @@ REWARDS.register(
 REWARDS.register("random", "robopref.rewards.trivial:RandomRewardConfig", "Control: fixed noise.")
 REWARDS.register("zero", "robopref.rewards.trivial:ZeroRewardConfig", "Control: 0 everywhere.")
 
-__all__ = ["REWARDS"]
+TRANSFERS = Registry("transfer method", "robopref.transfers")
+TRANSFERS.register(
+    "shared-features",
+    "robopref.rewards.shared_features:SharedFeaturesConfig",
+    "A linear reward on features that mean the same in every task, corrected by target answers.",
+)
+TRANSFERS.register(
+    "cpa",
+    "robopref.rewards.pearl:CPAConfig",
+    "Gromov-Wasserstein alignment of segments (PEARL).",
+)
+TRANSFERS.register(
+    "fused-cpa",
+    "robopref.rewards.pearl:FusedCPAConfig",
+    "The same, with features compared across the tasks as well.",
+)
+TRANSFERS.register(
+    "nearest",
+    "robopref.rewards.nearest:NearestConfig",
+    "The labels of the source segment that looks most alike.",
+)
+
+__all__ = ["REWARDS", "TRANSFERS"]

@@ -1,0 +1,183 @@
+"""Preferences carried from task to task: label accuracy and calibration of every method.
+
+Six Meta-World tasks of the recipe `mixed`, 64 segments of 50 steps each; a source is answered on
+every pair that its true return decides, a target on none, or on k pairs. All pairs of the target
+that the truth decides are scored.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import permutations
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from benchmarks.align_figures import bootstrap
+from benchmarks.transfer_data import SIX, Labelled, load_task
+from robopref.align.collect import start_worker
+from robopref.rewards.nearest import NearestConfig
+from robopref.rewards.pearl import CPAConfig, FusedCPAConfig
+from robopref.rewards.shared_features import SharedFeaturesConfig, preferred_by
+from robopref.rewards.transfer import TaskSegments, standardise
+from robopref.seeding import make_rng
+from robopref.statistics import expected_calibration_error
+from robopref.transport import SolverConfig
+
+NUM_SEEDS, NUM_LABELS, BATCH = 10, (5, 10, 20), 5
+PAPERS = tuple(
+    (source, target)
+    for source in ("button-press-v3", "faucet-close-v3")
+    for target in ("window-open-v3", "door-close-v3", "drawer-open-v3", "sweep-into-v3")
+)
+"""The pairs of tasks that PEARL is recalled to have been shown on."""
+METHODS: dict[str, Any] = {
+    "nearest": NearestConfig(),
+    "cpa": CPAConfig(),
+    "cpa, cosine": CPAConfig(metric="cosine"),
+    "cpa, proximal": CPAConfig(solver=SolverConfig("proximal"), num_starts=2),
+    "cpa, all vote": CPAConfig(choose="mean"),
+    "cpa, 2 groups": CPAConfig(num_groups=2),
+    "cpa, features": CPAConfig(represented="features"),
+    "fused-cpa": FusedCPAConfig(),
+    "shared-features": SharedFeaturesConfig(),
+}
+Scores = dict[str, float]
+OURS = "shared-features"
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Score all methods on ten seeds of all pairs of tasks, or two pairs on two seeds."""
+    seeds = range(2 if quick else NUM_SEEDS)
+    pairs = PAPERS[:2] if quick else tuple(permutations(SIX, 2))
+    with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
+        found = list(pool.map(score_seed, seeds, [pairs] * len(seeds), [quick] * len(seeds)))
+    rows: dict[str, list[tuple[str, Scores]]] = defaultdict(list)
+    for of_seed in found:
+        for name, pair, scores in of_seed:
+            rows[name].append((pair, scores))
+    table = {name: _summary(scored) for name, scored in rows.items()}
+    return {"figures": _figures(rows), "table": table, "seeds": len(seeds), "pairs": len(pairs)}
+
+
+def score_seed(
+    seed: int, pairs: Sequence[tuple[str, str]], quick: bool
+) -> list[tuple[str, str, Scores]]:
+    """Return (method, source to target, scores) of one seed of the data."""
+    rows: list[tuple[str, str, Scores]] = []
+    names = sorted({name for pair in pairs for name in pair})
+    for goals in (True, False):
+        tasks = {name: load_task(name, seed, goals=goals) for name in names}
+        ending = "" if goals else ", no goals"
+        for source, target in pairs:
+            pair = f"{source} to {target}"
+            for name, scores in _one_source(tasks[source], tasks[target], goals, seed):
+                rows.append((name + ending, pair, scores))
+        for target in () if quick else names:
+            sources = [tasks[name].task for name in names if name != target]
+            for k, scores in _few_shot(sources, tasks[target], NUM_LABELS):
+                rows.append((f"{OURS}, five sources, k={k}{ending}", target, scores))
+            for k, scores in _few_shot([], tasks[target], NUM_LABELS):
+                rows.append((f"target alone, k={k}{ending}", target, scores))
+    return rows
+
+
+def _one_source(
+    source: Labelled, target: Labelled, goals: bool, seed: int
+) -> Iterator[tuple[str, Scores]]:
+    rng = make_rng(seed, source.task.name, target.task.name)
+    for name, config in METHODS.items():
+        if not goals and config.build().__class__.__name__ == "Nearest":
+            continue
+        found = config.build().transfer([source.task], target.unanswered(), rng)
+        yield name, score(found.preferred, target.returns)
+        if name == "cpa":
+            votes = [score(vote, target.returns)["accuracy"] for vote in found.votes]
+            yield "cpa, mean of its starts", {"accuracy": float(np.mean(votes))}
+            yield "cpa, worst of its starts", {"accuracy": float(np.min(votes))}
+    chance = rng.random((len(target.returns),) * 2)
+    yield "chance", score(0.5 + (chance - chance.T) / 2, target.returns)
+    for k, scores in _few_shot([source.task], target, NUM_LABELS):
+        if k:
+            yield f"{OURS}, k={k}", scores
+
+
+def _few_shot(
+    sources: Sequence[TaskSegments], target: Labelled, numbers: Sequence[int]
+) -> Iterator[tuple[int, Scores]]:
+    """Yield the scores with 0 answers about the target (given sources) and with each number."""
+    method = SharedFeaturesConfig().build()
+    known, x = target.unanswered(), standardise(target.task.features)
+    for k in (0, *numbers):
+        while len(known.a) < k:
+            pairs = method.choose_queries(sources, known, min(BATCH, k - len(known.a)))
+            known = target.answer(known, pairs)
+        if k or sources:
+            yield k, score(preferred_by(method.belief(sources, known), x), target.returns)
+
+
+def score(preferred: np.ndarray, returns: np.ndarray) -> Scores:
+    """Return how well the probabilities foretell the true order of all pairs that have one."""
+    a, b = np.triu_indices(len(returns), 1)
+    decided = returns[a] != returns[b]
+    a, b = a[decided], b[decided]
+    p, truth = preferred[b, a].clip(0, 1), (returns[b] > returns[a]).astype(float)
+    # A tie is half right: nothing was said.
+    right = np.where(p == 0.5, 0.5, (p > 0.5) == truth)
+    order = np.argsort(-np.abs(p - 0.5), kind="stable")
+    running = np.cumsum(right[order]) / np.arange(1, len(right) + 1)
+    reached = np.flatnonzero(running >= 0.9)
+    return {
+        "accuracy": float(right.mean()),
+        "brier": float(((p - truth) ** 2).mean()),
+        "ece": expected_calibration_error(p, truth),
+        "coverage_at_90": float((reached[-1] + 1) / len(right)) if len(reached) else 0.0,
+    }
+
+
+def _summary(rows: Sequence[tuple[str, Scores]]) -> dict[str, Any]:
+    """Return the mean of each score, the share of transfers below chance, and the worst pair."""
+    accuracy = np.array([scores["accuracy"] for _, scores in rows])
+    by_pair = _by_pair(rows)
+    papers = [by_pair[f"{s} to {t}"] for s, t in PAPERS if f"{s} to {t}" in by_pair]
+    return {
+        **{key: float(np.mean([s[key] for _, s in rows])) for key in rows[0][1]},
+        "below_half": float((accuracy < 0.5).mean()),
+        "worst_pair": min(by_pair.values()),
+        "papers_pairs": float(np.mean(papers)) if papers else None,
+        "num": len(rows),
+    }
+
+
+def _by_pair(rows: Sequence[tuple[str, Scores]]) -> dict[str, float]:
+    """Return the mean accuracy of each pair of tasks over the seeds."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for pair, scores in rows:
+        values[pair].append(scores["accuracy"])
+    return {pair: float(np.mean(of)) for pair, of in values.items()}
+
+
+def _figures(rows: Mapping[str, Sequence[tuple[str, Scores]]]) -> dict[str, Any]:
+    def figure(name: str, of: Callable[[Scores], float], floor: float, sign: int = 1) -> Any:
+        values = np.array([of(scores) for _, scores in rows[name]])
+        found = bootstrap(values)
+        return found | {"floor": floor, "ok": bool(sign * found["value"] >= sign * floor)}
+
+    figures = {
+        "one source, accuracy": figure(OURS, lambda s: s["accuracy"], 0.88),
+        "one source, below half": figure(OURS, lambda s: float(s["accuracy"] < 0.5), 0.02, -1),
+        "one source, ECE": figure(OURS, lambda s: s["ece"], 0.06, -1),
+        "one source and 10 answers, accuracy": figure(
+            f"{OURS}, k=10", lambda s: s["accuracy"], 0.95
+        ),
+    }
+    five = f"{OURS}, five sources, k=0"
+    if five in rows:
+        figures["five sources, accuracy"] = figure(five, lambda s: s["accuracy"], 0.94)
+        alone, ours = (_by_pair(rows[n]) for n in ("target alone, k=10", f"{OURS}, k=10"))
+        won = sum(value > alone[pair.split(" to ")[1]] for pair, value in ours.items())
+        figures["pairs where a source adds to 10 answers"] = {
+            "value": won, "n": len(ours), "floor": 25, "ok": won >= 25,
+        }  # fmt: skip
+    return figures

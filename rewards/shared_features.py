@@ -1,0 +1,223 @@
+r"""Transfer without an alignment: one linear reward on features that mean the same in every task.
+
+Each source gives weights by Bradley-Terry on its own standardised features. The target's weights
+are drawn around their mean: how far is learned from how the sources differ, and where there is one
+source only, weights that matter there may differ more. Answers about the target turn the prior into
+a posterior (Laplace), and the probability of a preference is averaged over it, so that confidence
+counts what is not known about the target. Votes are bootstraps over a source's segments.
+
+This is the line that an alignment by distances has to be worth something beside; on tasks whose
+rewards are alike it is ahead of it (docs/transfer.md).
+
+Shapes: N segments of a source, M of the target, F features, P pairs, R votes.
+Notation: w ~ N(mean, covariance) are the target's weights, x the standardised features.
+
+References:
+    [1] Bishop, Pattern recognition and machine learning, 2006, sections 4.4 (Laplace) and 4.5.2
+        (the predictive probability, eq. 4.153).
+    [2] Houlsby et al., Bayesian active learning for classification and preference learning, 2011,
+        arXiv:1112.5745, section 3 (what to ask).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from robopref.errors import check_above, check_at_least
+from robopref.rewards.transfer import TaskSegments, Transferred, check_tasks, standardise
+
+
+@dataclass(frozen=True)
+class SharedFeaturesConfig:
+    """A linear reward on task-agnostic features, whose weights the target's answers correct."""
+
+    decay: float = 0.02
+    """Weight of the squared weights beside the mean loss of a source's pairs."""
+    task_deviation: float = 0.45
+    """Standard deviation of a weight between tasks, where it matters as much as most do."""
+    num_votes: int = 20
+    """Bootstraps over the sources' segments that vote."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_above("decay", self.decay, 0)
+        check_above("task_deviation", self.task_deviation, 0)
+        check_at_least("num_votes", self.num_votes, 1)
+
+    def build(self) -> "SharedFeatures":
+        """Return the method."""
+        return SharedFeatures(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """A normal distribution of the target's weights.
+
+    Args:
+        mean: Most probable weights.
+        precision: Inverse of their covariance.
+    """
+
+    mean: Float[np.ndarray, " F"]
+    precision: Float[np.ndarray, "F F"]
+
+    def update(
+        self, difference: Float[np.ndarray, "P F"], prefers_b: Float[np.ndarray, " P"]
+    ) -> "Belief":
+        """Return what is believed after answers ([1], section 4.4).
+
+        Args:
+            difference: Features of b less those of a.
+            prefers_b: What was answered.
+        """
+        if not len(difference):
+            return self
+
+        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+            logit, off = difference @ w, w - self.mean
+            pull = self.precision @ off
+            value = (np.logaddexp(0, logit) - prefers_b * logit).sum() + off @ pull / 2
+            return float(value), difference.T @ (expit(logit) - prefers_b) + pull
+
+        mean = minimize(loss, self.mean, jac=True, method="L-BFGS-B").x
+        p = expit(difference @ mean)
+        return Belief(mean, self.precision + (difference.T * (p * (1 - p))) @ difference)
+
+    def probability(self, difference: Float[np.ndarray, "P F"]) -> Float[np.ndarray, " P"]:
+        """Return how probably b is preferred, over what is not known of the weights."""
+        logit, variance = self._logits(difference)
+        found: np.ndarray = expit(logit / np.sqrt(1 + np.pi * variance / 8))
+        return found
+
+    def information(self, difference: Float[np.ndarray, "P F"]) -> Float[np.ndarray, " P"]:
+        """Return how much an answer about each pair would tell about the weights [bit] ([2])."""
+        logit, variance = self._logits(difference)
+        p = expit(logit / np.sqrt(1 + np.pi * variance / 8)).clip(1e-12, 1 - 1e-12)
+        entropy = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+        c = np.sqrt(np.pi * np.log(2) / 2)
+        expected = c / np.sqrt(variance + c**2) * np.exp(-(logit**2) / (2 * (variance + c**2)))
+        # The two are approximations, whose difference may fall just below 0.
+        information: np.ndarray = np.maximum(entropy - expected, 0.0)
+        return information
+
+    def _logits(self, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        spread = np.linalg.solve(self.precision, difference.T)
+        return difference @ self.mean, np.einsum("pf,fp->p", difference, spread)
+
+
+class SharedFeatures:
+    """Weights learned from all sources, corrected by the target's own answers.
+
+    Args:
+        config: How it is built.
+    """
+
+    def __init__(self, config: SharedFeaturesConfig) -> None:
+        self.config = config
+
+    def transfer(
+        self, sources: Sequence[TaskSegments], target: TaskSegments, rng: np.random.Generator
+    ) -> Transferred:
+        """Return how probably each target segment is preferred to each other one.
+
+        Raises:
+            DataError: Sources and target do not fit, or nothing was decided.
+        """
+        check_tasks(sources, target)
+        x = standardise(target.features)
+        belief, num_features = self.belief(sources, target), target.features.shape[1]
+        beliefs = [
+            self._updated(self._prior([_resample(s, rng) for s in sources], num_features), target)
+            for _ in range(self.config.num_votes)
+        ]
+        votes = np.stack([preferred_by(vote, x) for vote in beliefs])
+        return Transferred(preferred_by(belief, x), np.ones((len(x), len(x))), votes)
+
+    def belief(self, sources: Sequence[TaskSegments], target: TaskSegments) -> Belief:
+        """Return what is believed about the target's weights; without sources, nothing is known."""
+        return self._updated(self._prior(sources, target.features.shape[1]), target)
+
+    def choose_queries(
+        self, sources: Sequence[TaskSegments], target: TaskSegments, num: int
+    ) -> Int[np.ndarray, "num 2"]:
+        """Return the pairs whose answers would tell most, in the order to ask them.
+
+        Each is chosen as if those before it had been answered by what is believed now.
+        """
+        check_at_least("num", num, 1)
+        x, belief = standardise(target.features), self.belief(sources, target)
+        a, b = np.triu_indices(len(x), 1)
+        difference = x[b] - x[a]
+        free = ~np.isin(_codes(a, b, len(x)), _codes(target.a, target.b, len(x)))
+        chosen: list[int] = []
+        for _ in range(min(num, int(free.sum()))):
+            best = int(np.where(free, belief.information(difference), -1.0).argmax())
+            free[best] = False
+            chosen.append(best)
+            guess = belief.probability(difference[[best]])
+            belief = belief.update(difference[[best]], guess)
+        return np.stack([a[chosen], b[chosen]], axis=1)
+
+    def _prior(self, sources: Sequence[TaskSegments], num_features: int) -> Belief:
+        """Return what the sources say about the weights of a task like them."""
+        if not sources:
+            return Belief(np.zeros(num_features), np.eye(num_features))
+        weights = np.stack([self._fit(source) for source in sources])
+        mean = weights.mean(axis=0)
+        size = np.abs(mean) / max(float(np.abs(mean).mean()), 1e-12)
+        deviation = self.config.task_deviation * (1 + size) / 2
+        covariance = np.diag(deviation**2)
+        if len(sources) > 2:
+            # What the sources show of it counts for as much as what is taken for granted.
+            covariance = (covariance + np.cov(weights.T)) / 2
+        return Belief(mean, np.linalg.inv(covariance))
+
+    def _fit(self, source: TaskSegments) -> Float[np.ndarray, " F"]:
+        x = standardise(source.features)
+        difference = x[source.b] - x[source.a]
+        # A source's weights are those of a loss that is a mean: its pairs share segments, and do
+        # not count as so many independent answers.
+        num = len(difference)
+        prior = Belief(np.zeros(x.shape[1]), np.eye(x.shape[1]) * self.config.decay * num)
+        return prior.update(difference, source.prefers_b).mean
+
+    def _updated(self, belief: Belief, target: TaskSegments) -> Belief:
+        x = standardise(target.features)
+        return belief.update(x[target.b] - x[target.a], target.prefers_b)
+
+
+def preferred_by(belief: Belief, x: Float[np.ndarray, "M F"]) -> Float[np.ndarray, "M M"]:
+    """Return how probably each segment is preferred to each other one.
+
+    Args:
+        belief: What is believed about the weights.
+        x: Standardised features of the segments.
+    """
+    first, second = np.triu_indices(len(x), 1)
+    preferred = np.full((len(x), len(x)), 0.5)
+    preferred[second, first] = belief.probability(x[second] - x[first])
+    preferred[first, second] = 1 - preferred[second, first]
+    return preferred
+
+
+def _resample(source: TaskSegments, rng: np.random.Generator) -> TaskSegments:
+    """Return the source with segments drawn anew: answers count as often as both of theirs."""
+    count = np.bincount(rng.integers(len(source), size=len(source)), minlength=len(source))
+    times = count[source.a] * count[source.b]
+    pairs = np.repeat(np.arange(len(source.a)), times)
+    if not len(pairs) or (source.prefers_b[pairs] == 0.5).all():
+        return source
+    return TaskSegments(
+        source.name, source.steps, source.features,
+        source.a[pairs], source.b[pairs], source.prefers_b[pairs],
+    )  # fmt: skip
+
+
+def _codes(a: np.ndarray, b: np.ndarray, num: int) -> np.ndarray:
+    """Return one number for each unordered pair."""
+    codes: np.ndarray = np.minimum(a, b) * num + np.maximum(a, b)
+    return codes

@@ -1,0 +1,1 @@
+"""Preferences carried from labelled tasks to another one: `robopref transfer`."""
