@@ -124,11 +124,15 @@ def test_robomimics_script_extracts_the_same_observations_and_rewards(exported, 
 
 def test_an_import_of_the_export_replays_in_our_environment(exported):
     store, path = exported
-    env = make_env("robomimic/lift")
+    env: Any = make_env("robomimic/lift")
     for again, episode in zip(read_robomimic(path), store, strict=True):
         assert again.id == episode.id
         assert again.env == episode.env
+        assert again.sim_states is not None
+        assert episode.sim_states is not None
         np.testing.assert_array_equal(again.sim_states, episode.sim_states)
+        assert again.sim_episode is not None
+        assert episode.sim_episode is not None
         np.testing.assert_array_equal(again.sim_episode, episode.sim_episode)
         env.set_state(again.sim_state(4))
         for t in range(4, len(again)):
@@ -153,13 +157,14 @@ def test_a_file_of_robomimics_own_replays_from_its_states_and_model(exported, tm
     imported = EpisodeStore.create(tmp_path / "store", fps=20)
     for episode in read_robomimic(own):
         imported.add(episode)
-    env = make_env("robomimic/lift")
+    env: Any = make_env("robomimic/lift")
     for again, episode in zip(imported, store, strict=True):
         assert again.env == "robomimic/lift"
         env.use_model(again.metadata["model_file"])
         for t in range(len(again)):
             obs = env.set_state(again.sim_state(t))
             np.testing.assert_array_equal(obs[STATE], episode.state[t])
+    assert again.sim_states is not None
     pictures = env.render_states(again.sim_states[:2], again.sim_episode, width=32, height=24)
     assert pictures.std() > 5
     assert isinstance(again.sim_state(0), SimState)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ OLD_OSC_POSE = {
 
 @pytest.fixture(scope="module")
 def lift():
-    env = make_env("robomimic/lift")
+    env: Any = make_env("robomimic/lift")
     yield env
     env.close()
 
@@ -98,7 +99,7 @@ def test_a_state_continues_exactly_and_a_reset_edits_no_more_of_the_model(task, 
 
 
 def test_an_observation_is_that_of_the_state_and_in_the_order_of_robomimics_files():
-    env = make_env("robomimic/can")
+    env: Any = make_env("robomimic/can")
     env.reset(seed=0)
     obs = env.step(np.full(7, 0.5, np.float32))[0][STATE]
     raw = env._package.env
@@ -175,7 +176,7 @@ def test_another_model_is_taken_or_refused_whole(lift):
         with pytest.raises(ValueError) as error:
             lift.use_model(wrong)
         assert str(error.value).startswith(reason)
-    can = make_env("robomimic/can")
+    can: Any = make_env("robomimic/can")
     with pytest.raises(ValueError) as error:
         can.use_model(model)
     assert str(error.value) == (
@@ -206,7 +207,7 @@ def test_scenes_show_hand_gripper_object_and_goal(lift):
     ("task", "body", "height_m"), [("can", "bin2", 0.8), ("square", "peg1", 0.85)]
 )
 def test_goals_are_where_robosuite_has_them(task, body, height_m):
-    env = make_env(f"robomimic/{task}")
+    env: Any = make_env(f"robomimic/{task}")
     goal = read_scene(env.env_id, env.reset(seed=0)[0][STATE][None]).goal[0]
     raw = env._package.env
     place = raw.target_bin_placements[3] if task == "can" else raw.sim.data.get_body_xpos(body)
@@ -241,7 +242,7 @@ def test_the_packages_print_nothing_and_leave_the_process_as_it_was():
 
 
 def test_a_door_that_moves_in_the_model_cannot_be_exported():
-    env = make_env("robomimic/door")
+    env: Any = make_env("robomimic/door")
     with pytest.raises(ValueError) as error:
         env.file_attributes()
     assert str(error.value) == (
