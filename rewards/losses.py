@@ -12,7 +12,6 @@ References:
 """
 
 import math
-
 from dataclasses import dataclass
 
 import torch

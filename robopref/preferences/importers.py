@@ -200,10 +200,8 @@ class PreferenceSet:
             new = self._add_episodes(episodes)
             episodes.compact()
             if db is None:
-                num_answers = self._add_answers(str(partial / DEFAULT_DB), episodes)
-        if db is not None:
-            num_answers = self._add_answers(db, EpisodeStore.open(out))
-        return new, num_answers
+                return new, self._add_answers(str(partial / DEFAULT_DB), episodes)
+        return new, self._add_answers(db, EpisodeStore.open(out))
 
     def _add_episodes(self, store: EpisodeStore) -> int:
         before = len(store)

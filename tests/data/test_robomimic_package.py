@@ -148,7 +148,8 @@ def test_a_file_of_robomimics_own_replays_from_its_states_and_model(exported, tm
     own = tmp_path / "own.hdf5"
     with h5py.File(path) as ours, h5py.File(own, "w") as file:
         ours.copy("data", file)
-        for demo in file["data"].values():
+        demos: Any = file["data"]
+        for demo in demos.values():
             states = demo["states"][:, :32]
             for name in ("states", "sim_episode", "final_state", "success"):
                 del demo[name]
@@ -164,6 +165,7 @@ def test_a_file_of_robomimics_own_replays_from_its_states_and_model(exported, tm
         for t in range(len(again)):
             obs = env.set_state(again.sim_state(t))
             np.testing.assert_array_equal(obs[STATE], episode.state[t])
+    again = imported.episode(imported.ids[-1])
     assert again.sim_states is not None
     pictures = env.render_states(again.sim_states[:2], again.sim_episode, width=32, height=24)
     assert pictures.std() > 5

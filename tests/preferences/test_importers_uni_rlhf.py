@@ -1,5 +1,7 @@
 """Uni-RLHF: labels that point into a data set."""
 
+from typing import Any
+
 import h5py
 import numpy as np
 
@@ -27,7 +29,8 @@ def test_indices_count_rows_as_qlearning_dataset_does(tmp_path, rng):
     assert first[plain].reward.tolist() == [12, 13, 14, 15]
     assert first[timed].reward.tolist() == [13, 14, 15, 16]
     with h5py.File(plain) as file:
-        np.testing.assert_array_equal(first[plain].state, file["observations"][12:17])
+        observations: Any = file["observations"]
+        np.testing.assert_array_equal(first[plain].state, observations[12:17])
     source = write_json(tmp_path / "l.json", timed, [1], [54], [0])
     assert error_of(source) == (
         f"'{tmp_path}/l.json' points to rows [54, 58) of '{timed}', which has 57 rows to count."
