@@ -133,7 +133,8 @@ def test_only_success_is_rewarded_where_the_reward_is_not_shaped(lift, rng):
     policy = scripted_policy(sparse)
     obs, _ = sparse.reset(seed=0)
     lift.reset(seed=0)
-    shaped, rewards, done, info = [], [], False, {}
+    shaped, rewards, done = [], [], False
+    info: dict[str, Any] = {}
     while not done:
         action = policy.act(obs)
         obs, reward, done, _, info = sparse.step(action)
