@@ -17,6 +17,16 @@ REWARDS.register(
     "Causal transformers with a learned weight for each step.",
 )
 REWARDS.register(
+    "robust-mlp",
+    "robopref.rewards.robust:RobustMLPConfig",
+    "MLPs that say a mean and a deviation (RRL of PEARL).",
+)
+REWARDS.register(
+    "robust-transformer",
+    "robopref.rewards.robust:RobustTransformerConfig",
+    "Preference Transformers that say a mean and a deviation (RRL of PEARL).",
+)
+REWARDS.register(
     "criteria",
     "robopref.rewards.criteria:CriteriaRewardConfig",
     "A reward for each criterion, all of which have to be satisfied.",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robopref.nn import Normalizer
@@ -39,6 +39,15 @@ SMALLEST_DEVIATION = 0.01
 that little (the tremor of an object at rest) is noise, and few labels would be fitted to it."""
 STEPS_AT_ONCE = 8192
 """Steps that go through the network in one call; bounds memory, and stays near the cache."""
+
+
+def distinct_segments(inputs: Inputs, pairs: PairBatch) -> tuple[Inputs, Int[Tensor, "2 B"]]:
+    """Return the inputs of the segments in `pairs`, each once, and both items' place among them."""
+    num_segments = len(next(iter(inputs.values())))
+    segments, place = torch.unique(torch.stack([pairs.a, pairs.b]), return_inverse=True)
+    if len(segments) < num_segments:
+        inputs = {name: value[segments] for name, value in inputs.items()}
+    return inputs, place
 
 
 class EnsembleReward(MembersReward):
@@ -81,17 +90,21 @@ class EnsembleReward(MembersReward):
         """Return every member's sum of rewards of each segment."""
         return self.compute_rewards(inputs).sum(-1)
 
-    def pair_losses(self, inputs: Inputs, pairs: PairBatch) -> Float[Tensor, " M"]:
+    def pair_losses(
+        self, inputs: Inputs, pairs: PairBatch, generator: torch.Generator | None
+    ) -> Float[Tensor, " M"]:
         """Return every member's loss on pairs of segments.
 
         A segment that stands in several pairs goes through the networks once.
+
+        Args:
+            inputs: What the networks see of segments.
+            pairs: Pairs of them.
+            generator: For a loss that draws something in training; None in validation.
         """
-        num_segments = len(next(iter(inputs.values())))
-        segments, place = torch.unique(torch.stack([pairs.a, pairs.b]), return_inverse=True)
-        if len(segments) < num_segments:
-            inputs = {name: value[segments] for name, value in inputs.items()}
-        returns = self.compute_returns(inputs)
-        return pairs.losses(returns[:, place[0]], returns[:, place[1]])
+        segments, (a, b) = distinct_segments(inputs, pairs)
+        returns = self.compute_returns(segments)
+        return pairs.losses(returns[:, a], returns[:, b])
 
     def member_rewards(self, segments: SegmentBatch) -> Float[np.ndarray, "M B L"]:
         """Return every member's reward of each step."""

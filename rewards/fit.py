@@ -151,7 +151,7 @@ class PairObjective(nn.Module):
     def __init__(
         self,
         reward: nn.Module,
-        pair_losses: Callable[[Inputs, PairBatch], Tensor],
+        pair_losses: Callable[[Inputs, PairBatch, torch.Generator | None], Tensor],
         inputs: Inputs,
         preferences: PairwiseView,
         *,
@@ -177,13 +177,14 @@ class PairObjective(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the mean loss of the members on the pairs in `batch`."""
-        return self._losses(batch["pair"]).mean(), {}
+        return self._losses(batch["pair"], generator).mean(), {}
 
     def validate(self) -> dict[str, float]:
-        """Return the mean loss of the members on all pairs."""
-        return {"loss": self._losses(torch.arange(len(self.a), device=self.a.device)).mean().item()}
+        """Return the mean loss of the members on all pairs; nothing is drawn for it."""
+        pair = torch.arange(len(self.a), device=self.a.device)
+        return {"loss": self._losses(pair, None).mean().item()}
 
-    def _losses(self, pair: Tensor) -> Float[Tensor, " M"]:
+    def _losses(self, pair: Tensor, generator: torch.Generator | None) -> Float[Tensor, " M"]:
         inputs = {name: getattr(self, f"input_{name}") for name in self._names}
         batch = PairBatch(
             self.a[pair],
@@ -193,7 +194,7 @@ class PairObjective(nn.Module):
             self.config.temperature,
             self.config.mistake_rate,
         )
-        return self._pair_losses(inputs, batch)
+        return self._pair_losses(inputs, batch, generator)
 
 
 def _pair_weights(

@@ -6,7 +6,7 @@ PEBBLE [1], and its sum over a segment's decisions is what Bradley-Terry sees.
 
 Shapes: M members, B batch, C decisions of a segment, R rows of decisions, L segment length,
 N candidates, To observation steps, Tp chunk, Ta executed steps, Do observation size, Da action
-size.
+size, F features of a row, O outputs of a network.
 
 References:
     [1] Lee et al., PEBBLE: Feedback-efficient interactive reinforcement learning via relabeling
@@ -71,6 +71,8 @@ class MLPReward(EnsembleReward):
     """
 
     ways: ClassVar[tuple[str, ...]] = ("chunk",)
+    num_outputs: ClassVar[int] = 1
+    """Numbers that a network gives each decision; its reward is made of the first."""
     config: MLPRewardConfig
 
     def __init__(
@@ -81,7 +83,7 @@ class MLPReward(EnsembleReward):
             config.num_members,
             obs_dim + config.n_action_steps * action_dim,
             config.hidden_sizes,
-            1,
+            self.num_outputs,
             generator=generator,
         )
 
@@ -117,9 +119,7 @@ class MLPReward(EnsembleReward):
 
     def compute_rewards(self, inputs: Inputs) -> Float[Tensor, "M B L"]:
         """Return each decision's reward, spread over its steps."""
-        mask = inputs["mask"]
-        spread = self._decide(inputs["x"]).repeat_interleave(self.config.n_action_steps, dim=-1)
-        return spread[..., : mask.shape[1]] * (mask / self.config.n_action_steps)
+        return self._spread(self._decide(inputs["x"]), inputs["mask"])
 
     def compute_returns(self, inputs: Inputs) -> Float[Tensor, "M B"]:
         """Return the sum of the decisions' rewards."""
@@ -133,6 +133,12 @@ class MLPReward(EnsembleReward):
         Raises:
             ValueError: A chunk is shorter than Ta, or sizes are not this reward's.
         """
+        return self._decide(self._candidate_rows(obs, candidates))
+
+    def _candidate_rows(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N F"]:
+        """Return what the networks see of candidates."""
         self._check_candidates(obs, candidates)
         _, num_candidates, chunk_size, _ = candidates.shape
         n_action_steps = self.config.n_action_steps
@@ -143,10 +149,20 @@ class MLPReward(EnsembleReward):
             )
         state = self.normalize_state(obs[STATE][:, -1].float())
         chunk = self.normalize_action(candidates[:, :, :n_action_steps].float())
-        x = torch.cat([state[:, None].expand(-1, num_candidates, -1), chunk.flatten(2)], dim=-1)
-        return self._decide(x)
+        return torch.cat([state[:, None].expand(-1, num_candidates, -1), chunk.flatten(2)], dim=-1)
+
+    def _spread(
+        self, decisions: Float[Tensor, "M B C"], mask: Bool[Tensor, "B L"]
+    ) -> Float[Tensor, "M B L"]:
+        """Return what each step has of its decision."""
+        spread = decisions.repeat_interleave(self.config.n_action_steps, dim=-1)
+        return spread[..., : mask.shape[1]] * (mask / self.config.n_action_steps)
 
     def _decide(self, x: Float[Tensor, "B C F"]) -> Float[Tensor, "M B C"]:
         """Return every member's bounded reward of each row."""
-        rewards: Tensor = torch.tanh(self.network(x.flatten(0, 1)))
-        return rewards.view(self.num_members, *x.shape[:2])
+        return torch.tanh(self._outputs(x)[..., 0])
+
+    def _outputs(self, x: Float[Tensor, "B C F"]) -> Float[Tensor, "M B C O"]:
+        """Return the numbers that every member gives each row."""
+        outputs: Tensor = self.network(x.flatten(0, 1))
+        return outputs.view(self.num_members, *x.shape[:2], self.num_outputs)

@@ -10,7 +10,7 @@ segments of several lengths compare by sums as with every other reward; the posi
 fixed sinusoid and not a learned vector, so that segments may be of any length; no dropout.
 
 Shapes: M members, B batch, L segment length, X tokens (2 L), E embedding size, Do observation size,
-Da action size.
+Da action size, O outputs of a network.
 Notation: code name -> symbol in [1]: value -> r-hat, weight -> w, return -> z.
 
 References:
@@ -20,6 +20,7 @@ References:
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -97,6 +98,8 @@ class PreferenceTransformer(EnsembleReward):
         generator: Draws the first weights.
     """
 
+    num_outputs: ClassVar[int] = 1
+    """Numbers that a network gives each step; its value is the first."""
     config: PreferenceTransformerConfig
 
     def __init__(
@@ -116,7 +119,7 @@ class PreferenceTransformer(EnsembleReward):
         self.norm = _EnsembleNorm(num_members, size)
         self.query = EnsembleLinear(num_members, size, size, generator=generator)
         self.key = EnsembleLinear(num_members, size, size, generator=generator)
-        self.value = EnsembleLinear(num_members, size, 1, generator=generator)
+        self.value = EnsembleLinear(num_members, size, self.num_outputs, generator=generator)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw new weights."""
@@ -172,7 +175,11 @@ class PreferenceTransformer(EnsembleReward):
     def _values(
         self, embedded: Float[Tensor, "M B L E"], mask: Bool[Tensor, "B L"]
     ) -> Float[Tensor, "M B L"]:
-        return _each(self.value, embedded).squeeze(-1) * mask
+        return self._outputs(embedded)[..., 0] * mask
+
+    def _outputs(self, embedded: Float[Tensor, "M B L E"]) -> Float[Tensor, "M B L O"]:
+        """Return the numbers that every member gives each step."""
+        return _each(self.value, embedded)
 
     def _weights(
         self, embedded: Float[Tensor, "M B L E"], mask: Bool[Tensor, "B L"]
