@@ -1,11 +1,10 @@
 """Behaviours: ways to do a task, each with a number that says how much of it an episode shows.
 
-A behaviour is measured from what is recorded: the hand's path in the state observations, whose
-layout is Meta-World's (hand in 0-2, first object in 4-6, [m]). It works on whole episodes and on
-segments. Only scripted teachers and the evaluation may see a measure; rewards and policies never.
+A behaviour is measured from what is recorded: the path of the hand and of the first object in the
+state observations [m], in whole episodes and in segments. Only scripted teachers and the evaluation
+may see a measure; rewards and policies never.
 
-Left and right, near and far are those of the default picture ("front", which faces the robot):
-right is the world's -x.
+Left and right are those of the default picture, which faces the robot: right is the world's -x.
 
 Shapes: S observations of an episode (T + 1) or a segment (L), Do observation size, T actions,
 Da action size.
@@ -17,8 +16,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from robopref.envs.behaviour_envs import ArmBehaviour, MetaWorldBehaviour
 from robopref.envs.paths import approach, mean_speed, sideways_m, unevenness
-from robopref.envs.styles import HAND, PaceStyle, StopAndGoStyle, Style, ViaStyle
+from robopref.envs.styles import HAND, PaceStyle, StopAndGoStyle, Style, ViaStyle, layout_of
 from robopref.errors import check_at_least
 
 
@@ -69,21 +69,6 @@ class Styled(Protocol):
         ...
 
 
-class MetaWorldBehaviour:
-    """What behaviours share that read Meta-World's observations."""
-
-    def check_env(self, env_id: str) -> None:
-        """Raise ValueError for an environment that is not of Meta-World."""
-        if not env_id.startswith("metaworld/"):
-            from robopref.envs import BEHAVIOURS
-
-            raise ValueError(
-                f"The behaviour '{BEHAVIOURS.name_of(type(self))}' is measured from Meta-World's "
-                f"observations and cannot judge '{env_id}'. 'high-return' judges any "
-                "environment; a behaviour of your own is one class (see docs/environments.md)."
-            )
-
-
 @dataclass(frozen=True)
 class DetourRightConfig(MetaWorldBehaviour):
     """The hand swings out to the right on its way to the object."""
@@ -131,21 +116,21 @@ class DetourLeftConfig(DetourRightConfig):
 
 
 @dataclass(frozen=True)
-class ApproachHighConfig(MetaWorldBehaviour):
+class ApproachHighConfig(ArmBehaviour):
     """The hand stays high on its way to the object."""
 
     question: ClassVar[str] = "In which one is the hand higher on its way to the object?"
 
     threshold_m: float = 0.245
-    """Mean height of the hand above which an episode shows the behaviour [m]."""
+    """Mean height above the table above which an episode shows the behaviour [m]."""
     raise_m: float = 0.28
     """How far above the start's height the high demonstrations pass [m]."""
     lower_m: float = 0.06
     """How far below the start's height the low demonstrations pass [m]."""
 
     def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
-        """Return the mean height of the hand on the approach [m]."""
-        return float(approach(episode_obs)[:, 2].mean())
+        """Return the mean height of the hand above the table on the approach [m]."""
+        return float(approach(episode_obs)[:, 2].mean()) - layout_of(episode_obs.shape[1]).table_m
 
     def shows(self, measure: float) -> bool:
         """Return whether `measure` is above `threshold_m`."""
@@ -180,7 +165,7 @@ class ApproachLowConfig(ApproachHighConfig):
 
 
 @dataclass(frozen=True)
-class FastConfig(MetaWorldBehaviour):
+class FastConfig(ArmBehaviour):
     """The hand moves quickly."""
 
     question: ClassVar[str] = "Which one is faster?"
@@ -192,7 +177,8 @@ class FastConfig(MetaWorldBehaviour):
 
     def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return the mean speed of the hand [m/s]."""
-        return mean_speed(episode_obs[:, HAND].astype(np.float64))
+        fps = layout_of(episode_obs.shape[1]).fps
+        return mean_speed(episode_obs[:, HAND].astype(np.float64), fps)
 
     def shows(self, measure: float) -> bool:
         """Return whether `measure` is above `threshold_m_s`."""
@@ -273,7 +259,7 @@ class SmoothConfig(JerkyConfig):
 
 
 @dataclass(frozen=True)
-class KeepAwayConfig(MetaWorldBehaviour):
+class KeepAwayConfig(ArmBehaviour):
     """The hand stays out of an upright cylinder on the table."""
 
     question: ClassVar[str] = "Which one keeps farther away from the zone?"

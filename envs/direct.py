@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from robopref.envs.behaviours import MetaWorldBehaviour
+from robopref.envs.behaviour_envs import MetaWorldBehaviour
 from robopref.envs.paths import approach, path_length
 from robopref.envs.styles import OneOfStyle, PlainStyle, Style, ViaStyle
 from robopref.errors import check_at_least

@@ -6,7 +6,7 @@ Shapes: S observations of an episode (T + 1) or a segment (L), Do observation si
 import numpy as np
 from jaxtyping import Float
 
-from robopref.envs.styles import HAND, OBJECT
+from robopref.envs.styles import HAND, layout_of
 
 FPS = 80.0
 """Steps a second of Meta-World [Hz]; turns steps into speeds."""
@@ -17,10 +17,15 @@ def approach(episode_obs: Float[np.ndarray, "S Do"]) -> Float[np.ndarray, "A 3"]
     """Return the hand's path [m] up to the moment when the first object has moved 3 cm.
 
     The object's place is read from the second observation: right after a reset the package's first
-    one can show an object where it was before the task put it in place.
+    one can show an object where it was before the task put it in place. Where objects fall on to
+    the table first, falling is no motion.
     """
-    objects = episode_obs[:, OBJECT].astype(np.float64)
-    moved = np.linalg.norm(objects - objects[min(1, len(objects) - 1)], axis=1) > _MOVED_M
+    layout = layout_of(episode_obs.shape[1])
+    objects = episode_obs[:, layout.object].astype(np.float64)
+    way = objects - objects[min(1, len(objects) - 1)]
+    if layout.falls:
+        way[:, 2] = way[:, 2].clip(min=0.0)
+    moved = np.linalg.norm(way, axis=1) > _MOVED_M
     moved[:1] = False
     end = int(moved.argmax()) if moved.any() else len(objects)
     return episode_obs[:end, HAND].astype(np.float64)
@@ -37,11 +42,11 @@ def path_length(path: Float[np.ndarray, "A 3"]) -> float:
     return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
 
 
-def mean_speed(path: Float[np.ndarray, "A 3"]) -> float:
+def mean_speed(path: Float[np.ndarray, "A 3"], fps: float = FPS) -> float:
     """Return the mean speed along the path [m/s]; 0 for a single point."""
     if len(path) < 2:
         return 0.0
-    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).mean() * FPS)
+    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).mean() * fps)
 
 
 def unevenness(path: Float[np.ndarray, "A 3"]) -> float:

@@ -64,7 +64,7 @@ class RobomimicConfig:
         The goal of lift is above the cube, at the height that counts as lifted.
 
         Raises:
-            ValueError: Nobody says what this task's observations mean.
+            ValueError: Nobody says what this task's observations mean, or their size is another.
         """
         return read_scene(self.task, state)
 
@@ -137,7 +137,7 @@ class RobomimicEnv(gymnasium.Env[Any, Any]):
             control_freq=package.FPS,
             reward_shaping=config.shaped_reward and has_shaped_reward(config.task),
         )
-        package.order_observations(self._package.env)
+        package.prepare_observations(self._package.env)
         self._keys = state_keys(arms)
         self._num_steps: int | None = None
         self._use_simulator()
@@ -288,12 +288,8 @@ class RobomimicEnv(gymnasium.Env[Any, Any]):
         return 0
 
     def _observations(self) -> dict[str, np.ndarray]:
-        """Return robomimic's observations of the current state."""
         forward(self._package.env)
-        # Poses seen from the hand are computed from those of the round before.
-        self._package.get_observation()
-        observations: dict[str, np.ndarray] = self._package.get_observation()
-        return observations
+        return package.observe(self._package)
 
     def _observe(self) -> dict[str, np.ndarray]:
         observations = self._observations()

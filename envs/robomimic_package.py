@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from robopref.data.robomimic_format import SimulatorFile
 from robopref.envs.render import import_mujoco
 from robopref.errors import MissingExtraError
@@ -79,24 +81,34 @@ def whole_controller(config: Any) -> Any:
     A config that is whole already, or one for each of several arms, stays what it is.
     """
     env_robosuite()
-    from robosuite.controllers.composite import composite_controller_factory
+    from robosuite.controllers.composite.composite_controller_factory import (
+        refactor_composite_controller_config,
+    )
 
     with _quiet():
-        return composite_controller_factory.refactor_composite_controller_config(
-            copy.deepcopy(config), "Panda", [_ARM]
-        )
+        return refactor_composite_controller_config(copy.deepcopy(config), "Panda", [_ARM])
 
 
-def order_observations(raw: Any) -> None:
+def prepare_observations(raw: Any) -> None:
     """Put poses seen from the hand behind those in the world, as robomimic's files have them.
 
     robosuite 1.5 has them the other way round where an object's observations are its own, as in can
-    and square.
+    and square. It also looks at everything in each of the 25 simulator steps of an action, which
+    takes a tenth of the time; here it looks when it is asked.
     """
-    named = raw._observables  # noqa: SLF001 - robosuite has no other way to order them
+    named, update = raw._observables, raw._update_observables  # noqa: SLF001 - there is no other way
     for name in [name for name in named if name.endswith(("_eef_pos", "_eef_quat"))]:
         if "_to_" in name:
             named.move_to_end(name)
+    raw._update_observables = lambda force=False: update(force=True) if force else None  # noqa: SLF001
+
+
+def observe(env: Any) -> dict[str, np.ndarray]:
+    """Return robomimic's observations of the state as it is, by its own keys."""
+    # Poses seen from the hand are computed from those of the round before.
+    env.env._update_observables(force=True)  # noqa: SLF001 - there is no other way
+    observations: dict[str, np.ndarray] = env.get_observation()
+    return observations
 
 
 def load_model(env: Any, model_file: str) -> None:
@@ -198,9 +210,11 @@ def _mujoco_py() -> Iterator[None]:
     if "mujoco_py" in sys.modules:
         yield
         return
-    module, module.builder = ModuleType("mujoco_py"), ModuleType("mujoco_py.builder")  # type: ignore[attr-defined]
+    module: Any = ModuleType("mujoco_py")
+    builder: Any = ModuleType("mujoco_py.builder")
     # What the simulator raises by now where mujoco_py raised MujocoException.
-    module.builder.MujocoException = import_mujoco().FatalError
+    builder.MujocoException = import_mujoco().FatalError
+    module.builder = builder
     sys.modules["mujoco_py"] = module
     try:
         yield

@@ -30,7 +30,7 @@ class ScriptedPolicy(Protocol):
 class Expert(Protocol):
     """Does one task, and keeps nothing between steps but what the observation cannot tell."""
 
-    def get_action(self, state: Float[np.ndarray, " Do"]) -> Float[np.ndarray, " Da"]:
+    def get_action(self, state: Float[np.ndarray, " Do"], /) -> Float[np.ndarray, " Da"]:
         """Return the action for an observation; values beyond 1 are clipped later."""
         ...
 

@@ -3,8 +3,8 @@
 A style changes the expert's action as a function of what is observed, plus a few numbers drawn at
 the start of an episode, so that a policy that sees two observations can imitate it.
 
-Shapes: Do observation size, Da action size. Positions are in the world frame [m]; the state layout
-is Meta-World's (hand in 0-2, object in 4-6, goal in 36-38).
+Shapes: Do observation size, Da action size. Positions are in the world frame [m]. Every state
+begins with the hand; where the object lies depends on whose state it is (`layout_of`).
 """
 
 from dataclasses import dataclass, field
@@ -14,15 +14,53 @@ import numpy as np
 from jaxtyping import Float
 
 HAND = slice(0, 3)
-"""Where a Meta-World state holds the hand's position."""
+"""Where a state holds the hand's position."""
 OBJECT = slice(4, 7)
-"""Where it holds the first object's position."""
+"""Where a Meta-World state holds the first object's position."""
 GOAL = slice(36, 39)
 """Where it holds the goal's position."""
-_WORKSPACE_LOW = np.array([-0.45, 0.42, 0.07])
-_WORKSPACE_HIGH = np.array([0.45, 0.95, 0.45])
 _REACH_GAIN = 20.0
 """Action per metre of distance when a style steers the hand itself; full speed from 5 cm on."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one has to know to read hand and object from a state.
+
+    Args:
+        object: Where the state holds the position of the first object.
+        fps: Steps a second [Hz].
+        table_m: Height of what the object stands on [m].
+        workspace_m: Lowest and highest place that a style may lead the hand to [m].
+        falls: Whether an episode begins with the objects above the table.
+    """
+
+    object: slice
+    fps: float
+    table_m: float
+    workspace_m: tuple[tuple[float, float, float], tuple[float, float, float]]
+    falls: bool = False
+
+
+_METAWORLD = Layout(OBJECT, 80.0, 0.0, ((-0.45, 0.42, 0.07), (0.45, 0.95, 0.45)))
+_ROBOMIMIC = Layout(slice(9, 12), 20.0, 0.8, ((-0.3, -0.4, 0.87), (0.25, 0.4, 1.25)), falls=True)
+_LAYOUTS = {39: _METAWORLD, 19: _ROBOMIMIC, 23: _ROBOMIMIC}
+"""By the size of the state: a behaviour gets arrays alone, and says before which environments it
+can judge."""
+
+
+def layout_of(size: int) -> Layout:
+    """Return the layout of states of this size.
+
+    Raises:
+        ValueError: They are neither Meta-World's nor of one of robomimic's arms with one object.
+    """
+    if size not in _LAYOUTS:
+        raise ValueError(
+            f"States must have one of the sizes {sorted(_LAYOUTS)} for hand and object to be found "
+            f"in them, got {size}."
+        )
+    return _LAYOUTS[size]
 
 
 @runtime_checkable
@@ -100,7 +138,7 @@ class ViaStyle:
         if self.towards_target:
             offset[0] = np.copysign(offset[0], way[0])
         via = place + offset
-        self._via = via.clip(_WORKSPACE_LOW, _WORKSPACE_HIGH)
+        self._via = via.clip(*layout_of(len(state)).workspace_m)
 
     def bend(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
         """Steer to the point until it is reached."""

@@ -98,9 +98,9 @@ def refusal(config, tmp_path, error: type[Exception] = ValueError):
 
 def test_a_behaviour_of_other_observations_is_refused(demonstrations, tmp_path):
     assert refusal(pendulum(demonstrations, behaviour=FastConfig()), tmp_path) == (
-        "The behaviour 'fast' is measured from Meta-World's observations and cannot judge "
-        f"'{ENV}'. 'high-return' judges any environment; a behaviour of your own is one class "
-        "(see docs/environments.md)."
+        "The behaviour 'fast' is measured from Meta-World's or robomimic's one-armed observations "
+        f"and cannot judge '{ENV}'. 'high-return' judges any environment; a behaviour of your own "
+        "is one class (see docs/environments.md)."
     )
 
 

@@ -240,7 +240,7 @@ def test_behaviours_say_which_environments_they_can_judge(behaviour):
         behaviour.check_env("gymnasium/Pendulum-v1")
     judged = behaviour.criteria()[0] if hasattr(behaviour, "criteria") else behaviour
     assert str(error.value) == (
-        f"The behaviour '{BEHAVIOURS.name_of(type(judged))}' is measured from Meta-World's "
+        f"The behaviour '{BEHAVIOURS.name_of(type(judged))}' is measured from {judged.readable} "
         "observations and cannot judge 'gymnasium/Pendulum-v1'. 'high-return' judges any "
         "environment; a behaviour of your own is one class (see docs/environments.md)."
     )

@@ -199,8 +199,20 @@ def test_scenes_show_hand_gripper_object_and_goal(lift):
     np.testing.assert_allclose(scene.objects[0, 0], obs[9:12])
     np.testing.assert_allclose(scene.opening, [0.52, 0.52], atol=0.02)
     np.testing.assert_allclose(scene.goal[0], [obs[9], obs[10], 0.84])
+    # Preference Transformer's order: the object, joints, the hand.
+    theirs = np.concatenate([obs[9:19], np.full(28, np.nan), obs[:9], np.zeros(2)])[None]
+    assert theirs.shape == (1, 49)
+    other = read_scene("robomimic/lift", theirs)
+    for name in ("hand", "opening", "objects", "goal"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(scene[:1], name))
+    with pytest.raises(ValueError) as error:
+        read_scene("robomimic/can", theirs)
+    assert str(error.value) == (
+        "A state of 'robomimic/can' must have 23 numbers, or as in the sets of Preference "
+        "Transformer 53, got 49."
+    )
     state = np.tile(np.arange(23.0) / 100.0, (2, 1))
-    np.testing.assert_allclose(read_scene("robomimic/can", state).goal[1], [0.1975, 0.4025, 0.11])
+    np.testing.assert_allclose(read_scene("robomimic/can", state).goal[1], [0.1975, 0.4025, 0.86])
     np.testing.assert_allclose(read_scene("robomimic/square", state).goal[1], [0.23, 0.1, 0.83])
 
 

@@ -6,7 +6,10 @@ import pytest
 pytest.importorskip("robomimic", reason="The extra 'robomimic' is not installed.")
 pytest.importorskip("robosuite", reason="The extra 'robomimic' is not installed.")
 
+from robopref.envs.behaviours import ApproachHighConfig, FastConfig, KeepAwayConfig
+from robopref.envs.direct import DirectConfig
 from robopref.envs.make import make_env
+from robopref.envs.paths import approach
 from robopref.envs.robomimic_experts import JOBS, PickUpExpert
 from robopref.envs.scripted import RandomPolicy, has_expert, scripted_policy
 from robopref.envs.styles import PaceStyle
@@ -63,6 +66,58 @@ def test_a_style_slows_the_expert_down(envs):
     success, steps = act_out(envs("lift"), 0, style=PaceStyle("slow", limit=0.35))
     assert success
     assert steps > 1.4 * act_out(envs("lift"), 0)[1]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "task"),
+    [
+        (FastConfig(threshold_m_s=0.16), "lift"),
+        (ApproachHighConfig(threshold_m=0.18), "lift"),
+        (KeepAwayConfig(zone_m=(0.0, -0.15), radius_m=0.05, offset_m=0.12), "lift"),
+        pytest.param(ApproachHighConfig(threshold_m=0.19), "can", marks=pytest.mark.slow),
+    ],
+)
+def test_behaviours_of_an_arm_show_here_too(envs, behaviour, task):
+    env = envs(task)
+    behaviour.check_env(env.env_id)
+    for style, shown in zip(behaviour.styles(), (True, False), strict=True):
+        policy = scripted_policy(env, style, noise=0.1)
+        policy.reset(np.random.default_rng(0))
+        obs, info = env.reset(seed=0)
+        states, actions, done = [], [], False
+        while not done:
+            states.append(obs[STATE])
+            actions.append(policy.act(obs))
+            obs, _, terminated, truncated, info = env.step(actions[-1])
+            done = terminated or truncated
+        measure = behaviour.measure(np.stack(states), np.stack(actions), np.zeros(len(actions)))
+        assert info["success"]
+        assert behaviour.shows(measure) is shown
+
+
+def test_behaviours_of_meta_world_say_that_they_cannot_judge_here():
+    for behaviour, env_id in (
+        (DirectConfig(), "robomimic/lift"),
+        (FastConfig(), "robomimic/stack"),
+    ):
+        with pytest.raises(ValueError) as error:
+            behaviour.check_env(env_id)
+        assert f"cannot judge '{env_id}'" in str(error.value)
+
+
+def test_an_object_that_falls_after_the_reset_has_not_been_moved():
+    states = np.zeros((6, 23), np.float32)
+    states[:, 11] = [0.89, 0.87, 0.83, 0.83, 0.86, 0.95]
+    assert len(approach(states)) == 5
+
+
+def test_states_of_another_size_cannot_be_measured():
+    with pytest.raises(ValueError) as error:
+        FastConfig().measure(np.zeros((2, 49)), np.zeros((2, 7)), np.zeros(2))
+    assert str(error.value) == (
+        "States must have one of the sizes [19, 23, 39] for hand and object to be found in them, "
+        "got 49."
+    )
 
 
 def test_the_expert_acts_from_the_observation_alone(envs):

@@ -1,0 +1,40 @@
+"""Which environments' observations a behaviour can be measured from."""
+
+from typing import ClassVar
+
+
+class MetaWorldBehaviour:
+    """What behaviours share that read Meta-World's observations."""
+
+    readable: ClassVar[str] = "Meta-World's"
+
+    def check_env(self, env_id: str) -> None:
+        """Raise ValueError for an environment whose observations cannot be read."""
+        if not self._can_read(env_id):
+            from robopref.envs import BEHAVIOURS
+
+            raise ValueError(
+                f"The behaviour '{BEHAVIOURS.name_of(type(self))}' is measured from "
+                f"{self.readable} observations and cannot judge '{env_id}'. 'high-return' judges "
+                "any environment; a behaviour of your own is one class (see docs/environments.md)."
+            )
+
+    def _can_read(self, env_id: str) -> bool:
+        return env_id.startswith("metaworld/")
+
+
+class ArmBehaviour(MetaWorldBehaviour):
+    """What behaviours share that read robomimic's observations of one arm as well.
+
+    Their thresholds are Meta-World's; elsewhere, give one that fits the task.
+    """
+
+    readable: ClassVar[str] = "Meta-World's or robomimic's one-armed"
+
+    def _can_read(self, env_id: str) -> bool:
+        name, _, task = env_id.partition("/")
+        if name == "robomimic":
+            from robopref.envs.robomimic_scene import GOALS
+
+            return task in GOALS
+        return super()._can_read(env_id)
