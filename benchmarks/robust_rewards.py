@@ -22,8 +22,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.align_figures import bootstrap
-from robopref.align.collect import Workers, open_or_create, start_worker
-from robopref.align.recipes import MixedRecipeConfig, RecipePlan, collect_recipe
+from benchmarks.mixed_data import record
+from robopref.align.collect import start_worker
 from robopref.align.reward_fitting import RewardFitting
 from robopref.data.episode import batch_segments
 from robopref.data.segment import Segment
@@ -40,7 +40,7 @@ from robopref.seeding import derive_uuid, make_rng
 TASKS = ("button-press-v3", "drawer-open-v3")
 NUM_SEEDS, NUM_TRANSFORMER_SEEDS = 4, 2
 NUM_LABELS, LENGTH, NUM_TESTED = (40, 100), 25, 150
-NUM_EPISODES, NUM_TEST_EPISODES, MAX_STEPS = 48, 16, 150
+NUM_TEST_EPISODES = 16
 FLIPS = {"all right": 0.0, "10 % wrong": 0.1, "20 % wrong": 0.2, "30 % wrong": 0.3}
 SOFT = "soft, 20 % wrong"
 HARD = ("20 % wrong", SOFT)
@@ -84,7 +84,7 @@ def run(quick: bool) -> dict[str, Any]:
 
 def score_task(task: str, seed: int, quick: bool) -> dict[tuple[str, str], Scores]:
     """Return the scores by way and labels, on one recording of a task."""
-    store = record(task, seed)
+    store = record(task, seed, RUNS)
     rng = make_rng(seed, "robust-rewards", task)
     order = rng.permutation(len(store.rows))
     lengths = [(store.rows[i].episode_id, store.rows[i].length) for i in order]
@@ -104,17 +104,6 @@ def _tried(kind: str, seed: int, quick: bool) -> list[str]:
     # Doubting starts from answers, and soft labels are none.
     left_out = DOUBTED if kind == SOFT else ""
     return [name for name in METHODS if name != left_out and (slow or TRANSFORMER not in name)]
-
-
-def record(task: str, seed: int) -> EpisodeStore:
-    """Return episodes of a task, recorded first where they are missing."""
-    env = f"metaworld/{task}"
-    store = open_or_create(RUNS / f"{task}-{seed}", env)
-    if len(store) < NUM_EPISODES:
-        plan = RecipePlan(env, MixedRecipeConfig(), NUM_EPISODES, seed, MAX_STEPS)
-        with Workers(0) as workers:
-            collect_recipe(plan, store, workers)
-    return store
 
 
 @dataclass(frozen=True)

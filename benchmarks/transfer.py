@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.align_figures import bootstrap
-from benchmarks.transfer_data import SIX, Labelled, load_task
+from benchmarks.transfer_data import NUM_SEGMENTS, SIX, Labelled, load_task
 from robopref.align.collect import start_worker
 from robopref.rewards.nearest import NearestConfig
 from robopref.rewards.pearl import CPAConfig, FusedCPAConfig
@@ -32,19 +32,23 @@ PAPERS = tuple(
     for target in ("window-open-v3", "door-close-v3", "drawer-open-v3", "sweep-into-v3")
 )
 """The pairs of tasks that PEARL is recalled to have been shown on."""
-METHODS: dict[str, Any] = {
+BY_STEPS: dict[str, Any] = {
     "nearest": NearestConfig(),
     "cpa": CPAConfig(),
     "cpa, cosine": CPAConfig(metric="cosine"),
     "cpa, proximal": CPAConfig(solver=SolverConfig("proximal"), num_starts=2),
     "cpa, all vote": CPAConfig(choose="mean"),
     "cpa, 2 groups": CPAConfig(num_groups=2),
+}
+"""Methods that see observations and actions only."""
+OURS = "shared-features"
+BY_FEATURES: dict[str, Any] = {
     "cpa, features": CPAConfig(represented="features"),
     "fused-cpa": FusedCPAConfig(),
-    "shared-features": SharedFeaturesConfig(),
+    OURS: SharedFeaturesConfig(),
 }
+"""Methods that see task-agnostic features; tried with those of the goal and without."""
 Scores = dict[str, float]
-OURS = "shared-features"
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -67,37 +71,43 @@ def score_seed(
     """Return (method, source to target, scores) of one seed of the data."""
     rows: list[tuple[str, str, Scores]] = []
     names = sorted({name for pair in pairs for name in pair})
-    for goals in (True, False):
-        tasks = {name: load_task(name, seed, goals=goals) for name in names}
-        ending = "" if goals else ", no goals"
+    tasks = {name: load_task(name, seed) for name in names}
+    for source, target in pairs:
+        scored = _transfers(BY_STEPS, tasks[source], tasks[target], seed)
+        rows += [(name, f"{source} to {target}", scores) for name, scores in scored]
+        drawn = make_rng(seed, "chance", source, target).random((NUM_SEGMENTS,) * 2)
+        by_chance = score(0.5 + (drawn - drawn.T) / 2, tasks[target].returns)
+        rows.append(("chance", f"{source} to {target}", by_chance))
+    for ending in ("", ", no goals"):
         for source, target in pairs:
-            pair = f"{source} to {target}"
-            for name, scores in _one_source(tasks[source], tasks[target], goals, seed):
-                rows.append((name + ending, pair, scores))
+            scored = _by_features(tasks[source], tasks[target], seed)
+            rows += [(name + ending, f"{source} to {target}", scores) for name, scores in scored]
         for target in () if quick else names:
             sources = [tasks[name].task for name in names if name != target]
             for k, scores in _few_shot(sources, tasks[target], NUM_LABELS):
                 rows.append((f"{OURS}, five sources, k={k}{ending}", target, scores))
             for k, scores in _few_shot([], tasks[target], NUM_LABELS):
                 rows.append((f"target alone, k={k}{ending}", target, scores))
+        tasks = {name: task.without_goals() for name, task in tasks.items()}
     return rows
 
 
-def _one_source(
-    source: Labelled, target: Labelled, goals: bool, seed: int
+def _transfers(
+    methods: Mapping[str, Any], source: Labelled, target: Labelled, seed: int
 ) -> Iterator[tuple[str, Scores]]:
+    """Yield the scores of methods that see no answer about the target."""
     rng = make_rng(seed, source.task.name, target.task.name)
-    for name, config in METHODS.items():
-        if not goals and config.build().__class__.__name__ == "Nearest":
-            continue
+    for name, config in methods.items():
         found = config.build().transfer([source.task], target.unanswered(), rng)
         yield name, score(found.preferred, target.returns)
         if name == "cpa":
             votes = [score(vote, target.returns)["accuracy"] for vote in found.votes]
             yield "cpa, mean of its starts", {"accuracy": float(np.mean(votes))}
             yield "cpa, worst of its starts", {"accuracy": float(np.min(votes))}
-    chance = rng.random((len(target.returns),) * 2)
-    yield "chance", score(0.5 + (chance - chance.T) / 2, target.returns)
+
+
+def _by_features(source: Labelled, target: Labelled, seed: int) -> Iterator[tuple[str, Scores]]:
+    yield from _transfers(BY_FEATURES, source, target, seed)
     for k, scores in _few_shot([source.task], target, NUM_LABELS):
         if k:
             yield f"{OURS}, k={k}", scores

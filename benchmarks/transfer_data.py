@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from robopref.align.collect import Workers, open_or_create
-from robopref.align.recipes import MixedRecipeConfig, RecipePlan, collect_recipe
-from robopref.data.store import EpisodeStore
-from robopref.envs.features import GOAL_FEATURES
+from benchmarks.mixed_data import record
+from robopref.envs.features import GOAL_FEATURES, TASK_FEATURES
 from robopref.preferences.pool import sample_segments
 from robopref.rewards.transfer import TaskSegments
 from robopref.seeding import make_rng
@@ -20,7 +18,7 @@ SIX = (
 )  # fmt: skip
 """Tasks that share one design of rewards."""
 RUNS = Path("runs/bench-transfer")
-NUM_EPISODES, MAX_STEPS, LENGTH, NUM_SEGMENTS = 48, 150, 50, 64
+LENGTH, NUM_SEGMENTS = 50, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +37,12 @@ class Labelled:
         """Return the segments with nothing known about them."""
         return TaskSegments(self.task.name, self.task.steps, self.task.features)
 
+    def without_goals(self) -> "Labelled":
+        """Return the same without the features that the goal is part of."""
+        kept = [name not in GOAL_FEATURES for name in TASK_FEATURES]
+        task = replace(self.task, features=self.task.features[:, kept])
+        return Labelled(task, self.returns)
+
     def answer(self, known: TaskSegments, pairs: np.ndarray) -> TaskSegments:
         """Return `known` with the pairs answered as the truth is; ties count."""
         a, b = pairs.T
@@ -51,20 +55,19 @@ class Labelled:
         )
 
 
-def load_task(task: str, seed: int, *, goals: bool = True, runs: Path = RUNS) -> Labelled:
+def load_task(task: str, seed: int, *, runs: Path = RUNS) -> Labelled:
     """Return a task's segments, recorded first where they are missing.
 
     Args:
         task: A task of Meta-World.
         seed: Decides the episodes and the segments.
-        goals: Whether features of the goal are among the task-agnostic ones.
         runs: Where recordings are kept.
     """
-    store = _record(task, seed, runs)
+    store = record(task, seed, runs)
     rng = make_rng(seed, "transfer", task)
     lengths = {row.episode_id: row.length for row in store.rows}
     segments = sample_segments(lengths, LENGTH, NUM_SEGMENTS, rng)
-    made = make_task(task, store, segments, left_out=() if goals else GOAL_FEATURES)
+    made = make_task(task, store, segments)
     returns = np.array(
         [
             store.episode(s.episode_id).reward[s.start : s.start + s.length].sum(dtype=np.float64)
@@ -76,13 +79,3 @@ def load_task(task: str, seed: int, *, goals: bool = True, runs: Path = RUNS) ->
     unanswered = Labelled(made, returns)
     pairs = np.stack([a[decided], b[decided]], axis=1)
     return Labelled(unanswered.answer(made, pairs), returns)
-
-
-def _record(task: str, seed: int, runs: Path) -> EpisodeStore:
-    env = f"metaworld/{task}"
-    store = open_or_create(runs / f"{task}-{seed}", env)
-    if len(store) < NUM_EPISODES:
-        plan = RecipePlan(env, MixedRecipeConfig(), NUM_EPISODES, seed, MAX_STEPS)
-        with Workers(0) as workers:
-            collect_recipe(plan, store, workers)
-    return store

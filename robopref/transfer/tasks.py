@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
-from robopref.envs.features import TASK_FEATURES, task_features
+from robopref.envs.features import task_features
 from robopref.envs.scene import read_scene
 from robopref.errors import DataError
 from robopref.preferences.preference import Preference
@@ -25,8 +25,6 @@ def make_task(
     store: EpisodeStore,
     segments: Sequence[Segment],
     preferences: Iterable[Preference] = (),
-    *,
-    left_out: Sequence[str] = (),
 ) -> TaskSegments:
     """Return segments of a data set with the answers about them.
 
@@ -35,12 +33,10 @@ def make_task(
         store: The data set.
         segments: Which segments, all of one length.
         preferences: Answers; those about other segments are left out.
-        left_out: Names of features to do without.
 
     Raises:
         DataError: Lengths differ, or a segment cannot be cut.
-        ValueError: Nobody says what this environment's observations mean, or there is no such
-            feature.
+        ValueError: Nobody says what this environment's observations mean.
     """
     lengths = sorted({segment.length for segment in segments})
     if len(lengths) > 1:
@@ -59,25 +55,19 @@ def make_task(
     return TaskSegments(
         name,
         np.stack([_steps(store, segment) for segment in segments]),
-        compute_features(store, segments, left_out=left_out),
+        compute_features(store, segments),
         np.asarray(a, np.int64),
         np.asarray(b, np.int64),
         np.asarray(prefers_b, np.float64),
     )
 
 
-def compute_features(
-    store: EpisodeStore, segments: Sequence[Segment], *, left_out: Sequence[str] = ()
-) -> Float[np.ndarray, "N F"]:
+def compute_features(store: EpisodeStore, segments: Sequence[Segment]) -> Float[np.ndarray, "N F"]:
     """Return what the segments do, read from the scenes of their episodes.
 
     Raises:
-        ValueError: Nobody says what this environment's observations mean, or there is no such
-            feature.
+        ValueError: Nobody says what this environment's observations mean.
     """
-    unknown = sorted(set(left_out) - set(TASK_FEATURES))
-    if unknown:
-        raise ValueError(f"There are no features {unknown} to leave out. Known: {TASK_FEATURES}.")
     of_episode: dict[str, list[int]] = defaultdict(list)
     for index, segment in enumerate(segments):
         of_episode[segment.episode_id].append(index)
@@ -88,8 +78,7 @@ def compute_features(
         for index in indices:
             start, length = segments[index].start, segments[index].length
             rows[index] = task_features(scene, start, episode.action[start : start + length])
-    kept = [k for k, feature in enumerate(TASK_FEATURES) if feature not in left_out]
-    features: np.ndarray = np.stack(rows)[:, kept]
+    features: np.ndarray = np.stack(rows)
     return features
 
 
