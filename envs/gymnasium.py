@@ -13,6 +13,7 @@ from PIL import Image
 from robopref.envs.actions import checked_action
 from robopref.envs.gymnasium_spaces import map_action, map_obs
 from robopref.envs.gymnasium_state import MujocoSnapshot, ReplaySnapshot, Snapshot
+from robopref.envs.pictures import DrawsStates
 from robopref.envs.render import OffscreenRenderer
 from robopref.errors import (
     MissingExtraError,
@@ -61,7 +62,7 @@ class GymnasiumConfig:
         return GymnasiumEnv(self)
 
 
-class GymnasiumEnv(gymnasium.Env[Any, Any]):
+class GymnasiumEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """An environment of Gymnasium, with LeRobot's keys, exact states and pictures of them.
 
     ## Description
@@ -218,24 +219,16 @@ class GymnasiumEnv(gymnasium.Env[Any, Any]):
         check_choice("camera", camera, self.cameras)
         check_at_least("width", width, 1)
         check_at_least("height", height, 1)
-        running = None if self._seed is None else self.get_state()
+        seed = self._seed
         pictures = np.empty((len(states), height, width, 3), np.uint8)
         try:
-            for picture, state in zip(pictures, states, strict=True):
-                self.set_state(SimState(state, episode))
-                picture[:] = self._draw(width, height, camera)
+            with self._undisturbed(is_running=seed is not None):
+                for picture, state in zip(pictures, states, strict=True):
+                    self.set_state(SimState(state, episode))
+                    picture[:] = self._draw(width, height, camera)
         finally:
-            if running is None:
-                self._seed = None
-            else:
-                self.set_state(running)
+            self._seed = seed  # None again where no episode was running.
         return pictures
-
-    def render(self) -> UInt8[np.ndarray, "H W 3"]:
-        """Return a picture of the current state, 320 by 240."""
-        state = self.get_state()
-        picture: np.ndarray = self.render_states(state.step[None], state.episode)[0]
-        return picture
 
     def close(self) -> None:
         """Free the renderer and the environment."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from robopref.config import from_dict
 from robopref.envs import ENVS
-from robopref.errors import UnknownNameError, did_you_mean
+from robopref.errors import check_name
 from robopref.protocols import Environment
 
 if TYPE_CHECKING:
@@ -33,10 +33,7 @@ def make_env(spec: str, **options: Any) -> Environment:
             f"`env` must read '<name>/<task>', got '{spec}'. Names: {ENVS.names()}, "
             "for example 'metaworld/reach-v3'."
         )
-    if name not in ENVS:
-        raise UnknownNameError(
-            f"No environment named '{name}'.{did_you_mean(name, ENVS)} Registered: {ENVS.names()}."
-        )
+    check_name("environment", name, ENVS)
     config = from_dict(ENVS.config_class(name), {"task": task, **options})
     env: Environment = config.build()
     return env

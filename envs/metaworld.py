@@ -17,9 +17,10 @@ from robopref.envs.actions import checked_action
 from robopref.envs.metaworld_raw import make_raw
 from robopref.envs.metaworld_state import StateLayout
 from robopref.envs.metaworld_tasks import TASKS
+from robopref.envs.pictures import DrawsStates
 from robopref.envs.render import FreeCamera, OffscreenRenderer, import_mujoco
 from robopref.envs.scene import Scene
-from robopref.errors import UnknownNameError, check_at_least, did_you_mean
+from robopref.errors import check_at_least, check_name
 from robopref.types import STATE, SimState
 
 CAMERAS: Mapping[str, FreeCamera] = {
@@ -50,11 +51,7 @@ class MetaWorldConfig:
 
     def __post_init__(self) -> None:
         """Check the name and the limit."""
-        if self.task not in TASKS:
-            raise UnknownNameError(
-                f"No Meta-World task named '{self.task}'.{did_you_mean(self.task, TASKS)} "
-                f"Tasks: {sorted(TASKS)}."
-            )
+        check_name("Meta-World task", self.task, TASKS, heading="Tasks")
         check_at_least("max_episode_steps", self.max_episode_steps, 1)
 
     def build(self) -> "MetaWorldEnv":
@@ -74,7 +71,7 @@ class MetaWorldConfig:
         return Scene(state[:, 0:3], state[:, 3], objects, state[:, 36:39])
 
 
-class MetaWorldEnv(gymnasium.Env[Any, Any]):
+class MetaWorldEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """A Sawyer arm with a gripper at a table, with one of 50 things to do.
 
     ## Description
@@ -222,26 +219,16 @@ class MetaWorldEnv(gymnasium.Env[Any, Any]):
             MissingExtraError: No OpenGL library works here.
         """
         layout = self._checked_layout(states, episode)
-        running = None if self._obs is None else self.get_state()
-        layout.unpack_episode(self._raw, episode)
         pictures = np.empty((len(states), height, width, 3), np.uint8)
-        try:
+        with self._undisturbed(is_running=self._obs is not None):
+            layout.unpack_episode(self._raw, episode)
             for picture, state in zip(pictures, states, strict=True):
                 layout.unpack_step(self._raw, state)
                 self._raw.place_goal()
                 picture[:] = self._renderer.render(
                     self._raw.data, width=width, height=height, camera=camera
                 )
-        finally:
-            if running is not None:
-                self.set_state(running)
         return pictures
-
-    def render(self) -> UInt8[np.ndarray, "H W 3"]:
-        """Return a picture of the current state, 320 by 240."""
-        state = self.get_state()
-        picture: np.ndarray = self.render_states(state.step[None], state.episode)[0]
-        return picture
 
     def close(self) -> None:
         """Free the renderer."""

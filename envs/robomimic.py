@@ -16,12 +16,13 @@ from jaxtyping import Float, UInt8
 from robopref.data.robomimic_format import ENV_NAMES, SimulatorFile
 from robopref.envs import robomimic_package as package
 from robopref.envs.actions import checked_action
+from robopref.envs.pictures import DrawsStates
 from robopref.envs.render import OffscreenRenderer
 from robopref.envs.robomimic_scene import read_scene
 from robopref.envs.robomimic_state import StateLayout, forward
 from robopref.envs.robomimic_tasks import TASKS, has_shaped_reward, num_arms, state_keys
 from robopref.envs.scene import Scene
-from robopref.errors import UnknownNameError, check_at_least, did_you_mean
+from robopref.errors import check_at_least, check_name
 from robopref.types import STATE, SimState
 
 _ROBOT = "Panda"
@@ -47,11 +48,7 @@ class RobomimicConfig:
 
     def __post_init__(self) -> None:
         """Check the name and the limit."""
-        if self.task not in TASKS:
-            raise UnknownNameError(
-                f"No robomimic task named '{self.task}'.{did_you_mean(self.task, TASKS)} "
-                f"Tasks: {sorted(TASKS)}."
-            )
+        check_name("robomimic task", self.task, TASKS, heading="Tasks")
         check_at_least("max_episode_steps", self.max_episode_steps, 1)
 
     def build(self) -> "RobomimicEnv":
@@ -69,7 +66,7 @@ class RobomimicConfig:
         return read_scene(self.task, state)
 
 
-class RobomimicEnv(gymnasium.Env[Any, Any]):
+class RobomimicEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """A Panda arm with a gripper, or two, at one of robomimic's tasks.
 
     ## Description
@@ -249,27 +246,17 @@ class RobomimicEnv(gymnasium.Env[Any, Any]):
             MissingExtraError: No OpenGL library works here.
         """
         self._layout.check(self.env_id, states, episode)
-        running = None if self._num_steps is None else self.get_state()
-        if len(episode):
-            self._layout.unpack_episode(self._package.env, episode)
         pictures = np.empty((len(states), height, width, 3), np.uint8)
-        try:
+        with self._undisturbed(is_running=self._num_steps is not None):
+            if len(episode):
+                self._layout.unpack_episode(self._package.env, episode)
             for picture, state in zip(pictures, states, strict=True):
                 self._go_to(state)
                 picture[:] = self._renderer.render(
                     package.mujoco_data(self._package.env),
                     width=width, height=height, camera=camera,
                 )  # fmt: skip
-        finally:
-            if running is not None:
-                self.set_state(running)
         return pictures
-
-    def render(self) -> UInt8[np.ndarray, "H W 3"]:
-        """Return a picture of the current state, 320 by 240."""
-        state = self.get_state()
-        picture: np.ndarray = self.render_states(state.step[None], state.episode)[0]
-        return picture
 
     def close(self) -> None:
         """Free the renderer."""

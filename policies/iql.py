@@ -34,10 +34,9 @@ from robopref.errors import check_above, check_at_least, check_between, check_ch
 from robopref.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from robopref.policies.iql_data import Transitions
 from robopref.policies.iql_learner import Errors, IQLLearner
-from robopref.progress import Progress, interruptible
 from robopref.run_checkpoint import RunCheckpoint
 from robopref.seeding import make_generator
-from robopref.tracker import Tracker
+from robopref.tracker import Tracker, watch
 from robopref.trainer import TrainResult
 
 ROWS = 8192
@@ -138,19 +137,13 @@ class IQLRun:
         start = time.monotonic()
         self._resume()
         num = self.config.num_steps
-        tracker = None if self.directory is None else Tracker(self.directory, resume_at=self.step)
-        try:
-            with interruptible() as interrupt, Progress("train iql", num) as bar:
-                bar.advance(self.step)
-                while self.step < num:
-                    self._after_update(self.update(), tracker)
-                    bar.advance(1, value_loss=self._figures.get("value_loss", math.nan))
-                    if interrupt:
-                        self._save()
-                        raise KeyboardInterrupt
-        finally:
-            if tracker is not None:
-                tracker.close()
+        with watch(self.directory, "train iql", total=num, done=self.step) as seen:
+            while self.step < num:
+                self._after_update(self.update(), seen.tracker)
+                seen.bar.advance(1, value_loss=self._figures.get("value_loss", math.nan))
+                if seen.interrupt:
+                    self._save()
+                    raise KeyboardInterrupt
         self._save()
         return TrainResult(self.step, time.monotonic() - start, dict(self._figures), self.step)
 

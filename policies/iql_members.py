@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robopref.data.episode import Episode
+from robopref.data.episode import Episode, check_has_episodes
 from robopref.data.normalizer import compute_statistics
 from robopref.errors import DataError, check_at_least
 from robopref.policies.gaussian import GaussianPolicy
@@ -129,8 +129,7 @@ def _check_members(
     seeds: Sequence[int],
     clones: Sequence[bool],
 ) -> None:
-    if not episodes:
-        raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
+    check_has_episodes(episodes)
     num_steps = sum(len(episode) for episode in episodes)
     if rewards.ndim != 2 or rewards.shape != (len(seeds), num_steps) or not len(seeds):
         raise ValueError(

@@ -111,10 +111,24 @@ class MembersReward(PretrainedReward, ABC):
             candidates: Chunks (B, N, Tp, Da), with observations.
         """
         if isinstance(segments, SegmentBatch):
-            deviation: np.ndarray = self.member_rewards(segments).std(axis=0)
-            return deviation
+            return self.reward_deviation(segments)
         assert candidates is not None
-        return self.candidate_scores(segments, candidates).std(0, correction=0)
+        return self.score_deviation(segments, candidates)
+
+    def reward_deviation(self, segments: SegmentBatch) -> Float[np.ndarray, "B L"]:
+        """Return how uncertain the reward of each step is."""
+        deviation: np.ndarray = self.member_rewards(segments).std(axis=0)
+        return deviation
+
+    def score_deviation(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N"]:
+        """Return how uncertain the score of each candidate is.
+
+        Raises:
+            ValueError: This reward cannot score candidates, or was built for other sizes.
+        """
+        return self.candidate_scores(obs, candidates).std(0, correction=0)
 
     def action_scorer_ways(self) -> tuple[str, ...]:
         """Return the ways in which this reward can become an action scorer."""

@@ -28,7 +28,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, overload
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -178,37 +178,27 @@ class RobustReward(EnsembleReward):
         losses = pairs.losses(returns[..., a], returns[..., b]).mean(0)
         return losses + config.penalty * gaussians.lack(config.least_deviation)
 
-    @overload
-    def uncertainty(self, segments: SegmentBatch, /) -> np.ndarray: ...
-
-    @overload
-    def uncertainty(self, obs: Mapping[str, Tensor], candidates: Tensor, /) -> Tensor: ...
-
-    @torch.no_grad()
-    def uncertainty(
-        self,
-        segments: SegmentBatch | Mapping[str, Tensor],
-        candidates: Tensor | None = None,
-        /,
-    ) -> np.ndarray | Tensor:
+    def reward_deviation(self, segments: SegmentBatch) -> Float[np.ndarray, "B L"]:
         """Return the deviation of the members' mixture: their spread and what they predict.
 
         That is the root of the variance of the members' means plus the mean of their variances.
-
-        Args:
-            segments: Segments, for the deviation of each step's reward (B, L); or observations
-                (B, To, Do) that `candidates` are for, for the deviation of each score (B, N).
-            candidates: Chunks (B, N, Tp, Da), with observations.
         """
-        if isinstance(segments, SegmentBatch):
-            spread = super().uncertainty(segments)
-            predicted = self._evaluate(segments, "compute_deviations")
-            total: np.ndarray = np.sqrt(spread**2 + (predicted**2).mean(axis=0))
-            return total
-        assert candidates is not None
-        of_scores = super().uncertainty(segments, candidates)
-        deviations = self.candidate_deviations(segments, candidates)
-        return (of_scores.square() + deviations.square().mean(0)).sqrt()
+        predicted = self._evaluate(segments, "compute_deviations")
+        spread = super().reward_deviation(segments)
+        total: np.ndarray = np.sqrt(spread**2 + (predicted**2).mean(axis=0))
+        return total
+
+    def score_deviation(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N"]:
+        """Return the same of the score of each candidate.
+
+        Raises:
+            ValueError: This reward cannot score candidates, or was built for other sizes.
+        """
+        deviations = self.candidate_deviations(obs, candidates)
+        spread = super().score_deviation(obs, candidates)
+        return (spread.square() + deviations.square().mean(0)).sqrt()
 
 
 class RobustMLPReward(MLPReward, RobustReward):

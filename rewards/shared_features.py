@@ -28,6 +28,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from robopref.errors import check_above, check_at_least
+from robopref.preferences.pool import pair_codes
 from robopref.rewards.transfer import TaskSegments, Transferred, check_tasks, standardise
 
 
@@ -129,17 +130,16 @@ class SharedFeatures:
         """
         check_tasks(sources, target)
         x = standardise(target.features)
-        belief, num_features = self.belief(sources, target), target.features.shape[1]
-        beliefs = [
-            self._updated(self._prior([_resample(s, rng) for s in sources], num_features), target)
-            for _ in range(self.config.num_votes)
-        ]
-        votes = np.stack([preferred_by(vote, x) for vote in beliefs])
-        return Transferred(preferred_by(belief, x), np.ones((len(x), len(x))), votes)
+        resampled = [[_resample(s, rng) for s in sources] for _ in range(self.config.num_votes)]
+        votes = np.stack([preferred_by(self.belief(drawn, target), x) for drawn in resampled])
+        preferred = preferred_by(self.belief(sources, target), x)
+        return Transferred(preferred, np.ones_like(preferred), votes)
 
     def belief(self, sources: Sequence[TaskSegments], target: TaskSegments) -> Belief:
         """Return what is believed about the target's weights; without sources, nothing is known."""
-        return self._updated(self._prior(sources, target.features.shape[1]), target)
+        x = standardise(target.features)
+        prior = self._prior(sources, x.shape[1])
+        return prior.update(x[target.b] - x[target.a], target.prefers_b)
 
     def choose_queries(
         self, sources: Sequence[TaskSegments], target: TaskSegments, num: int
@@ -152,7 +152,8 @@ class SharedFeatures:
         x, belief = standardise(target.features), self.belief(sources, target)
         a, b = np.triu_indices(len(x), 1)
         difference = x[b] - x[a]
-        free = ~np.isin(_codes(a, b, len(x)), _codes(target.a, target.b, len(x)))
+        every, asked = np.stack([a, b], axis=1), np.stack([target.a, target.b], axis=1)
+        free = ~np.isin(pair_codes(every, len(x)), pair_codes(asked, len(x)))
         chosen: list[int] = []
         for _ in range(min(num, int(free.sum()))):
             best = int(np.where(free, belief.information(difference), -1.0).argmax())
@@ -160,7 +161,7 @@ class SharedFeatures:
             chosen.append(best)
             guess = belief.probability(difference[[best]])
             belief = belief.update(difference[[best]], guess)
-        return np.stack([a[chosen], b[chosen]], axis=1)
+        return every[chosen]
 
     def _prior(self, sources: Sequence[TaskSegments], num_features: int) -> Belief:
         """Return what the sources say about the weights of a task like them."""
@@ -184,10 +185,6 @@ class SharedFeatures:
         num = len(difference)
         prior = Belief(np.zeros(x.shape[1]), np.eye(x.shape[1]) * self.config.decay * num)
         return prior.update(difference, source.prefers_b).mean
-
-    def _updated(self, belief: Belief, target: TaskSegments) -> Belief:
-        x = standardise(target.features)
-        return belief.update(x[target.b] - x[target.a], target.prefers_b)
 
 
 def preferred_by(belief: Belief, x: Float[np.ndarray, "M F"]) -> Float[np.ndarray, "M M"]:
@@ -215,9 +212,3 @@ def _resample(source: TaskSegments, rng: np.random.Generator) -> TaskSegments:
         source.name, source.steps, source.features,
         source.a[pairs], source.b[pairs], source.prefers_b[pairs],
     )  # fmt: skip
-
-
-def _codes(a: np.ndarray, b: np.ndarray, num: int) -> np.ndarray:
-    """Return one number for each unordered pair."""
-    codes: np.ndarray = np.minimum(a, b) * num + np.maximum(a, b)
-    return codes

@@ -62,6 +62,29 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
 
 
+def check_name(kind: str, name: str, known: Iterable[str], *, heading: str = "Registered") -> None:
+    """Raise `UnknownNameError` unless `name` is known.
+
+    Args:
+        kind: What it is a name of, in the singular.
+        name: What was given.
+        known: The names that there are.
+        heading: What stands before their list in the message.
+
+    Raises:
+        UnknownNameError: `name` is not among them; the message suggests the nearest.
+
+    Example:
+        >>> check_name("arm", "urr", ["ur"], heading="Known")
+        Traceback (most recent call last):
+        robopref.errors.UnknownNameError: No arm named 'urr'. Did you mean 'ur'? Known: ['ur'].
+    """
+    known = list(known)
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise UnknownNameError(f"No {kind} named '{name}'.{hint} {heading}: {sorted(known)}.")
+
+
 def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
     """Raise `ValueError` unless `value` is one of `choices`.
 

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoints, distributions
 from types import ModuleType
 from typing import Any
 
-from robopref.errors import MissingExtraError, UnknownNameError, did_you_mean
+from robopref.errors import MissingExtraError, UnknownNameError, check_name
 
 
 class Registry:
@@ -92,11 +92,7 @@ class Registry:
         if name in self._targets:
             return
         self._load_entry_points()
-        if name not in self._targets:
-            known = sorted(self._targets)
-            raise UnknownNameError(
-                f"No {self.kind} named '{name}'.{did_you_mean(name, known)} Registered: {known}."
-            )
+        check_name(self.kind, name, sorted(self._targets))
 
     def _load_entry_points(self) -> None:
         if self._entry_points_loaded:

@@ -2,11 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robopref.config import write_text_atomically
+from robopref.progress import Interrupt, Progress, interruptible
 
 
 class Tracker:
@@ -45,6 +48,41 @@ class Tracker:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a training loop tells its user with.
+
+    Args:
+        tracker: Takes the figures; None where nothing is kept.
+        bar: Shows how far it is.
+        interrupt: Truthy once the loop is to save and stop.
+    """
+
+    tracker: Tracker | None
+    bar: Progress
+    interrupt: Interrupt
+
+
+@contextmanager
+def watch(directory: Path | None, description: str, *, total: int, done: int) -> Iterator[Watch]:
+    """Track, show and let interrupt a loop of `total` steps of which `done` are taken.
+
+    Args:
+        directory: Gets the figures; None keeps none.
+        description: What the bar is called.
+        total: Steps of the whole loop.
+        done: Steps taken before; figures of later ones are dropped.
+    """
+    tracker = None if directory is None else Tracker(directory, resume_at=done)
+    try:
+        with interruptible() as interrupt, Progress(description, total) as bar:
+            bar.advance(done)
+            yield Watch(tracker, bar, interrupt)
+    finally:
+        if tracker is not None:
+            tracker.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

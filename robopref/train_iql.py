@@ -11,20 +11,18 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
-from robopref.data.episode import Episode, batch_segments
-from robopref.data.normalizer import compute_statistics
+from robopref.data.episode import Episode, batch_segments, check_has_episodes
 from robopref.data.schema import is_camera
 from robopref.errors import DataError, check_at_least, check_choice
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.iql import IQLConfig
 from robopref.policies.iql_members import chunk_weights, prepare_iql
-from robopref.policies.windows import WindowSource
 from robopref.protocols import RewardModel
 from robopref.rewards.trivial import RandomRewardConfig, ZeroRewardConfig
 from robopref.seeding import make_generator
-from robopref.trainer import Trainer, TrainerConfig, TrainResult
+from robopref.train_policy import train_policy
+from robopref.trainer import TrainerConfig, TrainResult
 
 logger = logging.getLogger(__name__)
 
@@ -164,8 +162,7 @@ def train_iql(
         DataError: A reward is not finite, or the episodes differ in shape.
         CheckpointError: `directory` holds a checkpoint of another run.
     """
-    if not episodes:
-        raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
+    check_has_episodes(episodes)
     rewards = compute_step_rewards(reward, episodes, seed=seed)
     scaled = config.scaling.apply(rewards, [len(episode) for episode in episodes])
     logger.info("Rewards from %.3g to %.3g a step.", scaled.min(), scaled.max())
@@ -177,39 +174,14 @@ def train_iql(
     policy: Any = run.policies(like)[0]
     if config.actor == "diffusion":
         weights = chunk_weights(run, config.diffusion.n_action_steps)[0]
-        policy = _imitate(config, episodes, weights, directory, seed)
+        policy, _ = train_policy(
+            config.diffusion, episodes, config.extraction,
+            directory=None if directory is None else directory / "diffusion",
+            seed=seed, validation_share=0.0, weights=weights,
+        )  # fmt: skip
     if directory is not None:
         policy.save_pretrained(directory / "policy")
     return policy, result
-
-
-def _imitate(
-    config: TrainIQLConfig,
-    episodes: Sequence[Episode],
-    weights: Tensor,
-    directory: Path | None,
-    seed: int,
-) -> Any:
-    """Return a diffusion policy trained on every chunk of the data, as much as it counts."""
-    shapes = {key: value.shape[1:] for key, value in episodes[0].obs.items()}
-    policy = config.diffusion.build(
-        shapes, episodes[0].action.shape[1], make_generator(seed, "train-iql", "weights")
-    )
-    policy.fit_normalizer(compute_statistics(episodes))
-    source = WindowSource(
-        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-        weights=weights,
-    )  # fmt: skip
-    Trainer(
-        config.extraction,
-        policy,
-        source,
-        generator=make_generator(seed, "train-iql", "batches"),
-        directory=None if directory is None else directory / "diffusion",
-        description="train diffusion policy",
-    ).fit()
-    policy.reset()
-    return policy
 
 
 def _model(reward: RewardModel | str, like: Episode, seed: int) -> RewardModel:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from robopref.data.episode import Episode
+from robopref.data.episode import Episode, check_has_episodes
 from robopref.data.normalizer import compute_statistics
 from robopref.errors import check_between
 from robopref.policies.windows import WindowSource
@@ -31,6 +32,7 @@ def train_policy(
     directory: Path | None = None,
     seed: int = 0,
     validation_share: float = 0.1,
+    weights: Tensor | None = None,
 ) -> tuple[Any, TrainResult]:
     """Train a policy to do what was done in `episodes`.
 
@@ -45,25 +47,27 @@ def train_policy(
             keeps nothing.
         seed: Decides everything random.
         validation_share: Share of episodes held out to measure the loss on; 0 holds out none.
+        weights: How much the window that begins at each step counts; only with none held out.
 
     Returns:
         The policy, and how the training went.
 
     Raises:
-        ValueError: There are no episodes.
+        ValueError: There are no episodes, or windows have weights and episodes are held out.
         DataError: They differ in the shape of their observations or actions.
         CheckpointError: `directory` holds a checkpoint of another run.
     """
     check_between("validation_share", validation_share, 0, 0.9)
-    if not episodes:
-        raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
+    check_has_episodes(episodes)
+    if weights is not None and validation_share:
+        raise ValueError("`weights` are of all episodes' windows: `validation_share` must be 0.")
     training, validation = split_episodes(episodes, validation_share, seed)
     built = policy.build(
         {key: value.shape[1:] for key, value in episodes[0].obs.items()},
         episodes[0].action.shape[1],
         make_generator(seed, "train-policy", "weights"),
     )
-    source = window_source(built, training)
+    source = window_source(built, training, weights)
     built.fit_normalizer(compute_statistics(training))
     fit = Trainer(
         trainer,
@@ -101,11 +105,14 @@ def split_episodes(
     )
 
 
-def window_source(policy: Any, episodes: Sequence[Episode]) -> WindowSource:
-    """Return the training windows that `policy` needs."""
+def window_source(
+    policy: Any, episodes: Sequence[Episode], weights: Tensor | None = None
+) -> WindowSource:
+    """Return the training windows that `policy` needs, each with how much it counts if given."""
     return WindowSource(
-        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
-    )
+        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
+        weights=weights,
+    )  # fmt: skip
 
 
 def _validation(

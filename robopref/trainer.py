@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from robopref.errors import check_at_least, check_between
-from robopref.progress import Progress, interruptible
 from robopref.run_checkpoint import RunCheckpoint
-from robopref.tracker import Tracker
+from robopref.tracker import Tracker, watch
 
 Batch = Mapping[str, Tensor]
 
@@ -172,24 +171,17 @@ class Trainer:
         """
         start = time.monotonic()
         self._resume()
-        main = self.accelerator.is_main_process
-        tracker = Tracker(self.directory, resume_at=self.step) if self.directory and main else None
-        try:
-            with interruptible() as interrupt, Progress(
-                self.description, self.config.num_steps
-            ) as bar:  # fmt: skip
-                bar.advance(self.step)
-                while self.step < self.config.num_steps and not self._out_of_patience():
-                    self._figures |= self._train_step()
-                    self.step += 1
-                    self._after_step(tracker)
-                    bar.advance(1, loss=self._figures.get("loss", math.nan))
-                    if interrupt:
-                        self._save()
-                        raise KeyboardInterrupt
-        finally:
-            if tracker is not None:
-                tracker.close()
+        directory = self.directory if self.accelerator.is_main_process else None
+        num = self.config.num_steps
+        with watch(directory, self.description, total=num, done=self.step) as seen:
+            while self.step < num and not self._out_of_patience():
+                self._figures |= self._train_step()
+                self.step += 1
+                self._after_step(seen.tracker)
+                seen.bar.advance(1, loss=self._figures.get("loss", math.nan))
+                if seen.interrupt:
+                    self._save()
+                    raise KeyboardInterrupt
         self._save()
         self._finish()
         best_step = self._best["step"] if self._best["weights"] else self.step

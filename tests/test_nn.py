@@ -10,17 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robopref.nn import MANY_ROWS, EnsembleLinear, EnsembleMLP, Normalizer
-
-
-def plain(ensemble, member):
-    """Return one member as ordinary torch layers."""
-    layers = []
-    for layer in ensemble.layers:
-        linear = nn.Linear(*layer.weight.shape[1:])
-        linear.weight.data = layer.weight.data[member].T.clone()
-        linear.bias.data = layer.bias.data[member, 0].clone()
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+from tests.plain_networks import plain
 
 
 @pytest.mark.parametrize("rows", [4, MANY_ROWS])

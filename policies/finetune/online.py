@@ -29,9 +29,8 @@ from robopref.policies.finetune.denoising_mdp import DenoisingConfig, DenoisingS
 from robopref.policies.finetune.experience import Collector
 from robopref.policies.finetune.ppo import PPOLossConfig, PPOObjective
 from robopref.policies.finetune.tuning import Validate
-from robopref.progress import Progress, interruptible
 from robopref.run_checkpoint import RunCheckpoint
-from robopref.tracker import Tracker
+from robopref.tracker import watch
 from robopref.trainer import TrainResult
 
 MakeVectorEnv = Callable[[], VectorEnv]
@@ -167,24 +166,16 @@ class _Training:
         """Train to the end, from the last checkpoint if there is one."""
         start = time.monotonic()
         self._resume()
-        tracker = None
-        if self.directory is not None:
-            tracker = Tracker(self.directory, resume_at=self.iteration)
         num = self.config.num_iterations
-        try:
-            with interruptible() as interrupt, Progress("fine-tune", num) as bar:
-                bar.advance(self.iteration)
-                while self.iteration < num:
-                    self._iterate()
-                    if tracker is not None:
-                        tracker.log(self.iteration, self.figures)
-                    bar.advance(1, reward=self.figures["reward"])
-                    if interrupt:
-                        self._save()
-                        raise KeyboardInterrupt
-        finally:
-            if tracker is not None:
-                tracker.close()
+        with watch(self.directory, "fine-tune", total=num, done=self.iteration) as seen:
+            while self.iteration < num:
+                self._iterate()
+                if seen.tracker is not None:
+                    seen.tracker.log(self.iteration, self.figures)
+                seen.bar.advance(1, reward=self.figures["reward"])
+                if seen.interrupt:
+                    self._save()
+                    raise KeyboardInterrupt
         self._save()
         if self.best["weights"]:
             self.tuned.load_state_dict(self.best["weights"])

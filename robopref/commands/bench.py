@@ -21,7 +21,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from robopref.errors import RoboprefError, UnknownNameError, did_you_mean
+from robopref.errors import RoboprefError, check_name
 
 FIGURE = ("value", "low", "high", "n", "floor", "ok")
 """What is known of a figure: its value, interval, number of samples, the aim, and whether it is
@@ -53,11 +53,7 @@ class BenchCommand:
             print("\n".join(f"{name:<{width}}  {about}" for name, about in benches.items()))
             print("\nNext: robopref bench NAME --quick")
             return
-        if self.name not in benches:
-            raise UnknownNameError(
-                f"No benchmark named '{self.name}'.{did_you_mean(self.name, benches)} "
-                f"Benchmarks: {sorted(benches)}."
-            )
+        check_name("benchmark", self.name, benches, heading="Benchmarks")
         start = time.monotonic()
         with contextlib.redirect_stdout(sys.stderr):
             found = _load(root, self.name)(self.quick)

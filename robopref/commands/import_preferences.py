@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from robopref.errors import check_above, check_choice
-
 
 @dataclass(frozen=True)
 class ImportPreferencesCommand:
@@ -39,15 +37,6 @@ class ImportPreferencesCommand:
     """Who answered."""
     criterion: str = "overall"
     """By what the segments were compared."""
-
-    def __post_init__(self) -> None:
-        """Check names and ranges."""
-        from robopref.preferences.importers import SOURCES
-
-        if self.format is not None:
-            check_choice("format", self.format, SOURCES)
-        if self.fps is not None:
-            check_above("fps", self.fps, 0)
 
     def run(self) -> None:
         """Read all, write, and print what was added."""

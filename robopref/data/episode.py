@@ -3,7 +3,7 @@
 Shapes: T episode steps, Do observation size, Da action size, Ds size of the simulator state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +103,16 @@ class Episode:
         if self.sim_states is None or self.sim_episode is None:
             raise DataError(f"Episode {self.id} was recorded without simulator states.")
         return SimState(self.sim_states[step], self.sim_episode)
+
+
+def check_has_episodes(episodes: Sequence[Episode]) -> None:
+    """Raise unless there is something to train on.
+
+    Raises:
+        ValueError: There are no episodes.
+    """
+    if not episodes:
+        raise ValueError("There are no episodes to train on. Record some with: robopref collect.")
 
 
 def batch_segments(parts: list[tuple[Obs, np.ndarray]]) -> SegmentBatch:

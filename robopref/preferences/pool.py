@@ -135,7 +135,7 @@ class CandidatePool:
     def excludes(self, pairs: Int[np.ndarray, "Q 2"]) -> np.ndarray:
         """Return which of `pairs` were asked before, (Q,)."""
         num = len(self.segments)
-        excluded: np.ndarray = np.isin(_codes(pairs, num), _codes(self.asked, num))
+        excluded: np.ndarray = np.isin(pair_codes(pairs, num), pair_codes(self.asked, num))
         return excluded
 
 
@@ -193,7 +193,7 @@ def standardise(features: Float[np.ndarray, "S F"]) -> Float[np.ndarray, "S F2"]
     return scaled
 
 
-def _codes(pairs: np.ndarray, num_segments: int) -> np.ndarray:
+def pair_codes(pairs: np.ndarray, num_segments: int) -> np.ndarray:
     """Return one number for each unordered pair."""
     codes: np.ndarray = pairs.min(axis=1) * num_segments + pairs.max(axis=1)
     return codes
@@ -218,11 +218,11 @@ def _given_pairs(pairs: np.ndarray, num_segments: int, asked: np.ndarray) -> np.
             f"`pairs` must have shape (P, 2) and name two different of {num_segments} segments "
             f"in each row, got shape {pairs.shape}."
         )
-    codes = _codes(pairs, num_segments)
+    codes = pair_codes(pairs, num_segments)
     _, first = np.unique(codes, return_index=True)
     kept = np.zeros(len(pairs), bool)
     kept[first] = True
-    kept &= ~np.isin(codes, _codes(asked, num_segments))
+    kept &= ~np.isin(codes, pair_codes(asked, num_segments))
     chosen: np.ndarray = pairs[kept].astype(np.int64)
     return chosen
 
@@ -232,18 +232,18 @@ def _sample_pairs(
 ) -> np.ndarray:
     check_at_least("num_pairs", num_pairs, 1)
     num = len(segments)
-    excluded = _codes(asked, num)
+    excluded = pair_codes(asked, num)
     if num * (num - 1) // 2 <= 4 * num_pairs:
         every = np.stack(np.triu_indices(num, 1), axis=1)
-        usable = every[~np.isin(_codes(every, num), excluded) & ~_overlap(segments, every)]
+        usable = every[~np.isin(pair_codes(every, num), excluded) & ~_overlap(segments, every)]
         chosen = rng.permutation(usable)[:num_pairs]
     else:
         # There are several times as many pairs as wanted, so a draw of twice as many suffices.
         drawn = rng.integers(num, size=(2 * num_pairs, 2))
         drawn = drawn[drawn[:, 0] != drawn[:, 1]]
-        _, first = np.unique(_codes(drawn, num), return_index=True)
+        _, first = np.unique(pair_codes(drawn, num), return_index=True)
         drawn = drawn[np.sort(first)]
-        drawn = drawn[~np.isin(_codes(drawn, num), excluded) & ~_overlap(segments, drawn)]
+        drawn = drawn[~np.isin(pair_codes(drawn, num), excluded) & ~_overlap(segments, drawn)]
         chosen = drawn[:num_pairs]
     # Which of the two is shown first must not tell anything.
     flip = rng.random(len(chosen)) < 0.5

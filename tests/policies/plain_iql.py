@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Normal
 
+from tests.plain_networks import plain
+
 
 class PlainIQL:
     """One member, straight from the paper: a module for each network, autograd, torch's Adam."""
@@ -48,14 +50,3 @@ class PlainIQL:
                     p.lerp_(followed, config.target_rate)
         losses = (value_loss, critic_loss, actor_loss)
         return [float(loss.detach()) for loss in losses]
-
-
-def plain(ensemble, member):
-    """Return one member as ordinary torch layers."""
-    layers = []
-    for layer in ensemble.layers:
-        linear = nn.Linear(*layer.weight.shape[1:])
-        linear.weight.data = layer.weight.data[member].T.clone()
-        linear.bias.data = layer.bias.data[member, 0].clone()
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
