@@ -7,7 +7,7 @@ a posterior (Laplace), and the probability of a preference is averaged over it, 
 counts what is not known about the target. Votes are bootstraps over a source's segments.
 
 This is the line that an alignment by distances has to be worth something beside; on tasks whose
-rewards are alike it is ahead of it (docs/transfer.md).
+rewards are alike it is ahead of it (`robopref bench transfer`).
 
 Shapes: N segments of a source, M of the target, F features, P pairs, R votes.
 Notation: w ~ N(mean, covariance) are the target's weights, x the standardised features.

@@ -16,7 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "collect": (
         "robopref.commands.collect:CollectCommand",
-        "Record episodes of a scripted behaviour or of a policy.",
+        "Record episodes of a scripted behaviour, a policy or a recipe.",
     ),
     "query": (
         "robopref.commands.query:QueryCommand",
