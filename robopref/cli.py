@@ -66,6 +66,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.import_preferences:ImportPreferencesCommand",
         "Read a preference set of another project.",
     ),
+    "data upgrade-preferences": (
+        "robopref.commands.upgrade_preferences:UpgradePreferencesCommand",
+        "Bring a preference store of an older robopref up to date.",
+    ),
     "data export": (
         "robopref.commands.data:ExportCommand",
         "Write a data set or its preferences in another format.",

@@ -80,6 +80,7 @@ def chosen_rejected(preference: Preference) -> list[dict[str, Any]]:
                 "preference_id": preference.id,
                 "annotator": preference.annotator,
                 "strength": preference.strength,
+                "confidence": preference.confidence,
             }
         )
     return pairs
@@ -87,6 +88,7 @@ def chosen_rejected(preference: Preference) -> list[dict[str, Any]]:
 
 def _flat(row: records.Row) -> records.Row:
     flat = {key: row[key] for key in records.PREFERENCE_FIELDS}
+    flat["details"] = json.dumps(row["details"], ensure_ascii=False)
     query = row["query"]
     flat.update({f"query_{key}": query[key] for key in records.QUERY_FIELDS if key != "items"})
     flat["query_context"] = json.dumps(query["context"], ensure_ascii=False)
@@ -109,7 +111,7 @@ def _parquet_schema() -> pa.Schema:
         {
             "id": text, "answer": text, "order": pa.list_(pa.list_(pa.int64())),
             "annotator": text, "criterion": text, "strength": pa.int64(), "reason": text,
-            "time_s": real, "response_time_s": real,
+            "time_s": real, "response_time_s": real, "confidence": real, "details": text,
             "query_id": text, "query_kind": text, "query_strategy": text, "query_reason": text,
             "query_context": text, "query_created_s": real, "items": pa.list_(item),
         }

@@ -3,8 +3,10 @@
 Shapes: S distinct segments, N pairs, L segment length, Da action size.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -32,9 +34,13 @@ class Preference:
         reason: The annotator's own words or tags.
         time_s: When it was answered [s since 1970, UTC].
         response_time_s: How long the answer took [s].
+        confidence: Probability that the order of two items that do not tie is right, in [0.5, 1].
+        details: What else is known of the answer, as plain JSON values: in which order the items
+            were shown, tags, marks.
 
     Raises:
-        ValueError: The ranking is of another number of items, or `strength` is out of range.
+        ValueError: The ranking is of another number of items, `strength` or `confidence` is out of
+            range, or `details` are no JSON values.
     """
 
     id: str
@@ -46,6 +52,8 @@ class Preference:
     reason: str = ""
     time_s: float = 0.0
     response_time_s: float = 0.0
+    confidence: float = 1.0
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Check that ranking and query belong together."""
@@ -55,6 +63,15 @@ class Preference:
                 f"the query has {len(self.query.items)}."
             )
         check_between("strength", self.strength, 1, 3)
+        check_between("confidence", self.confidence, 0.5, 1)
+        _check_plain(self.details)
+
+    def pairs(self) -> list[tuple[int, int, float]]:
+        """Return (a, b, prefers_b) as its ranking does, with the confidence for a probability."""
+        return [
+            (a, b, p * self.confidence + (1 - p) * (1 - self.confidence))
+            for a, b, p in self.ranking.pairs()
+        ]
 
     def segment_pairs(self) -> list[tuple[Segment, Segment, float]]:
         """Return the two segments of each pair that was compared, and `prefers_b` of it.
@@ -62,7 +79,7 @@ class Preference:
         None of an answer about action candidates.
         """
         items = [item for item in self.query.items if isinstance(item, Segment)]
-        return [(items[a], items[b], p) for a, b, p in self.ranking.pairs()] if items else []
+        return [(items[a], items[b], p) for a, b, p in self.pairs()] if items else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,4 +190,18 @@ class PairwiseView:
             self.prefers_b,
             self.weight,
             self.criterion,
+        )
+
+
+def _check_plain(details: Mapping[str, Any]) -> None:
+    """Check that `details` come back from JSON as they are."""
+    plain = not details
+    try:
+        plain = plain or json.loads(json.dumps(dict(details), allow_nan=False)) == dict(details)
+    except (TypeError, ValueError):
+        plain = False
+    if not plain:
+        raise ValueError(
+            f"`details` must be an object of plain JSON values, got {details!r}: lists instead of "
+            "tuples, text for keys, numbers that are finite."
         )

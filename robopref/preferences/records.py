@@ -19,8 +19,10 @@ SEGMENTS = "segments"
 CANDIDATES = "candidates"
 PREFERENCE_FIELDS = (
     "id", "answer", "order", "annotator", "criterion", "strength", "reason", "time_s",
-    "response_time_s",
+    "response_time_s", "confidence", "details",
 )  # fmt: skip
+PREFERENCE_DEFAULTS: Row = {"confidence": 1.0, "details": {}}
+"""What rows mean that were exported before these fields were there."""
 QUERY_FIELDS = ("id", "kind", "items", "strategy", "reason", "context", "created_s")
 
 
@@ -87,6 +89,8 @@ def preference_row(preference: Preference) -> Row:
         "reason": preference.reason,
         "time_s": preference.time_s,
         "response_time_s": preference.response_time_s,
+        "confidence": preference.confidence,
+        "details": dict(preference.details),
     }
 
 
@@ -103,6 +107,8 @@ def preference_of(row: Mapping[str, Any], query: Query) -> Preference:
         reason=row["reason"],
         time_s=row["time_s"],
         response_time_s=row["response_time_s"],
+        confidence=row["confidence"],
+        details=row["details"],
     )
 
 
@@ -114,10 +120,13 @@ def check_row(row: Any, where: str) -> Row:
     """
     if not isinstance(row, dict) or not isinstance(row.get("query"), dict):
         raise DataError(f"{where} is not a preference: it needs an object 'query'.")
+    row = PREFERENCE_DEFAULTS | row
     missing = [key for key in PREFERENCE_FIELDS if key not in row]
     missing += [f"query.{key}" for key in QUERY_FIELDS if key not in row["query"]]
     if missing:
         raise DataError(f"{where} is not a preference: it lacks {missing}.")
+    if not isinstance(row["details"], dict):
+        raise DataError(f"{where} is not a preference: its 'details' must be an object.")
     try:
         query = query_of(row["query"])
         hashes = [item.hash for item in stored_items(row["query"])]

@@ -14,8 +14,9 @@ from sqlalchemy import event, exc
 from robopref.errors import DataError
 from robopref.registry import import_extra
 
-SCHEMA_VERSION = 1
-"""Raised whenever the tables change; a store of another version is refused, never guessed at."""
+SCHEMA_VERSION = 2
+"""Raised whenever the tables change, with one more entry in `upgrade.UPGRADES`; a store of another
+version is refused, never guessed at."""
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one [s]; an answer's transaction takes milliseconds."""
 WRITE = "robopref_write"
@@ -57,6 +58,9 @@ preferences = sa.Table(
     sa.Column("response_time_s", sa.Double, nullable=False),
     # An answer taken back keeps its row, so that a late retry of it does not bring it back.
     sa.Column("undone", sa.Boolean, nullable=False, default=False),
+    # Since version 2.
+    sa.Column("confidence", sa.Double, nullable=False, server_default=sa.text("1.0")),
+    sa.Column("details", sa.JSON, nullable=False, server_default=sa.text("'{}'")),
 )
 sa.Index(
     "one_answer_each",
@@ -84,12 +88,7 @@ def open_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:
         FileNotFoundError: There is none, and `create` is False.
         MissingExtraError: The URL needs a database driver that is not installed.
     """
-    if "://" in str(location):
-        engine = _engine_of_url(str(location))
-        name = f"'{engine.url.render_as_string(hide_password=True)}'"
-    else:
-        engine = _engine_of_file(Path(location), create=create)
-        name = f"'{location}'"
+    engine, name = make_engine(location, create=create)
     try:
         with readable_errors(name):
             _check_or_create(engine, name, create=create)
@@ -97,6 +96,14 @@ def open_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:
         engine.dispose()
         raise
     return engine, name
+
+
+def make_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:
+    """Return the engine of a database and its name; what is in it is not looked at."""
+    if "://" in str(location):
+        engine = _engine_of_url(str(location))
+        return engine, f"'{engine.url.render_as_string(hide_password=True)}'"
+    return _engine_of_file(Path(location), create=create), f"'{location}'"
 
 
 @contextlib.contextmanager
@@ -215,7 +222,38 @@ def _check_or_create(engine: sa.Engine, name: str, *, create: bool) -> None:
 
 
 def _is_store(connection: sa.Connection, name: str) -> bool:
-    """Return whether a store is there; False where one can be made."""
+    """Return whether a store of this version is there; False where one can be made."""
+    version = read_version(connection, name)
+    if version is not None:
+        check_version(version, name)
+    return version is not None
+
+
+def check_version(version: str, name: str) -> None:
+    """Check that a store is of this version.
+
+    Raises:
+        DataError: It is older or newer; the message says what to do.
+    """
+    if version in map(str, range(1, SCHEMA_VERSION)):
+        raise DataError(
+            f"{name} is a preference store of version {version}; this robopref reads version "
+            f"{SCHEMA_VERSION}. Upgrade it with: robopref data upgrade-preferences --db {name}."
+        )
+    if version != str(SCHEMA_VERSION):
+        raise DataError(
+            f"{name} is a preference store of version {version}; this robopref reads version "
+            f"{SCHEMA_VERSION}. Open it with the robopref that made it, or upgrade this one with: "
+            "pip install --upgrade robopref."
+        )
+
+
+def read_version(connection: sa.Connection, name: str) -> str | None:
+    """Return the version of the store that is there; None where one can be made.
+
+    Raises:
+        DataError: Tables of another program are there.
+    """
     tables = set(sa.inspect(connection).get_table_names())
     if meta.name not in tables:
         own = {queries.name, preferences.name}
@@ -225,12 +263,6 @@ def _is_store(connection: sa.Connection, name: str) -> bool:
                 f"{name} is a database of another program: it has tables {sorted(foreign)} and no "
                 f"'{meta.name}'. Give the path of a preference store, or of a file to be made."
             )
-        return False
+        return None
     version = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "version"))
-    if version != str(SCHEMA_VERSION):
-        raise DataError(
-            f"{name} is a preference store of version {version}; this robopref reads version "
-            f"{SCHEMA_VERSION}. Write it out with `export_jsonl` of the robopref that made it, and "
-            "read that file with `import_jsonl` into a new store."
-        )
-    return True
+    return str(version)

@@ -13,7 +13,8 @@ from robopref import cli
 
 ORDER = [
     "doctor", "demo", "data info", "data validate", "data compact", "collect", "query", "answer",
-    "data export", "data import", "data import-preferences", "train reward", "train policy",
+    "data upgrade-preferences", "data export", "data import", "data import-preferences",
+    "train reward", "train policy",
     "train iql", "evaluate", "align", "bench",
 ]  # fmt: skip
 """Each finds what the ones before it have made."""

@@ -103,6 +103,36 @@ def test_impossible_preferences_are_refused():
     with pytest.raises(ValueError) as error:
         Preference("p", Query("q", (A, B)), Ranking.tie(), strength=4)
     assert str(error.value) == "`strength` must be between 1 and 3, got 4."
+    with pytest.raises(ValueError) as error:
+        Preference("p", Query("q", (A, B)), Ranking.tie(), confidence=0.4)
+    assert str(error.value) == "`confidence` must be between 0.5 and 1, got 0.4."
+
+
+@pytest.mark.parametrize(
+    "details", [{"shown": (1, 0)}, {"a": {1: "b"}}, {"a": float("nan")}, {"a": A}]
+)
+def test_details_are_what_json_gives_back(details):
+    with pytest.raises(ValueError) as error:
+        Preference("p", Query("q", (A, B)), Ranking.tie(), details=details)
+    assert str(error.value) == (
+        f"`details` must be an object of plain JSON values, got {details!r}: lists instead of "
+        "tuples, text for keys, numbers that are finite."
+    )
+    assert len({Preference("p", Query("q", (A, B)), Ranking.tie(), details={"a": [1]})}) == 1
+
+
+def test_confidence_softens_what_is_ordered_and_not_ties():
+    items = tuple(Segment(f"e{i}", 0, 5) for i in range(4))
+    answer = Preference("p", Query("q", items), Ranking(4, ((1,), (0, 2))), confidence=0.9)
+    soft = {(a, b): p for a, b, p in answer.pairs()}
+    assert soft == pytest.approx(
+        {(0, 1): 0.9, (0, 2): 0.5, (0, 3): 0.1, (1, 2): 0.1, (1, 3): 0.1, (2, 3): 0.1}
+    )
+    assert answer.segment_pairs()[0] == (items[0], items[1], 0.9)
+    view = PairwiseView.from_preferences([answer], cut)
+    assert view.prefers_b.tolist() == [np.float32(p) for p in soft.values()]
+    sure = Preference("p", Query("q", items), answer.ranking)
+    assert sure.pairs() == answer.ranking.pairs()
 
 
 def cut(segment):

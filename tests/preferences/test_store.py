@@ -7,7 +7,7 @@ import pytest
 
 from robopref.data.segment import Segment
 from robopref.errors import DataError
-from robopref.preferences import ActionCandidate, Query, Ranking
+from robopref.preferences import ActionCandidate, Preference, Query, Ranking
 from robopref.preferences.store import ChangedItem, PreferenceStore
 
 CANDIDATES = Query(
@@ -25,6 +25,8 @@ def test_what_was_put_in_comes_out_again(store, location, make_query, make_answe
         make_answer(
             query, "a1", Ranking(4, ((2,), (0, 3))), annotator="anna", criterion="smooth",
             strength=3, reason="it's “jerky”", time_s=1.7e9 + 0.123456, response_time_s=2.5,
+            confidence=0.1 + 0.6,
+            details={"shown": [1, 0, 3, 2], "tags": ["ü"], "mark": {"s": 1.5, "by": None}},
         ),
         make_answer(query, "a2", Ranking.incomparable(4), annotator="anna"),
         make_answer(CANDIDATES, "a3", Ranking.skipped(), annotator="ben"),
@@ -182,10 +184,13 @@ def test_a_candidates_hash_covers_its_action_and_its_observation(store, cut_hash
 def test_jsonl_goes_from_store_to_store(store, fill, tmp_path, cut_hash):
     answers = fill(store)
     store.add_query(CANDIDATES, cut_hash=cut_hash, context={"round": 2})
+    unsure = Preference("u", CANDIDATES, Ranking.prefer(1), confidence=0.8, details={"tags": ["x"]})
+    store.answer(unsure)
+    answers.append(unsure)
     path = tmp_path / "out.jsonl"
-    assert store.export_jsonl(path) == 3
+    assert store.export_jsonl(path) == 4
     with PreferenceStore(tmp_path / "other.sqlite") as other:
-        assert other.import_jsonl(path) == 3
+        assert other.import_jsonl(path) == 4
         assert other.import_jsonl(path) == 0
         assert other.preferences() == answers
         assert other.verify(cut_hash) == []
@@ -208,6 +213,8 @@ def test_jsonl_names_the_winner(store, fill, tmp_path):
         "reason": "",
         "time_s": 0.0,
         "response_time_s": 0.0,
+        "confidence": 1.0,
+        "details": {},
         "query": {
             "id": "q0",
             "kind": "segments",
@@ -222,6 +229,20 @@ def test_jsonl_names_the_winner(store, fill, tmp_path):
             "context": {},
         },
     }  # fmt: skip
+
+
+def test_rows_from_before_confidence_and_details_are_read(store, fill, tmp_path):
+    answers = fill(store, 2)
+    path = tmp_path / "old.jsonl"
+    store.export_jsonl(path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        del row["confidence"], row["details"]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with PreferenceStore(tmp_path / "other.sqlite") as other:
+        assert other.import_jsonl(path) == 2
+        assert other.preferences() == answers
+        assert {answer.confidence for answer in other.preferences()} == {1.0}
 
 
 @pytest.mark.parametrize(
@@ -246,6 +267,14 @@ def test_jsonl_names_the_winner(store, fill, tmp_path):
         (
             lambda line: line.replace('"segments"', '"videos"'),
             "a preference: A query's kind is 'segments' or 'candidates', got 'videos'.",
+        ),
+        (
+            lambda line: line.replace('"confidence": 1.0', '"confidence": 0.2'),
+            "a preference: `confidence` must be between 0.5 and 1, got 0.2.",
+        ),
+        (
+            lambda line: line.replace('"details": {}', '"details": ["x"]'),
+            "a preference: its 'details' must be an object.",
         ),
         (
             lambda line: line.replace('"ranked"', '"better"'),
@@ -273,7 +302,8 @@ def test_parquet_has_one_row_an_answer(store, fill, tmp_path, cut_hash, make_ans
     pq = pytest.importorskip("pyarrow.parquet")
     fill(store, 2)
     store.add_query(CANDIDATES, cut_hash=cut_hash, context={"round": 2})
-    store.answer(make_answer(CANDIDATES, "c", Ranking.prefer(0), response_time_s=1.5))
+    said = {"confidence": 0.75, "details": {"shown": [1, 0]}}
+    store.answer(make_answer(CANDIDATES, "c", Ranking.prefer(0), response_time_s=1.5, **said))
     assert store.export_parquet(tmp_path / "out.parquet") == 3
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["order"] for row in rows] == [[[1], [0]], [[0, 1]], [[0], [1]]]
@@ -284,6 +314,8 @@ def test_parquet_has_one_row_an_answer(store, fill, tmp_path, cut_hash, make_ans
     assert rows[2]["items"][0]["action"] == [[0.1, -1e-17]]
     assert rows[2]["query_context"] == '{"round": 2}'
     assert rows[2]["response_time_s"] == 1.5
+    assert [row["confidence"] for row in rows] == [1.0, 1.0, 0.75]
+    assert [row["details"] for row in rows] == ["{}", "{}", '{"shown": [1, 0]}']
 
 
 def test_an_empty_store_exports_empty_files(store, tmp_path):
@@ -298,12 +330,14 @@ def test_chosen_and_rejected_are_the_winner_and_the_loser(
 ):
     query = make_query("q", 3)
     store.add_query(query, cut_hash=cut_hash)
-    store.answer(make_answer(query, "a", Ranking(3, ((2,), (0, 1))), criterion="speed"))
+    ranking = Ranking(3, ((2,), (0, 1)))
+    store.answer(make_answer(query, "a", ranking, criterion="speed", confidence=0.9))
     rows = store.chosen_rejected()
     assert [(r["prompt"], r["chosen"]["episode_id"]) for r in rows] == [
         ("speed", "episode-q-2"), ("speed", "episode-q-2"),
     ]  # fmt: skip
     assert [r["rejected"]["episode_id"] for r in rows] == ["episode-q-0", "episode-q-1"]
+    assert [r["confidence"] for r in rows] == [0.9, 0.9]
     assert rows[0]["chosen"] == {"episode_id": "episode-q-2", "start": 3, "length": 5}
     assert store.chosen_rejected("other") == []
     assert store.export_chosen_rejected(tmp_path / "pairs.jsonl") == 2

@@ -41,7 +41,7 @@ def test_a_foreign_sqlite_file_is_refused_and_left_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_store_of_another_version_is_refused(location, request):
+def test_a_store_of_a_newer_version_is_refused(location):
     PreferenceStore(location).close()
     engine, name = schema.open_engine(location, create=False)
     with engine.begin() as connection:
@@ -50,9 +50,8 @@ def test_a_store_of_another_version_is_refused(location, request):
     with pytest.raises(DataError) as error:
         PreferenceStore(location)
     assert str(error.value) == (
-        f"{name} is a preference store of version 7; this robopref reads version 1. Write it out "
-        "with `export_jsonl` of the robopref that made it, and read that file with `import_jsonl` "
-        "into a new store."
+        f"{name} is a preference store of version 7; this robopref reads version 2. Open it "
+        "with the robopref that made it, or upgrade this one with: pip install --upgrade robopref."
     )
 
 
@@ -257,7 +256,7 @@ def test_the_store_needs_no_torch(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from robopref.preferences.store import PreferenceStore\n"
-        "from robopref.preferences import STRATEGIES, TEACHERS, agreement\n"
+        "from robopref.preferences import STRATEGIES, TEACHERS, agreement, upgrade\n"
         "for table in (STRATEGIES, TEACHERS):\n"
         "    [table.config_class(name) for name in table.names()]\n"
         f"PreferenceStore({str(tmp_path / 'store.sqlite')!r})\n"
