@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from robopref.errors import DataError
 
 if TYPE_CHECKING:
-    from robopref.commands.clips import ClipMaker
     from robopref.data.store import EpisodeStore
+    from robopref.labeling.clips import ClipMaker
     from robopref.preferences.preference import Preference
     from robopref.preferences.query import Query
     from robopref.preferences.store import PreferenceStore
@@ -44,8 +44,8 @@ class AnswerCommand:
 
     def run(self) -> None:
         """Ask until nothing is pending or the person stops."""
-        from robopref.commands.clips import ClipMaker
         from robopref.data.store import EpisodeStore
+        from robopref.labeling.clips import ClipMaker
         from robopref.preferences.store import PreferenceStore
 
         episodes = EpisodeStore.open(self.data)

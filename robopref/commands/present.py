@@ -52,7 +52,7 @@ def run_loop(config: Any, directory: Path) -> None:
 def reach_person(episodes: "EpisodeStore", *, directory: Path, question: str) -> "Person":
     """Return how the person at the terminal is shown a query and asked for a line."""
     from robopref.commands.answer import read_line
-    from robopref.commands.clips import ClipMaker
+    from robopref.labeling.clips import ClipMaker
     from robopref.preferences.terminal import Person
 
     clips = ClipMaker(episodes, directory / "clips", width=320, height=240)

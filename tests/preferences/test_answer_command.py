@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from robopref.commands.answer import AnswerCommand
-from robopref.commands.clips import ClipMaker
 from robopref.commands.query import QueryCommand
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
@@ -18,6 +17,7 @@ from robopref.data.store import EpisodeStore
 from robopref.data.video import Clip, count_frames, decode_video
 from robopref.envs.make import make_env
 from robopref.errors import DataError
+from robopref.labeling.clips import ClipMaker
 from robopref.preferences import ActionCandidate, Query, Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.rewards.mlp import MLPRewardConfig

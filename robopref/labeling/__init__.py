@@ -1,0 +1,1 @@
+"""Where people compare: the web tool, and the clips that they compare by."""
