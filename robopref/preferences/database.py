@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from robopref.errors import DataError
-from robopref.preferences import schema
+from robopref.preferences import schema, tables
+from robopref.preferences.ranking import Answer
 from robopref.preferences.records import Row
 
 
@@ -30,6 +32,8 @@ class Database:
 
     def __init__(self, location: str | Path, *, create: bool) -> None:
         self.engine, self.name = schema.open_engine(location, create=create)
+        # Threads that wait for SQLite itself wake up at long intervals, and not in their turn.
+        self._turn = threading.Lock()
 
     def close(self) -> None:
         """Let go of the database."""
@@ -52,7 +56,7 @@ class Database:
         Raises:
             DataError: The database cannot be used; nothing of the block was stored.
         """
-        with schema.readable_errors(self.name), self.engine.connect() as plain:
+        with self._turn, schema.readable_errors(self.name), self.engine.connect() as plain:
             connection = plain.execution_options(**{schema.WRITE: True})
             with connection.begin():
                 schema.take_turn(connection)
@@ -64,9 +68,9 @@ class Database:
         Raises:
             DataError: A query with the same id and other items is there.
         """
-        known = find(connection, schema.queries, row["id"])
+        known = find(connection, tables.queries, row["id"])
         if known is None:
-            connection.execute(schema.queries.insert(), row | {"num_items": len(row["items"])})
+            connection.execute(tables.queries.insert(), row | {"num_items": len(row["items"])})
             return True
         if known["items"] != row["items"]:
             raise DataError(
@@ -84,9 +88,9 @@ class Database:
         """
         try:
             with connection.begin_nested():
-                connection.execute(schema.preferences.insert(), row | {"undone": False})
+                connection.execute(tables.preferences.insert(), row | {"undone": False})
         except exc.IntegrityError:
-            known = find(connection, schema.preferences, row["id"])
+            known = find(connection, tables.preferences, row["id"])
             if known is None:
                 raise DataError(
                     f"Query '{row['query_id']}' was already answered by '{row['annotator']}' by "
@@ -98,6 +102,7 @@ class Database:
                     "Give a new answer a new id."
                 ) from None
             return False
+        count_answer(connection, row, 1)
         return True
 
     def answers(self, criterion: str | None, annotator: str | None) -> list[tuple[Row, Row]]:
@@ -107,7 +112,7 @@ class Database:
             criterion: Only answers by this one; None means any.
             annotator: Only answers of this one; None means any.
         """
-        queries, preferences = schema.queries, schema.preferences
+        queries, preferences = tables.queries, tables.preferences
         where = filters(criterion, annotator)
         of_answers = sa.select(preferences).where(*where).order_by(preferences.c.seq)
         chosen = sa.select(preferences.c.query_id).where(*where)
@@ -118,9 +123,22 @@ class Database:
         return [(row, by_id[row["query_id"]]) for row in rows]
 
 
+def count_answer(connection: sa.Connection, row: Row, change: int) -> None:
+    """Keep up how many answers the queue of the labelling tool has for a query; skips are none."""
+    if row.get("answer", row.get("rating")) == str(Answer.SKIPPED):
+        return
+    queue = tables.label_queue.c
+    num = queue.num_answers + change
+    connection.execute(
+        tables.label_queue.update()
+        .where(queue.query_id == row["query_id"], queue.criterion == row["criterion"])
+        .values(num_answers=num, is_open=sa.and_(num < queue.overlap, queue.blocked == ""))
+    )
+
+
 def filters(criterion: str | None, annotator: str | None) -> Sequence[Any]:
     """Return the conditions for answers that stand, by one criterion or annotator or by any."""
-    table = schema.preferences
+    table = tables.preferences
     conditions = [~table.c.undone]
     if criterion is not None:
         conditions.append(table.c.criterion == criterion)

@@ -1,4 +1,4 @@
-"""Tables of the preference store, and how its database is opened and checked."""
+"""How the database of a preference store is opened and checked."""
 
 from __future__ import annotations
 
@@ -12,65 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from robopref.errors import DataError
+from robopref.preferences.tables import meta, metadata, preferences, queries
 from robopref.registry import import_extra
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever the tables change, with one more entry in `upgrade.UPGRADES`; a store of another
 version is refused, never guessed at."""
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one [s]; an answer's transaction takes milliseconds."""
 WRITE = "robopref_write"
 """Execution option that marks a connection as about to write."""
-
-metadata = sa.MetaData()
-meta = sa.Table(
-    "robopref_meta",
-    metadata,
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("value", sa.String, nullable=False),
-)
-queries = sa.Table(
-    "queries",
-    metadata,
-    sa.Column("seq", sa.Integer, sa.Identity(), primary_key=True),
-    sa.Column("id", sa.String, nullable=False, unique=True),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("num_items", sa.Integer, nullable=False),
-    sa.Column("items", sa.JSON, nullable=False),
-    sa.Column("strategy", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("context", sa.JSON, nullable=False),
-    sa.Column("created_s", sa.Double, nullable=False),
-)
-preferences = sa.Table(
-    "preferences",
-    metadata,
-    sa.Column("seq", sa.Integer, sa.Identity(), primary_key=True),
-    sa.Column("id", sa.String, nullable=False, unique=True),
-    sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False),
-    sa.Column("answer", sa.String, nullable=False),
-    sa.Column("order", sa.JSON, nullable=False),
-    sa.Column("annotator", sa.String, nullable=False),
-    sa.Column("criterion", sa.String, nullable=False),
-    sa.Column("strength", sa.Integer, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("time_s", sa.Double, nullable=False),
-    sa.Column("response_time_s", sa.Double, nullable=False),
-    # An answer taken back keeps its row, so that a late retry of it does not bring it back.
-    sa.Column("undone", sa.Boolean, nullable=False, default=False),
-    # Since version 2.
-    sa.Column("confidence", sa.Double, nullable=False, server_default=sa.text("1.0")),
-    sa.Column("details", sa.JSON, nullable=False, server_default=sa.text("'{}'")),
-)
-sa.Index(
-    "one_answer_each",
-    preferences.c.query_id,
-    preferences.c.annotator,
-    preferences.c.criterion,
-    unique=True,
-    sqlite_where=~preferences.c.undone,
-    postgresql_where=~preferences.c.undone,
-)
 
 
 def open_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:

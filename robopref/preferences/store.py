@@ -7,9 +7,9 @@ made by whoever gave it, so that sending it twice counts once.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,11 @@ import sqlalchemy as sa
 
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_at_least
-from robopref.preferences import exports, records, schema
-from robopref.preferences.database import Database, filters, find
+from robopref.preferences import exports, records, tables
+from robopref.preferences.database import Database, count_answer, filters, find
 from robopref.preferences.preference import Preference
-from robopref.preferences.query import Item, Query
+from robopref.preferences.query import Query
 from robopref.preferences.ranking import Answer
-
-
-@dataclass(frozen=True)
-class ChangedItem:
-    """An item whose clip is no longer what it was when the query was made.
-
-    Args:
-        query_id: The query that holds it.
-        item: The segment or candidate.
-        problem: What is different.
-    """
-
-    query_id: str
-    item: Item
-    problem: str
 
 
 class PreferenceStore:
@@ -113,7 +98,7 @@ class PreferenceStore:
 
     def queries(self) -> list[Query]:
         """Return all queries, answered or not, in the order in which they were added."""
-        table = schema.queries
+        table = tables.queries
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(table).order_by(table.c.seq)).mappings()
             return [records.query_of(dict(row)) for row in rows]
@@ -125,7 +110,7 @@ class PreferenceStore:
             DataError: It is not there.
         """
         with self._database.reading() as connection:
-            row = find(connection, schema.queries, query_id)
+            row = find(connection, tables.queries, query_id)
         if row is None:
             raise DataError(f"No query '{query_id}' in {self._name}.")
         return records.query_of(row)
@@ -139,7 +124,7 @@ class PreferenceStore:
         """
         if limit is not None:
             check_at_least("limit", limit, 0)
-        queries, preferences = schema.queries, schema.preferences
+        queries, preferences = tables.queries, tables.preferences
         answered = sa.exists().where(
             preferences.c.query_id == queries.c.id,
             preferences.c.annotator == annotator,
@@ -163,7 +148,7 @@ class PreferenceStore:
         """
         row = records.preference_row(preference) | {"query_id": preference.query.id}
         with self._database.writing() as connection:
-            query = find(connection, schema.queries, preference.query.id)
+            query = find(connection, tables.queries, preference.query.id)
             if query is None:
                 raise DataError(
                     f"Query '{preference.query.id}' is not in {self._name}. "
@@ -172,6 +157,33 @@ class PreferenceStore:
             if records.query_of(query) != preference.query:
                 raise DataError(f"Query '{preference.query.id}' in {self._name} has other items.")
             return self._database.insert_preference(connection, row)
+
+    def answer_all(
+        self,
+        preferences: Iterable[Preference],
+        *,
+        cut_hash: Callable[[Segment], str],
+        context: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Keep many answers with their queries, all or none; return how many were new.
+
+        Args:
+            preferences: The answers.
+            cut_hash: As for `add_queries`.
+            context: As for `add_queries`.
+
+        Raises:
+            DataError: One contradicts what the store holds.
+        """
+        hashed, now = functools.cache(cut_hash), time.time()
+        rows = []
+        for preference in preferences:
+            hashes = [records.hash_item(item, hashed) for item in preference.query.items]
+            query = records.query_row(
+                preference.query, hashes, context=context or {}, created_s=now
+            )
+            rows.append(records.preference_row(preference) | {"query": query})
+        return self._add(rows)
 
     def preferences(
         self, criterion: str | None = None, annotator: str | None = None
@@ -182,7 +194,7 @@ class PreferenceStore:
 
     def num_labels(self, criterion: str | None = None, annotator: str | None = None) -> int:
         """Count labels: K - 1 for an ordered query of K items; ties count, skips do not."""
-        queries, preferences = schema.queries, schema.preferences
+        queries, preferences = tables.queries, tables.preferences
         statement = (
             sa.select(sa.func.coalesce(sa.func.sum(queries.c.num_items - 1), 0))
             .join_from(preferences, queries)
@@ -198,26 +210,27 @@ class PreferenceStore:
         Raises:
             DataError: There is no such answer, or it was undone before.
         """
-        table = schema.preferences
+        table = tables.preferences
         with self._database.writing() as connection:
             row = find(connection, table, preference_id)
             if row is None or row["undone"]:
                 raise DataError(f"No answer '{preference_id}' to undo in {self._name}.")
             connection.execute(table.update().where(table.c.id == preference_id), {"undone": True})
-            query = find(connection, schema.queries, row["query_id"])
+            count_answer(connection, row, -1)
+            query = find(connection, tables.queries, row["query_id"])
         assert query is not None  # the database keeps to its foreign key
         return records.preference_of(row, records.query_of(query))
 
     def verify(
         self, cut_hash: Callable[[Segment], str], query_ids: Iterable[str] | None = None
-    ) -> list[ChangedItem]:
+    ) -> list[records.ChangedItem]:
         """Return the items whose clip has changed or is gone since their query was made.
 
         Args:
             cut_hash: Gives the content hash of a segment now: `EpisodeStore.content_hash`.
             query_ids: Queries to look at; None for all that are answered.
         """
-        table = schema.queries
+        table = tables.queries
         if query_ids is None:
             query_ids = {row["query_id"] for row, _ in self._database.answers(None, None)}
         statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
@@ -232,7 +245,7 @@ class PreferenceStore:
             except (DataError, LookupError) as error:
                 same, problem = False, f"it cannot be cut: {error}"
             if not same:
-                changed.append(ChangedItem(stored.query_id, stored.item, problem))
+                changed.append(records.ChangedItem(stored.query_id, stored.item, problem))
         return changed
 
     def export_jsonl(self, path: Path) -> int:
@@ -265,7 +278,9 @@ class PreferenceStore:
             DataError: A line is not such a row, or contradicts what the store holds.
             FileNotFoundError: There is no such file.
         """
-        rows = exports.read_jsonl(path)
+        return self._add(exports.read_jsonl(path))
+
+    def _add(self, rows: Iterable[records.Row]) -> int:
         num_new = 0
         with self._database.writing() as connection:
             for row in rows:

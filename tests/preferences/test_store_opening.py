@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from robopref.errors import DataError, MissingExtraError
-from robopref.preferences import schema
+from robopref.preferences import schema, tables
 from robopref.preferences.store import PreferenceStore
 
 
@@ -45,12 +45,12 @@ def test_a_store_of_a_newer_version_is_refused(location):
     PreferenceStore(location).close()
     engine, name = schema.open_engine(location, create=False)
     with engine.begin() as connection:
-        connection.execute(schema.meta.update().values(value="7"))
+        connection.execute(tables.meta.update().values(value="7"))
     engine.dispose()
     with pytest.raises(DataError) as error:
         PreferenceStore(location)
     assert str(error.value) == (
-        f"{name} is a preference store of version 7; this robopref reads version 2. Open it "
+        f"{name} is a preference store of version 7; this robopref reads version 3. Open it "
         "with the robopref that made it, or upgrade this one with: pip install --upgrade robopref."
     )
 

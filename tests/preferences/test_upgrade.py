@@ -10,27 +10,36 @@ import sqlalchemy as sa
 from robopref import cli
 from robopref.data.segment import Segment
 from robopref.errors import DataError
-from robopref.preferences import Preference, Query, Ranking, schema, upgrade
+from robopref.preferences import Preference, Query, Ranking, schema, tables, upgrade
 from robopref.preferences.store import PreferenceStore
 from robopref.preferences.upgrade import Upgraded, upgrade_store
 
 
-def dump(database):
-    return (Path(__file__).parent / f"version_1.{database}.sql").read_text()
+def dump(database, version=1):
+    return (Path(__file__).parent / f"version_{version}.{database}.sql").read_text()
 
 
 @pytest.fixture
 def old(location):
     """A store of version 1, as it was dumped when that was the present one."""
+    return restore(location, 1)
+
+
+@pytest.fixture(params=[1, 2])
+def version(request):
+    return request.param
+
+
+def restore(location, version):
     if isinstance(location, Path):
         with contextlib.closing(sqlite3.connect(location)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(dump("sqlite"))
+            connection.executescript(dump("sqlite", version))
     else:
         import psycopg
 
         with psycopg.connect(location, autocommit=True) as connection:
-            connection.execute(dump("postgresql").encode())
+            connection.execute(dump("postgresql", version).encode())
     return location
 
 
@@ -46,7 +55,11 @@ def described(location):
     found = {
         table: (
             [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
-            [(i["name"], i["column_names"], i["unique"]) for i in inspector.get_indexes(table)],
+            sorted(
+                (i["name"], i["column_names"], i["unique"]) for i in inspector.get_indexes(table)
+            ),
+            sorted(c["column_names"] for c in inspector.get_unique_constraints(table)),
+            sorted(str(sorted(key.items())) for key in inspector.get_foreign_keys(table)),
         )
         for table in sorted(inspector.get_table_names())
     }
@@ -64,7 +77,7 @@ def test_an_old_store_is_refused_with_the_command_that_upgrades_it(old):
     engine, name = schema.make_engine(old, create=False)
     engine.dispose()
     assert str(error.value) == (
-        f"{name} is a preference store of version 1; this robopref reads version 2. "
+        f"{name} is a preference store of version 1; this robopref reads version 3. "
         f"Upgrade it with: robopref data upgrade-preferences --db {name}."
     )
 
@@ -93,7 +106,17 @@ def test_nothing_is_lost_by_an_upgrade(old):
         assert store.preferences()[-1] == new
 
 
-def test_an_upgraded_store_has_the_tables_of_a_new_one(old, tmp_path, request):
+def test_what_version_2_added_is_kept(location):
+    assert upgrade_store(restore(location, 2)).before == 2
+    with PreferenceStore(location, create=False) as store:
+        answers = store.preferences()
+    assert [(a.id, a.confidence, a.details) for a in answers] == [
+        ("a2", 0.75, {"shown": [1, 0], "tags": ["fast"]}), ("a3", 1.0, {}), ("a4", 1.0, {}),
+    ]  # fmt: skip
+
+
+def test_an_upgraded_store_has_the_tables_of_a_new_one(location, version, tmp_path):
+    old = restore(location, version)
     upgrade_store(old)
     if isinstance(old, Path):
         fresh = tmp_path / "fresh.sqlite"
@@ -104,7 +127,7 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(old, tmp_path, request):
         upgraded = described(old)
         engine, _ = schema.make_engine(old, create=False)
         with engine.begin() as connection:
-            schema.metadata.drop_all(connection)
+            tables.metadata.drop_all(connection)
         engine.dispose()
         PreferenceStore(old).close()
         new = described(old)
@@ -113,7 +136,7 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(old, tmp_path, request):
 
 def test_a_second_upgrade_finds_nothing_to_do(old):
     upgrade_store(old)
-    assert upgrade_store(old) == Upgraded(2, None)
+    assert upgrade_store(old) == Upgraded(3, None)
 
 
 def test_a_sqlite_store_is_kept_as_it_was(tmp_path):
@@ -170,7 +193,7 @@ def test_an_upgrade_needs_a_store_and_not_a_newer_one(location, tmp_path):
     PreferenceStore(location).close()
     engine, name = schema.open_engine(location, create=False)
     with engine.begin() as connection:
-        connection.execute(schema.meta.update().values(value="7"))
+        connection.execute(tables.meta.update().values(value="7"))
     engine.dispose()
     with pytest.raises(DataError) as refused:
         upgrade_store(location)
@@ -184,8 +207,8 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
     command = ["data", "upgrade-preferences", "--db", str(path)]
     assert cli.main(command) == 0
     assert capsys.readouterr().out == (
-        f"{path} is upgraded from version 1 to 2.\nAs it was, it is kept in {path}.v1.bak.\n"
+        f"{path} is upgraded from version 1 to 3.\nAs it was, it is kept in {path}.v1.bak.\n"
         f"Next:   robopref answer --help  (to add to {path})\n"
     )
     assert cli.main(command) == 0
-    assert f"{path} is of version 2; there is nothing to upgrade." in capsys.readouterr().out
+    assert f"{path} is of version 3; there is nothing to upgrade." in capsys.readouterr().out
