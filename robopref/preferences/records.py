@@ -35,6 +35,21 @@ class StoredItem:
     hash: str
 
 
+@dataclass(frozen=True)
+class ChangedItem:
+    """An item whose clip is no longer what it was when the query was made.
+
+    Args:
+        query_id: The query that holds it.
+        item: The segment or candidate.
+        problem: What is different.
+    """
+
+    query_id: str
+    item: Item
+    problem: str
+
+
 def hash_item(item: Item, cut_hash: Callable[[Segment], str]) -> str:
     """Return the content hash of an item, given that of a segment.
 

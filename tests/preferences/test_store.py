@@ -8,7 +8,8 @@ import pytest
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.preferences import ActionCandidate, Preference, Query, Ranking
-from robopref.preferences.store import ChangedItem, PreferenceStore
+from robopref.preferences.records import ChangedItem
+from robopref.preferences.store import PreferenceStore
 
 CANDIDATES = Query(
     "candidates",
@@ -179,6 +180,25 @@ def test_a_candidates_hash_covers_its_action_and_its_observation(store, cut_hash
     store.add_query(CANDIDATES, cut_hash=cut_hash)
     assert store.verify(cut_hash, ["candidates"]) == []
     assert len(store.verify(lambda segment: "other", ["candidates"])) == 2
+
+
+def test_many_answers_come_with_their_queries_all_or_none(store, make_query, make_answer, cut_hash):
+    answers = [make_answer(make_query(f"q{i}"), f"a{i}", confidence=0.75) for i in range(5)]
+    counted = []
+
+    def counting(segment):
+        counted.append(segment)
+        return cut_hash(segment)
+
+    assert store.answer_all(answers, cut_hash=counting, context={"round": 1}) == 5
+    assert len(counted) == 10
+    assert store.answer_all(answers, cut_hash=cut_hash) == 0
+    assert store.preferences() == answers
+    assert store.verify(cut_hash) == []
+    again = make_answer(make_query("q0"), "other", annotator="scripted")
+    with pytest.raises(DataError, match="was already answered"):
+        store.answer_all([make_answer(make_query("new"), "new"), again], cut_hash=cut_hash)
+    assert store.preferences() == answers
 
 
 def test_jsonl_goes_from_store_to_store(store, fill, tmp_path, cut_hash):
