@@ -19,6 +19,9 @@ ENVS.register(
 ENVS.register(
     "robomimic", "robopref.envs.robomimic:RobomimicConfig", "robomimic's tasks, such as lift."
 )
+ENVS.register(
+    "planar", "robopref.envs.planar.env:PlanarConfig", "Blocks to push over a table, by four hands."
+)
 
 for _name, _class, _summary in (
     ("detour-left", "DetourLeft", "Swing out to the left on the way to the object."),

@@ -1,0 +1,1 @@
+"""Planar tasks: a hand that pushes blocks over a table, seen from above."""
