@@ -1,0 +1,73 @@
+"""Arms whose models come with a package: what their makers say that they can do."""
+
+import math
+from importlib.resources import files
+from pathlib import Path
+
+from robopref.hardware.types import ArmSpec, CommandKind
+from robopref.registry import import_extra
+
+COMMANDS = frozenset({CommandKind.JOINT_POSITION, CommandKind.JOINT_VELOCITY, CommandKind.HOLD})
+
+
+def ur5e() -> ArmSpec:
+    """Return Universal Robots' UR5e (manual: joint ranges and speeds; 10 rad/s^2 is gentle)."""
+    turn = 2 * math.pi
+    return ArmSpec(
+        "ur5e",
+        (
+            "shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint",
+            "wrist_1_joint", "wrist_2_joint", "wrist_3_joint",
+        ),
+        position_min_rad=(-turn, -turn, -math.pi, -turn, -turn, -turn),
+        position_max_rad=(turn, turn, math.pi, turn, turn, turn),
+        velocity_max_rad_s=(math.pi,) * 6,
+        acceleration_max_rad_s2=(10.0,) * 6,
+        jerk_max_rad_s3=(200.0,) * 6,
+        effort_max_nm=(150.0, 150.0, 150.0, 28.0, 28.0, 28.0),
+        rate_hz=125.0,
+        model=_of_robosuite("ur5e"),
+        tool="right_hand",
+        kinds=COMMANDS,
+    )  # fmt: skip
+
+
+def xarm7() -> ArmSpec:
+    """Return UFACTORY's xArm 7 (developer manual: ranges, 180 deg/s, 1145 deg/s^2)."""
+    degrees = math.radians
+    return ArmSpec(
+        "xarm7",
+        tuple(f"joint{k}" for k in range(1, 8)),
+        position_min_rad=tuple(map(degrees, (-360, -118, -360, -11, -360, -97, -360))),
+        position_max_rad=tuple(map(degrees, (360, 120, 360, 225, 360, 180, 360))),
+        velocity_max_rad_s=(degrees(180),) * 7,
+        acceleration_max_rad_s2=(degrees(1145),) * 7,
+        jerk_max_rad_s3=(degrees(28647),) * 7,
+        rate_hz=100.0,
+        model=_of_robosuite("xarm7"),
+        tool="right_hand",
+        kinds=COMMANDS,
+    )
+
+
+def panda() -> ArmSpec:
+    """Return Franka's Panda (Franka Control Interface documentation: joint space limits)."""
+    return ArmSpec(
+        "panda",
+        tuple(f"joint{k}" for k in range(1, 8)),
+        position_min_rad=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
+        position_max_rad=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
+        velocity_max_rad_s=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
+        acceleration_max_rad_s2=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
+        jerk_max_rad_s3=(7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
+        effort_max_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
+        rate_hz=100.0,
+        model=_of_robosuite("panda"),
+        tool="right_hand",
+        kinds=COMMANDS,
+    )
+
+
+def _of_robosuite(name: str) -> Path:
+    import_extra("robosuite", purpose=f"The model of '{name}'", extra="robomimic")
+    return Path(str(files("robosuite"))) / f"models/assets/robots/{name}/robot.xml"
