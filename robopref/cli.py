@@ -38,6 +38,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.train_iql:TrainIQLCommand",
         "Train a policy to earn a reward, from episodes alone (offline RL).",
     ),
+    "transfer": (
+        "robopref.commands.transfer:TransferCommand",
+        "Use answers about one task on another, and say how far to trust that.",
+    ),
     "align": (
         "robopref.commands.align:AlignCommand",
         "Run the whole loop on an environment, a behaviour and a teacher of your choice.",

@@ -5,7 +5,7 @@ from typing import Any
 
 from robopref.align import figures
 from robopref.align.offline import OfflineAlignment
-from robopref.align.report import render
+from robopref.align.page import render
 from robopref.config import to_dict, write_text_atomically
 from robopref.tracker import read_metrics
 

@@ -1,12 +1,12 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robopref.align import figures
 from robopref.align.evaluate import measure_episode
 from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
+from robopref.align.page import render
 from robopref.align.report_text import next_commands, stage_rows
 from robopref.config import to_dict, write_text_atomically
 from robopref.data.episode import Episode
@@ -33,18 +33,6 @@ def write_report(loop: AlignmentLoop) -> Path:
     path = loop.directory / "report.html"
     write_text_atomically(path, render("report.html", _Report(loop).context()))
     return path
-
-
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """Return a template of this folder filled in, with the style that all reports have."""
-    import jinja2
-
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template(template)
-    return page.render(style=(folder / "report.css").read_text(), **context)
 
 
 class _Report:

@@ -1,0 +1,140 @@
+"""What a transfer leaves behind: soft answers that every reward trains on, and queries to ask."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.config import sync_to_disk
+from robopref.errors import DataError
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
+from robopref.preferences.store import PreferenceStore
+from robopref.rewards.shared_features import SharedFeaturesConfig
+from robopref.seeding import derive_uuid, make_rng
+from robopref.transfer.loading import TRANSFERRED
+from robopref.transfer.workflow import Outcome
+
+
+def make_answers(
+    outcome: Outcome, num_pairs: int, *, least_confidence: float, criterion: str, seed: int
+) -> list[Preference]:
+    """Return transferred preferences as answers with their confidence.
+
+    Args:
+        outcome: What was transferred.
+        num_pairs: How many answers; fewer where there are not so many.
+        least_confidence: Leaves out pairs whose more probable order is less probable.
+        criterion: By what they are answers.
+        seed: Decides which pairs.
+
+    Raises:
+        DataError: No pair is confident enough.
+    """
+    rng = make_rng(seed, "transfer", "pairs")
+    a, b, prefers_b = outcome.transferred.pairs(num_pairs, rng, least_confidence=least_confidence)
+    segments, now = outcome.target.segments, time.time()
+    answers = []
+    for place, (first, second, p) in enumerate(zip(a, b, prefers_b, strict=True)):
+        query = Query(
+            derive_uuid(seed, "transfer", "query", outcome.target.name, place),
+            (segments[first], segments[second]),
+            TRANSFERRED,
+            f"carried over by {outcome.method}",
+        )
+        answers.append(
+            Preference(
+                id=derive_uuid(seed, "transfer", "answer", outcome.target.name, place),
+                query=query,
+                ranking=Ranking.tie() if p == 0.5 else Ranking.prefer(int(p > 0.5)),
+                annotator=TRANSFERRED,
+                criterion=criterion,
+                time_s=now,
+                # Rounding may leave a probability of 1 a little above it.
+                confidence=float(min(max(p, 1 - p), 1.0)),
+            )
+        )
+    return answers
+
+
+def write_answers(path: Path, outcome: Outcome, answers: list[Preference]) -> int:
+    """Write a new store with transferred answers and those that people gave; return how many."""
+    episodes = outcome.target.episodes
+    context = {
+        "data": str(episodes.root), "method": outcome.method,
+        "sources": [source.name for source in outcome.sources],
+        "verdict": outcome.verdict.level,
+    }  # fmt: skip
+    with PreferenceStore(path) as store:
+        return store.answer_all(
+            [*outcome.target.preferences, *answers],
+            cut_hash=episodes.content_hash,
+            context=context,
+        )
+
+
+def choose_queries(method: Any, outcome: Outcome, num: int, *, seed: int) -> list[Query]:
+    """Return the queries whose answers about the target would tell most.
+
+    Args:
+        method: The method; one that cannot say what to ask leaves it to shared-features.
+        outcome: What it found.
+        num: How many; fewer where there are not so many.
+        seed: Decides which segment of a pair is shown first.
+    """
+    asker = method if hasattr(method, "choose_queries") else SharedFeaturesConfig().build()
+    tasks = [source.task for source in outcome.sources]
+    pairs = asker.choose_queries(tasks, outcome.target.task, num)
+    rng = make_rng(seed, "transfer", "sides")
+    # Which of the two is shown first must not tell anything.
+    sides = np.where(rng.random(len(pairs))[:, None] < 0.5, pairs[:, ::-1], pairs)
+    segments = outcome.target.segments
+    known = len(outcome.target.preferences)
+    return [
+        Query(
+            derive_uuid(seed, "transfer", "ask", outcome.target.name, known, place),
+            (segments[a], segments[b]),
+            "transfer",
+            "Its answer tells most about how the target differs from the source.",
+        )
+        for place, (a, b) in enumerate(sides)
+    ]
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder that takes the place of `path` when the block ends, and goes if it raises.
+
+    Raises:
+        DataError: `path` is there and holds something.
+    """
+    check_is_free(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        sync_to_disk(partial)
+        partial.rename(path)
+        sync_to_disk(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_is_free(path: Path) -> None:
+    """Check that a folder can be made here.
+
+    Raises:
+        DataError: Something is there.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise DataError(
+            f"'{path}' is there already, and nothing in it is written over. Choose another folder "
+            "with --out, or delete it."
+        )

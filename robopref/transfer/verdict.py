@@ -1,0 +1,133 @@
+"""In plain words: whether a transfer can be trusted, as far as its own figures and answers tell."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from robopref.transfer.accuracy import Accuracy
+
+LEAST_AGREEMENT, GOOD_AGREEMENT = 0.5, 0.8
+"""Between the six Meta-World tasks of the benchmark, alignments by distances alone agreed with each
+other by at most 0.31, and ordered 16 to 86 % of the pairs right; fused ones by 0.82 and more, with
+77 to 92 %, and bootstraps of shared features by 0.96 and more, with 84 to 96 %."""
+MOST_WRONG_WAY = 0.25
+GOOD_MEANING = 0.6
+"""Below it alignments were right about half of the time, above it nearly all were more often."""
+LEAST_EXPECTED = 0.65
+"""With less, a transfer says itself that it is little better than chance."""
+FEWEST_PAIRS = 5
+"""Known pairs, below which an accuracy decides nothing."""
+
+NAMES = {
+    "expected_accuracy": ("expected accuracy",
+        "share of pairs ordered right, if the probabilities are right themselves"),
+    "wrong_way": ("wrong way",
+        "share of votes that order the target the other way round: the ambiguity of the sign"),
+    "agreement": ("agreement", "mean correlation of a vote with the others"),
+    "abstained": ("abstained", "share of pairs about which nothing is said"),
+    "meaning": ("meaning",
+        "whether what goes with being preferred in the source does so here: 1 so, -1 the opposite"),
+}  # fmt: skip
+"""What each figure that needs no truth is called, and what it says."""
+
+Level = Literal["trust", "care", "distrust"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to train on what was transferred.
+
+    Args:
+        level: trust it, use it with care, or do not.
+        text: Why, in words for the user.
+    """
+
+    level: Level
+    text: str
+
+
+def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdict:
+    """Return the verdict: by what is known of the target, or else by the votes alone.
+
+    Args:
+        diagnosis: `Transferred.diagnose`, and the meaning.
+        measured: Accuracies of the method that was chosen.
+    """
+    known = [each for each in measured if each.num >= FEWEST_PAIRS]
+    for each in known:
+        if each.interval.high < 0.5:
+            return Verdict(
+                "distrust",
+                f"Do not trust it: {each.truth} say the opposite more often than not.",
+            )
+    contradiction = _contradiction(diagnosis)
+    if contradiction is not None:
+        return contradiction
+    for each in known:
+        if each.interval.low < 0.5:
+            return Verdict(
+                "care",
+                f"Use it with care: as far as {each.truth} tell, it may be no better than chance. "
+                "More answers about the target decide.",
+            )
+    doubt = _doubt(diagnosis)
+    if doubt is not None:
+        return doubt
+    if known:
+        found = " and ".join(
+            f"{each.accuracy:.0%} of the pairs that {each.truth} decide" for each in known
+        )
+        return Verdict("trust", f"It can be trusted: it foretells {found}, and the votes agree.")
+    return Verdict(
+        "trust",
+        "The votes agree, so it can be trusted as far as what is preferred in the source is also "
+        "preferred here. Nothing in the data tells that; a few answers about the target do.",
+    )
+
+
+def _contradiction(diagnosis: Mapping[str, float]) -> Verdict | None:
+    if diagnosis["meaning"] < 0:
+        return Verdict(
+            "distrust",
+            "Do not trust it: as carried over, the target's features mean the opposite of what "
+            f"they mean in the source (meaning {diagnosis['meaning']:.2f}), as when an alignment "
+            "finds the mirror image. Answer a few queries about the target, or take a method that "
+            "compares features.",
+        )
+    agreement, wrong_way = diagnosis["agreement"], diagnosis["wrong_way"]
+    if wrong_way > MOST_WRONG_WAY or agreement < LEAST_AGREEMENT:
+        return Verdict(
+            "distrust",
+            f"Do not trust it: the votes contradict each other (agreement {agreement:.2f}, "
+            f"{wrong_way:.0%} the wrong way round), so that the tasks do not say which order is "
+            "the right one, whatever the expected accuracy. Answer a few queries about the "
+            "target, or take a method that compares features.",
+        )
+    return None
+
+
+def _doubt(diagnosis: Mapping[str, float]) -> Verdict | None:
+    agreement, wrong_way = diagnosis["agreement"], diagnosis["wrong_way"]
+    if math.isnan(agreement):
+        return Verdict(
+            "care",
+            "Use it with care: there is one vote only, which nothing can agree with. Answer a few "
+            "queries about the target to know more.",
+        )
+    reasons = []
+    if agreement < GOOD_AGREEMENT:
+        reasons.append(f"the votes agree by {agreement:.2f} only")
+    if diagnosis["meaning"] < GOOD_MEANING:
+        reasons.append(f"some features change their meaning ({diagnosis['meaning']:.2f})")
+    if wrong_way > 0:
+        reasons.append(f"{wrong_way:.0%} of the votes order the target the other way round")
+    if diagnosis["expected_accuracy"] < LEAST_EXPECTED:
+        reasons.append("it expects to be little better than chance")
+    if diagnosis["abstained"] > 0.5:
+        reasons.append("it says nothing about most pairs")
+    if not reasons:
+        return None
+    return Verdict(
+        "care", f"Use it with care: {', and '.join(reasons)}. Answers about the target help most."
+    )

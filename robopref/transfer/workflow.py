@@ -1,0 +1,194 @@
+"""One transfer from loaded tasks to a verdict: nothing is written.
+
+Shapes: M target segments, P pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from robopref.errors import DataError
+from robopref.rewards import TRANSFERS
+from robopref.rewards.nearest import NearestConfig
+from robopref.rewards.shared_features import SharedFeaturesConfig
+from robopref.rewards.transfer import Transferred
+from robopref.seeding import make_rng
+from robopref.transfer.accuracy import Accuracy, measure
+from robopref.transfer.correspondence import compare_meaning
+from robopref.transfer.loading import Loaded
+from robopref.transfer.verdict import Verdict, judge
+
+OF_REWARDS, OF_ANSWERS = "the recorded rewards", "the answers about the target"
+FOLLOWS_REWARDS = 0.8
+"""Share of a task's answers that its recorded rewards foretell, from which on the rewards of the
+target count as the truth; with less, something else is preferred than what they pay."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a transfer found.
+
+    Args:
+        method: Name of the method.
+        sources: Where the answers are.
+        target: Where they were carried.
+        transferred: The probabilities, and the votes.
+        diagnosis: What can be known without the truth: `Transferred.diagnose`, and the meaning.
+        measured: Accuracies where the truth is known, those of the method first.
+        notes: What else has to be said of the measurement.
+        verdict: Whether to trust it.
+    """
+
+    method: str
+    sources: tuple[Loaded, ...]
+    target: Loaded
+    transferred: Transferred
+    diagnosis: dict[str, float]
+    measured: tuple[Accuracy, ...]
+    notes: tuple[str, ...]
+    verdict: Verdict
+
+    @property
+    def own(self) -> list[Accuracy]:
+        """Accuracies of the method, without those of others beside it."""
+        return [each for each in self.measured if each.method == self.method]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Pairs of the target whose order is known.
+
+    Args:
+        name: Who knows it.
+        a: First segments.
+        b: Second segments.
+        is_b: Whether the second is better.
+    """
+
+    name: str
+    a: Int[np.ndarray, " P"]
+    b: Int[np.ndarray, " P"]
+    is_b: Bool[np.ndarray, " P"]
+
+    def measure(self, method: str, transferred: Transferred) -> Accuracy:
+        """Return how well `transferred` foretells it."""
+        probability = transferred.preferred[self.b, self.a]
+        return measure(method, self.name, probability, self.is_b)
+
+
+def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: int) -> Outcome:
+    """Carry answers over, measure what can be measured, and judge it.
+
+    Args:
+        config: Config of a method of `TRANSFERS`.
+        sources: Where the answers are.
+        target: Where they are wanted; its own answers are used too.
+        seed: Decides everything random.
+
+    Raises:
+        DataError: Sources and target do not fit, or the method's probabilities are none.
+    """
+    name = TRANSFERS.name_of(type(config))
+    found = _run(config, sources, target, seed)
+    off = float(np.abs(found.preferred + found.preferred.T - 1).max())
+    if off > 1e-6:
+        raise DataError(
+            f"What '{name}' returned are no probabilities: those of a pair and of the same pair "
+            f"the other way round must add up to 1, and are off by {off:.2f}. A plan has to be "
+            "normalised for that (`normalised`)."
+        )
+    measured, notes = [], []
+    truth, note = by_rewards(sources, target)
+    notes += [note] if note else []
+    if truth is not None:
+        measured.append(truth.measure(name, found))
+    answers = by_answers(target)
+    if answers is not None:
+        # Those answers are used below, so that they can only judge a transfer without them.
+        alone = replace(target, task=target.unanswered())
+        measured.append(answers.measure(name, _run(config, sources, alone, seed)))
+        notes.append(
+            f"{answers.name[0].upper()}{answers.name[1:]} measure a transfer that did not see them."
+        )
+    meanings = [compare_meaning(source.task, target.task, found) for source in sources]
+    diagnosis = found.diagnose() | {"meaning": float(np.mean(meanings))}
+    verdict = judge(diagnosis, measured)
+    if truth is not None:
+        measured += _beside(name, sources, target, truth, seed)
+    return Outcome(
+        name, tuple(sources), target, found, diagnosis, tuple(measured), tuple(notes), verdict
+    )
+
+
+def by_rewards(sources: Sequence[Loaded], target: Loaded) -> tuple[Truth | None, str]:
+    """Return the pairs that recorded rewards decide, or None with the reason why they do not count.
+
+    Rewards are the truth only about what they pay for, which answers need not be about: they count
+    where the answers about the sources, and about the target, follow them.
+    """
+    returns = target.recorded_returns()
+    if returns is None:
+        return None, ""
+    shares = {task.name: _follows_rewards(task) for task in (*sources, target)}
+    follows = {name: share for name, share in shares.items() if share is not None}
+    worst = min(follows, key=follows.__getitem__, default="")
+    if not set(follows).intersection(source.name for source in sources):
+        why = "no answer about a source tells whether they are about its rewards"
+    elif follows[worst] < FOLLOWS_REWARDS:
+        why = f"only {follows[worst]:.0%} of the answers about '{worst}' follow its rewards"
+    else:
+        return _ordered_by(returns), ""
+    return None, f"The recorded rewards of the target do not count as the truth: {why}."
+
+
+def _ordered_by(returns: Float[np.ndarray, " M"]) -> Truth:
+    a, b = np.triu_indices(len(returns), 1)
+    decided = returns[a] != returns[b]
+    a, b = a[decided], b[decided]
+    return Truth(OF_REWARDS, a, b, returns[b] > returns[a])
+
+
+def by_answers(target: Loaded) -> Truth | None:
+    """Return the pairs of the target that its answers decide."""
+    task = target.task
+    decided = task.prefers_b != 0.5
+    if not decided.any():
+        return None
+    a, b = task.a[decided], task.b[decided]
+    return Truth(OF_ANSWERS, a, b, task.prefers_b[decided] > 0.5)
+
+
+def _run(config: Any, sources: Sequence[Loaded], target: Loaded, seed: int) -> Transferred:
+    rng = make_rng(seed, "transfer", target.name)
+    tasks = [source.task for source in sources]
+    found: Transferred = config.build().transfer(tasks, target.task, rng)
+    return found
+
+
+def _beside(
+    name: str, sources: Sequence[Loaded], target: Loaded, truth: Truth, seed: int
+) -> list[Accuracy]:
+    """Return what simpler methods reach on the same pairs, for what a method is worth."""
+    others: dict[str, Any] = {"shared-features": SharedFeaturesConfig()}
+    shape = target.task.steps.shape[1:]
+    if all(source.task.steps.shape[1:] == shape for source in sources):
+        others["nearest"] = NearestConfig()
+    return [
+        truth.measure(other, _run(config, sources, target, seed))
+        for other, config in others.items()
+        if other != name
+    ]
+
+
+def _follows_rewards(source: Loaded) -> float | None:
+    returns, task = source.recorded_returns(), source.task
+    if returns is None:
+        return None
+    difference = returns[task.b] - returns[task.a]
+    decided = (task.prefers_b != 0.5) & (difference != 0)
+    if not decided.any():
+        return None
+    return float(((difference > 0) == (task.prefers_b > 0.5))[decided].mean())
