@@ -38,8 +38,8 @@ class PreferenceStore:
     """
 
     def __init__(self, location: str | Path, *, create: bool = True) -> None:
-        self._database = Database(location, create=create)
-        self._name = self._database.name
+        self.database = Database(location, create=create)
+        self._name = self.database.name
 
     def __enter__(self) -> PreferenceStore:
         """Return the store."""
@@ -51,7 +51,7 @@ class PreferenceStore:
 
     def close(self) -> None:
         """Let go of the database."""
-        self._database.close()
+        self.database.close()
 
     def add_query(
         self,
@@ -93,13 +93,13 @@ class PreferenceStore:
             )
             for query in queries
         ]
-        with self._database.writing() as connection:
-            return sum(self._database.insert_query(connection, row) for row in rows)
+        with self.database.writing() as connection:
+            return sum(self.database.insert_query(connection, row) for row in rows)
 
     def queries(self) -> list[Query]:
         """Return all queries, answered or not, in the order in which they were added."""
         table = tables.queries
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(sa.select(table).order_by(table.c.seq)).mappings()
             return [records.query_of(dict(row)) for row in rows]
 
@@ -109,7 +109,7 @@ class PreferenceStore:
         Raises:
             DataError: It is not there.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             row = find(connection, tables.queries, query_id)
         if row is None:
             raise DataError(f"No query '{query_id}' in {self._name}.")
@@ -132,7 +132,7 @@ class PreferenceStore:
             ~preferences.c.undone,
         )
         statement = sa.select(queries).where(~answered).order_by(queries.c.seq).limit(limit)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(statement).mappings()
             return [records.query_of(dict(row)) for row in rows]
 
@@ -147,7 +147,7 @@ class PreferenceStore:
                 id, or this annotator answered the query by this criterion already.
         """
         row = records.preference_row(preference) | {"query_id": preference.query.id}
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             query = find(connection, tables.queries, preference.query.id)
             if query is None:
                 raise DataError(
@@ -156,7 +156,7 @@ class PreferenceStore:
                 )
             if records.query_of(query) != preference.query:
                 raise DataError(f"Query '{preference.query.id}' in {self._name} has other items.")
-            return self._database.insert_preference(connection, row)
+            return self.database.insert_preference(connection, row)
 
     def answer_all(
         self,
@@ -189,7 +189,7 @@ class PreferenceStore:
         self, criterion: str | None = None, annotator: str | None = None
     ) -> list[Preference]:
         """Return the answers in the order in which they were given; None means any."""
-        pairs = self._database.answers(criterion, annotator)
+        pairs = self.database.answers(criterion, annotator)
         return [records.preference_of(row, records.query_of(query)) for row, query in pairs]
 
     def num_labels(self, criterion: str | None = None, annotator: str | None = None) -> int:
@@ -201,7 +201,7 @@ class PreferenceStore:
             .where(preferences.c.answer == str(Answer.RANKED))
             .where(*filters(criterion, annotator))
         )
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return int(connection.scalar(statement) or 0)
 
     def undo(self, preference_id: str) -> Preference:
@@ -211,7 +211,7 @@ class PreferenceStore:
             DataError: There is no such answer, or it was undone before.
         """
         table = tables.preferences
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             row = find(connection, table, preference_id)
             if row is None or row["undone"]:
                 raise DataError(f"No answer '{preference_id}' to undo in {self._name}.")
@@ -232,9 +232,9 @@ class PreferenceStore:
         """
         table = tables.queries
         if query_ids is None:
-            query_ids = {row["query_id"] for row, _ in self._database.answers(None, None)}
+            query_ids = {row["query_id"] for row, _ in self.database.answers(None, None)}
         statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = [dict(row) for row in connection.execute(statement).mappings()]
         items = [item for row in rows for item in records.stored_items(row)]
         changed = []
@@ -282,11 +282,11 @@ class PreferenceStore:
 
     def _add(self, rows: Iterable[records.Row]) -> int:
         num_new = 0
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             for row in rows:
                 query = row.pop("query")
-                self._database.insert_query(connection, query)
-                num_new += self._database.insert_preference(
+                self.database.insert_query(connection, query)
+                num_new += self.database.insert_preference(
                     connection, row | {"query_id": query["id"]}
                 )
         return num_new
@@ -295,5 +295,5 @@ class PreferenceStore:
         return [
             {key: row[key] for key in records.PREFERENCE_FIELDS}
             | {"query": {key: query[key] for key in records.QUERY_FIELDS}}
-            for row, query in self._database.answers(None, None)
+            for row, query in self.database.answers(None, None)
         ]

@@ -1,4 +1,4 @@
-"""Tables of the preference store: what was asked and answered, and the desk of the labelling tool."""
+"""Tables of the preference store: questions, answers, and the desk of the labelling tool."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ sa.Index(
     sqlite_where=~preferences.c.undone,
     postgresql_where=~preferences.c.undone,
 )
+sa.Index("answers_of", preferences.c.annotator, preferences.c.seq)
 
 rating_queries = sa.Table(
     "rating_queries",
@@ -90,6 +91,7 @@ sa.Index(
     sqlite_where=~ratings.c.undone,
     postgresql_where=~ratings.c.undone,
 )
+sa.Index("ratings_of", ratings.c.annotator, ratings.c.seq)
 adjudications = sa.Table(
     "adjudications",
     metadata,
@@ -132,7 +134,7 @@ sa.Index(
     label_queue.c.annotator,
     label_queue.c.priority.desc(),
     label_queue.c.seq,
-    sqlite_where=label_queue.c.is_open,
+    sqlite_where=sa.text("is_open = 1"),  # as queries say it, or they would not use the index
     postgresql_where=label_queue.c.is_open,
 )
 label_leases = sa.Table(

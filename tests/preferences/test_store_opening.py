@@ -99,7 +99,7 @@ def test_what_a_kill_during_creation_leaves_is_taken_as_new(tmp_path):
 
 def test_sqlite_acknowledges_only_what_is_on_disk(tmp_path):
     store = PreferenceStore(tmp_path / "store.sqlite")
-    with store._database.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         asked = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -136,7 +136,7 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path, fill, make_query, cut_
     with PreferenceStore(path) as store:
         # SQLite's own limit on a file's pages raises what a full disk does.
         store.close()
-        engine = store._database.engine
+        engine = store.database.engine
         event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count=20"))
         with pytest.raises(DataError) as error:
             store.add_queries(

@@ -48,6 +48,12 @@ def content(path):
         return list(connection.iterdump())
 
 
+def describe_index(index):
+    options = {key: str(value) for key, value in index.get("dialect_options", {}).items()}
+    columns = index["column_names"], str(index.get("column_sorting"))
+    return (index["name"], *columns, index["unique"], str(options))
+
+
 def described(location):
     """What a store's tables are made of."""
     engine, _ = schema.open_engine(location, create=False)
@@ -55,9 +61,7 @@ def described(location):
     found = {
         table: (
             [(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)],
-            sorted(
-                (i["name"], i["column_names"], i["unique"]) for i in inspector.get_indexes(table)
-            ),
+            sorted(describe_index(i) for i in inspector.get_indexes(table)),
             sorted(c["column_names"] for c in inspector.get_unique_constraints(table)),
             sorted(str(sorted(key.items())) for key in inspector.get_foreign_keys(table)),
         )

@@ -1,0 +1,334 @@
+"""Who is shown which query next, and for how long it is theirs.
+
+A lease keeps a query for one annotator until it expires. An annotator has one lease at most, so
+that a page that is loaded again shows what it showed. Answers that stand and leases together never
+exceed the overlap of a query. All of it is in the database, in one transaction a step, so several
+servers may use one database.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+
+from robopref.errors import DataError
+from robopref.labeling import checks
+from robopref.labeling.config import KINDS, LabelConfig
+from robopref.labeling.queue import ASK, GOLD, Entry, is_waiting, queue, read_query
+from robopref.preferences import tables
+from robopref.preferences.database import Database
+from robopref.preferences.query import Query
+from robopref.preferences.rating import RatingQuery
+
+leases, annotators = tables.label_leases, tables.label_annotators
+
+
+class ConflictError(DataError):
+    """Raised when a write comes too late; `code` says in one word what is in the way."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A query that is kept for an annotator.
+
+    Args:
+        id: UUID.
+        expires_s: Until when [s since 1970, UTC].
+        shown: Order in which the items are shown.
+    """
+
+    id: str
+    expires_s: float
+    shown: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A query for an annotator.
+
+    Args:
+        entry: Its place in the queue.
+        query: What is shown.
+        lease: For how long it is theirs.
+    """
+
+    entry: Entry
+    query: Query | RatingQuery
+    lease: Lease
+
+
+class Assignment:
+    """Hands out queries.
+
+    Args:
+        database: Of the preference store.
+        config: The project.
+        clock: Gives the time [s since 1970, UTC].
+        rng: Draws the order in which items are shown.
+    """
+
+    def __init__(
+        self, database: Database, config: LabelConfig, *,
+        clock: Callable[[], float] = time.time, rng: np.random.Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.database = database
+        self.config = config
+        self.clock = clock
+        self.rng = rng or np.random.default_rng()
+
+    def next(
+        self, annotator: str, criteria: Sequence[str] = (), kinds: Sequence[str] = KINDS
+    ) -> Assigned | None:
+        """Return what an annotator is to judge next, or None if there is nothing for them now.
+
+        What they hold a lease on comes back, with a new term. Queries that check the annotator come
+        when they are due; else the most urgent one that still takes answers and is not theirs
+        already.
+
+        Args:
+            annotator: Who asks.
+            criteria: By what they judge; none for every criterion of the project, in its order.
+            kinds: Which kinds of queries they are shown.
+        """
+        criteria = criteria or self.config.names
+        with self.database.writing() as connection:
+            now = self._forget_expired(connection)
+            held = self._held(connection, annotator)
+            if held is not None:
+                entry, lease = held
+                if entry.criterion in criteria and entry.kind in kinds and not entry.blocked:
+                    lease = self._renewed(connection, lease, now)
+                    query = read_query(connection, entry.query_id, entry.kind)
+                    return Assigned(entry, query, lease)
+                self._drop(connection, lease.id)
+            for criterion in criteria:
+                entry = self._choose(connection, annotator, criterion, kinds)
+                if entry is not None:
+                    return self._assign(connection, entry, annotator)
+        return None
+
+    def ahead(self, annotator: str, criterion: str, kinds: Sequence[str] = KINDS) -> list[str]:
+        """Return the ids of the queries that probably come next, without handing them out."""
+        statement = _for(annotator, criterion, kinds).limit(self.config.num_ahead + 1)
+        with self.database.reading() as connection:
+            held = self._held(connection, annotator)
+            found = [Entry(**row).query_id for row in connection.execute(statement).mappings()]
+        mine = held[0].query_id if held else ""
+        return [query_id for query_id in found if query_id != mine][: self.config.num_ahead]
+
+    def why_nothing(self, annotator: str, criteria: Sequence[str] = ()) -> str:
+        """Return why there is nothing for an annotator, in words."""
+        criteria = criteria or self.config.names
+        with self.database.reading() as connection:
+            for criterion in criteria:
+                waiting = sa.select(queue.c.seq).where(
+                    *is_waiting(criterion), *_not_answered_by(annotator)
+                )
+                if connection.execute(waiting.limit(1)).first() is not None:
+                    return "waiting for others"
+            known = sa.select(queue.c.seq).where(queue.c.criterion.in_(list(criteria))).limit(1)
+            return "all answered" if connection.execute(known).first() else "no queries yet"
+
+    def renew(self, lease_id: str, annotator: str) -> float:
+        """Give a lease a new term; return until when it is.
+
+        Raises:
+            ConflictError: It has expired, or is another's.
+        """
+        with self.database.writing() as connection:
+            now = self._forget_expired(connection)
+            held = self._held(connection, annotator)
+            if held is None or held[1].id != lease_id:
+                raise ConflictError(
+                    "lease-gone",
+                    "This query is no longer kept for you: the lease has expired. An answer is "
+                    "still taken unless others have answered it; or ask for the next query.",
+                )
+            return self._renewed(connection, held[1], now).expires_s
+
+    def release(self, lease_id: str, annotator: str) -> bool:
+        """Give a query back; return whether it was kept for this annotator."""
+        with self.database.writing() as connection:
+            gone = connection.execute(
+                leases.delete().where(leases.c.id == lease_id, leases.c.annotator == annotator)
+            )
+        return bool(gone.rowcount)
+
+    def hand_back(self, connection: sa.Connection, entry: Entry, annotator: str) -> Assigned:
+        """Assign a query whose answer was taken back; what is held otherwise is given up."""
+        self._forget_expired(connection)
+        connection.execute(leases.delete().where(leases.c.annotator == annotator))
+        return self._assign(connection, entry, annotator)
+
+    def check_room(self, connection: sa.Connection, entry: Entry, annotator: str) -> None:
+        """Check that a query takes one more answer, of this annotator.
+
+        Raises:
+            ConflictError: As many as it needs have answered it or are about to.
+        """
+        self._forget_expired(connection)
+        others = connection.scalar(
+            sa.select(sa.func.count()).where(
+                leases.c.queue_seq == entry.seq, leases.c.annotator != annotator
+            )
+        )
+        mine = connection.scalar(
+            sa.select(leases.c.id).where(
+                leases.c.queue_seq == entry.seq, leases.c.annotator == annotator
+            )
+        )
+        if mine is None and entry.num_answers + int(others or 0) >= entry.overlap:
+            raise ConflictError(
+                "query-full",
+                f"This query has the {entry.overlap} answers that it needs, or is being answered "
+                "by others: your lease on it had expired. Your answer was not stored; ask for the "
+                "next query.",
+            )
+
+    def answered(self, connection: sa.Connection, entry: Entry, annotator: str) -> None:
+        """Note that an annotator has answered: the lease ends, the count goes up."""
+        connection.execute(
+            leases.delete().where(leases.c.queue_seq == entry.seq, leases.c.annotator == annotator)
+        )
+        self.count(connection, annotator, entry.criterion, 1)
+
+    def count(self, connection: sa.Connection, annotator: str, criterion: str, change: int) -> None:
+        """Change how many answers an annotator has given by a criterion, skips included."""
+        where = (annotators.c.name == annotator, annotators.c.criterion == criterion)
+        values = {"num_answers": annotators.c.num_answers + change, "seen_s": self.clock()}
+        changed = connection.execute(annotators.update().where(*where).values(values))
+        if not changed.rowcount:
+            connection.execute(
+                annotators.insert(),
+                {
+                    "name": annotator, "criterion": criterion, "num_answers": max(change, 0),
+                    "seen_s": self.clock(),
+                },
+            )  # fmt: skip
+
+    def num_answered(self, connection: sa.Connection, annotator: str, criterion: str) -> int:
+        """Return how many answers an annotator has given by a criterion, skips included."""
+        where = (annotators.c.name == annotator, annotators.c.criterion == criterion)
+        return int(connection.scalar(sa.select(annotators.c.num_answers).where(*where)) or 0)
+
+    def _choose(
+        self, connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str]
+    ) -> Entry | None:
+        """Return a check that is due, or what is most urgent."""
+        num = self.num_answered(connection, annotator, criterion)
+        reserved = _first(connection, _reserved(annotator, criterion, kinds))
+        if reserved is not None:
+            return reserved
+        if checks.is_due(num, self.config.gold_every):
+            gold = _first(connection, _for(annotator, criterion, kinds, role=GOLD))
+            if gold is not None:
+                return gold
+        if checks.make_due(connection, self.config, annotator, criterion, num, self.rng):
+            reserved = _first(connection, _reserved(annotator, criterion, kinds))
+        return reserved or _first(connection, _for(annotator, criterion, kinds))
+
+    def _assign(self, connection: sa.Connection, entry: Entry, annotator: str) -> Assigned:
+        query = read_query(connection, entry.query_id, entry.kind)
+        shown = [int(i) for i in self.rng.permutation(len(query.items))]
+        lease = Lease(str(uuid.uuid4()), self.clock() + self.config.lease_s, tuple(shown))
+        connection.execute(
+            leases.insert(),
+            {
+                "id": lease.id, "queue_seq": entry.seq, "annotator": annotator, "shown": shown,
+                "expires_s": lease.expires_s,
+            },
+        )  # fmt: skip
+        return Assigned(entry, query, lease)
+
+    def _forget_expired(self, connection: sa.Connection) -> float:
+        now = self.clock()
+        connection.execute(leases.delete().where(leases.c.expires_s <= now))
+        return now
+
+    def _held(self, connection: sa.Connection, annotator: str) -> tuple[Entry, Lease] | None:
+        found = connection.execute(
+            sa.select(leases).where(
+                leases.c.annotator == annotator, leases.c.expires_s > self.clock()
+            )
+        ).mappings().first()  # fmt: skip
+        if found is None:
+            return None
+        row = connection.execute(
+            sa.select(queue).where(queue.c.seq == found["queue_seq"])
+        ).mappings().one()  # fmt: skip
+        return Entry(**row), Lease(found["id"], found["expires_s"], tuple(found["shown"]))
+
+    def _renewed(self, connection: sa.Connection, lease: Lease, now: float) -> Lease:
+        expires_s = now + self.config.lease_s
+        connection.execute(leases.update().where(leases.c.id == lease.id), {"expires_s": expires_s})
+        return Lease(lease.id, expires_s, lease.shown)
+
+    @staticmethod
+    def _drop(connection: sa.Connection, lease_id: str) -> None:
+        connection.execute(leases.delete().where(leases.c.id == lease_id))
+
+
+def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entry:
+    """Return the place of a query in the queue.
+
+    Raises:
+        DataError: It is not queued for this criterion.
+    """
+    row = connection.execute(
+        sa.select(queue).where(queue.c.query_id == query_id, queue.c.criterion == criterion)
+    ).mappings().first()  # fmt: skip
+    if row is None:
+        raise DataError(f"Query '{query_id}' is not asked here by the criterion '{criterion}'.")
+    return Entry(**row)
+
+
+def _first(connection: sa.Connection, statement: "sa.Select[tuple[object, ...]]") -> Entry | None:
+    row = connection.execute(statement.limit(1)).mappings().first()
+    return None if row is None else Entry(**row)
+
+
+def _for(
+    annotator: str, criterion: str, kinds: Sequence[str], *, role: str = ASK
+) -> "sa.Select[tuple[object, ...]]":
+    """Return what anybody may be asked and this annotator has not been, most urgent first."""
+    others = sa.select(sa.func.count()).where(leases.c.queue_seq == queue.c.seq).scalar_subquery()
+    return (
+        sa.select(queue)
+        .where(
+            queue.c.is_open, queue.c.criterion == criterion, queue.c.role == role,
+            queue.c.annotator == "", queue.c.kind.in_(list(kinds)),
+            *_not_answered_by(annotator), queue.c.num_answers + others < queue.c.overlap,
+        )
+        .order_by(queue.c.priority.desc(), queue.c.seq)
+    )  # fmt: skip
+
+
+def _reserved(
+    annotator: str, criterion: str, kinds: Sequence[str]
+) -> "sa.Select[tuple[object, ...]]":
+    return (
+        sa.select(queue)
+        .where(
+            queue.c.is_open, queue.c.criterion == criterion,
+            queue.c.role.in_([checks.REPEAT, checks.ATTENTION]), queue.c.annotator == annotator,
+            queue.c.kind.in_(list(kinds)), *_not_answered_by(annotator),
+        )
+        .order_by(queue.c.seq)
+    )  # fmt: skip
+
+
+def _not_answered_by(annotator: str) -> list["sa.ColumnElement[bool]"]:
+    return [
+        ~sa.exists().where(
+            table.c.query_id == queue.c.query_id, table.c.annotator == annotator,
+            table.c.criterion == queue.c.criterion, ~table.c.undone,
+        )
+        for table in (tables.preferences, tables.ratings)
+    ]  # fmt: skip

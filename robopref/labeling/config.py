@@ -1,0 +1,107 @@
+"""Settings of a labelling project: what is asked, of how many, and how it is checked."""
+
+from dataclasses import dataclass
+
+from robopref.errors import check_at_least, check_between
+
+KINDS = ("pair", "ranking", "candidates", "rating")
+"""Kinds of queries: two clips, several clips, action candidates, one clip by itself."""
+TAGS = ("faster", "smoother", "gentler", "more precise", "reaches the goal", "looks safer")
+"""Reasons that an annotator may tick."""
+MAX_NAME = 64
+"""Letters of an annotator's name or a criterion."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """By what clips are compared.
+
+    Args:
+        name: Under which answers are kept.
+        question: What the annotator is asked.
+    """
+
+    name: str
+    question: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Criterion":
+        """Return the criterion of `name` or `name=question`.
+
+        Raises:
+            ValueError: The name is empty, too long, or not printable.
+
+        Example:
+            >>> Criterion.parse("speed")
+            Criterion(name='speed', question='Which is better by speed?')
+            >>> Criterion.parse("gentle=Which touch is gentler?").question
+            'Which touch is gentler?'
+        """
+        name, _, question = (part.strip() for part in text.partition("="))
+        check_name_text("criterion", name)
+        usual = "Which is better?" if name == "overall" else f"Which is better by {name}?"
+        return cls(name, question or usual)
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Settings of a labelling project."""
+
+    title: str = "robopref"
+    """What stands on top of the page."""
+    criteria: tuple[Criterion, ...] = (Criterion("overall", "Which is better?"),)
+    """By what is judged; each is asked and kept on its own."""
+    tags: tuple[str, ...] = TAGS
+    """Reasons that an annotator may tick."""
+    overlap: int = 1
+    """How many annotators answer each query."""
+    lease_s: float = 120.0
+    """How long a query is kept for who was shown it [s]; the page renews it."""
+    gold_every: int = 15
+    """After so many answers, one query whose answer is known; 0 for never."""
+    repeat_every: int = 20
+    """After so many answers, one of them once more, turned around; 0 for never."""
+    attention_every: int = 0
+    """After so many answers, one that says which key to press; 0 for never."""
+    num_ahead: int = 2
+    """Queries whose clips are made ready while one is answered."""
+    show_reward_lane: bool = False
+    """Whether the learned reward is drawn under a clip without being asked for."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.criteria:
+            raise ValueError("`criteria` must name at least one criterion.")
+        names = [criterion.name for criterion in self.criteria]
+        if len(set(names)) != len(names):
+            raise ValueError(f"`criteria` must have different names, got {names}.")
+        check_between("overlap", self.overlap, 1, 1000)
+        check_between("lease_s", self.lease_s, 1, 24 * 3600)
+        for name in ("gold_every", "repeat_every", "attention_every"):
+            value = getattr(self, name)
+            if value == 1:
+                raise ValueError(f"`{name}` must be 0 or at least 2, got 1: nothing else is asked.")
+            check_at_least(name, value, 0)
+        check_between("num_ahead", self.num_ahead, 0, 20)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the criteria."""
+        return tuple(criterion.name for criterion in self.criteria)
+
+
+def check_name_text(argument: str, name: str) -> None:
+    """Raise `ValueError` unless `name` can name an annotator or a criterion.
+
+    Raises:
+        ValueError: It is empty, too long, or has characters that cannot be printed.
+
+    Example:
+        >>> check_name_text("annotator", "")
+        Traceback (most recent call last):
+        ValueError: `annotator` must be 1 to 64 printable characters, got ''.
+    """
+    if not (0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
+        raise ValueError(
+            f"`{argument}` must be 1 to {MAX_NAME} printable characters, got {name[:80]!r}."
+        )
