@@ -138,7 +138,7 @@ class Pictures:
         drawn = self.simulators.cameras(row.env) if SIM_STATE in features else []
         found = find_cameras(item, features, drawn)
         if not found:
-            raise DataError(nothing_to_show(self.episodes, item))
+            raise DataError(nothing_to_show(self.episodes.root, item))
         return found
 
     def chunks(
@@ -181,7 +181,7 @@ class Pictures:
             return outcome.states, outcome.episode, episode.env
         item.cut(episode)  # Raises if the segment does not fit.
         if episode.sim_states is None or episode.sim_episode is None:
-            raise DataError(nothing_to_show(self.episodes, item))
+            raise DataError(nothing_to_show(self.episodes.root, item))
         window = episode.sim_states[item.start : item.start + item.length + 1]
         return window, episode.sim_episode, episode.env
 
@@ -242,10 +242,10 @@ class ClipMaker:
         return name, cameras[name]
 
 
-def nothing_to_show(episodes: EpisodeStore, item: Item) -> str:
+def nothing_to_show(root: Path, item: Item) -> str:
     """Return what is said of an item that no clip can be made of."""
     return (
-        f"Nothing of episode {item.episode_id} of '{episodes.root}' can be shown: it has no "
+        f"Nothing of episode {item.episode_id} of '{root}' can be shown: it has no "
         "simulator states, and no recorded camera that would show this query."
     )
 

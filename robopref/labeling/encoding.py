@@ -7,6 +7,8 @@ stepping and scrubbing decode four pictures at most.
 Shapes: N pictures, H height, W width.
 """
 
+import io
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +21,8 @@ from robopref.errors import DataError, check_choice
 
 KEY_EVERY = 4
 """Pictures from one key picture to the next."""
+_TABLE_BYTES, _ENTRY_BYTES = 4096, 32
+"""Room that a player's tables take at most: by themselves, and for each picture."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,14 @@ class Codec:
         encoder: The encoder's name in FFmpeg.
         container: The format's name in FFmpeg, which is also the file's ending.
         options: For the encoder.
-        layout: For the container; puts what a player needs first at the front.
+        reserve: The container's option by which room is kept for its tables at the front.
     """
 
     name: str
     encoder: str
     container: str
     options: tuple[tuple[str, str], ...]
-    layout: tuple[tuple[str, str], ...]
+    reserve: str
 
     @property
     def suffix(self) -> str:
@@ -54,13 +58,13 @@ CODECS = {
     "h264": Codec(
         "h264", "libx264", "mp4",
         (("crf", "20"), ("preset", "veryfast"), ("g", str(KEY_EVERY)), ("bf", "0")),
-        (("movflags", "+faststart"),),
+        "moov_size",
     ),
     "vp9": Codec(
         "vp9", "libvpx-vp9", "webm",
         (("crf", "28"), ("b", "0"), ("g", str(KEY_EVERY)), ("deadline", "realtime"),
          ("cpu-used", "8")),
-        (("cues_to_front", "1"),),
+        "reserve_index_space",
     ),
 }  # fmt: skip
 
@@ -89,17 +93,19 @@ def play_rate(fps: float) -> Fraction:
 
 
 def write_clip(
-    path: Path, chunks: Iterable[np.ndarray], fps: float, codec: Codec, *, num_frames: int = 0
+    path: Path, chunks: Iterable[np.ndarray], fps: float, codec: Codec, *, num_frames: int
 ) -> None:
-    """Write pictures as they come; the last one is held until there are `num_frames`.
+    """Write `num_frames` pictures as they come; where there are fewer the last one is held.
+
+    The file is made in memory: FFmpeg keeps files open that it could not write.
 
     Args:
-        path: The file; no longer whole if something is raised.
+        path: The file.
         chunks: Pictures in arrays (N, H, W, 3), uint8, all of one size; an odd row or column at
             the end is left out, since neither codec takes it.
         fps: Pictures a second.
         codec: How.
-        num_frames: Least number of pictures.
+        num_frames: Number of pictures.
 
     Raises:
         DataError: There is no picture.
@@ -107,7 +113,9 @@ def write_clip(
     """
     import av
 
-    with av.open(str(path), "w", format=codec.container, options=dict(codec.layout)) as container:
+    sink = io.BytesIO()
+    layout = {codec.reserve: str(_TABLE_BYTES + _ENTRY_BYTES * num_frames)}
+    with av.open(sink, "w", format=codec.container, options=layout) as container:
         stream: Any = None
         for picture in _held(chunks, num_frames):
             if stream is None:
@@ -120,20 +128,20 @@ def write_clip(
         if stream is None:
             raise DataError("A clip needs at least one picture.")
         container.mux(stream.encode())
+    path.write_bytes(sink.getbuffer())
 
 
 def _held(chunks: Iterable[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
     """Yield the pictures, cut to an even size, and the last one again as often as needed."""
-    picture, count = None, 0
+    count = 0
     for chunk in chunks:
         height, width = (size - size % 2 for size in chunk.shape[1:3])
-        for whole in chunk:
+        for whole in chunk[: num_frames - count]:
             picture = np.ascontiguousarray(whole[:height, :width])
             yield picture
             count += 1
-    if picture is not None:
-        for _ in range(count, num_frames):
-            yield picture
+    if count:
+        yield from itertools.repeat(picture, num_frames - count)
 
 
 def _can_encode(codec: Codec) -> bool:

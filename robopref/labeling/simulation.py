@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
 from robopref.preferences.query import ActionCandidate
 from robopref.types import STATE
 
@@ -57,7 +58,7 @@ class Simulators:
         """Return what follows from a candidate's actions; less where the episode ends before.
 
         Raises:
-            DataError: The episode cannot be read, or was recorded without simulator states.
+            DataError: The episode cannot be read, has no simulator states, or is over at that step.
         """
         episode = episodes.episode(candidate.episode_id)
         start = episode.sim_state(candidate.step)
@@ -66,7 +67,13 @@ class Simulators:
         env.set_state(start)
         states, observations = [start.step], []
         for action in np.array(candidate.action, np.float32):
-            obs, _, _, truncated, _ = env.step(action)
+            try:
+                obs, _, _, truncated, _ = env.step(action)
+            except RuntimeError as error:
+                raise DataError(
+                    f"A candidate for step {candidate.step} of episode {episode.id} cannot be "
+                    f"played: {error}"
+                ) from error
             states.append(env.get_state().step)
             observations.append(obs[STATE])
             if truncated:
