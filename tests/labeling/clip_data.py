@@ -1,14 +1,19 @@
 """Data sets that the tests of clips show: simulated, recorded by cameras, and both."""
 
+import av
 import numpy as np
 
 from robopref.data.episode import Episode
+from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.envs.make import make_env
+from robopref.labeling.clip_jobs import ClipConfig
+from robopref.preferences.query import Query
 from robopref.types import IMAGES, STATE
 
 ENV = "metaworld/reach-v3"
 NUM_STEPS = 24
+SMALL = ClipConfig(width=96, height=64)
 
 
 def record_simulated(folder, num_episodes, *, cameras=(), num_steps=NUM_STEPS):
@@ -33,6 +38,15 @@ def brightness(num_frames, height=48, width=64):
     """Return pictures that each have a brightness of their own."""
     levels = np.linspace(20, 230, num_frames).astype(np.uint8)
     return np.broadcast_to(levels[:, None, None, None], (num_frames, height, width, 3)).copy()
+
+
+def pair(ids, name, *, first=(0, 8), second=(4, 5)):
+    return Query(name, (Segment(ids[0], *first), Segment(ids[1], *second)))
+
+
+def decode(path):
+    with av.open(str(path)) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
 def _simulated(env, number, cameras, num_steps):
