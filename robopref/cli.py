@@ -26,6 +26,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.answer:AnswerCommand",
         "Answer waiting queries on the terminal.",
     ),
+    "label": (
+        "robopref.commands.label:LabelCommand",
+        "Compare clips in a browser, alone or with others.",
+    ),
     "train policy": (
         "robopref.commands.train_policy:TrainPolicyCommand",
         "Train a policy on episodes.",

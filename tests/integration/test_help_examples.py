@@ -13,7 +13,7 @@ from robopref import cli
 
 ORDER = [
     "doctor", "demo", "data info", "data validate", "data compact", "collect", "query", "answer",
-    "data upgrade-preferences", "data export", "data import", "data import-preferences",
+    "label", "data upgrade-preferences", "data export", "data import", "data import-preferences",
     "train reward", "transfer", "train policy",
     "train iql", "evaluate", "align", "bench",
 ]  # fmt: skip

@@ -1,0 +1,111 @@
+"""`robopref label`: people compare in a browser."""
+
+import getpass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robopref.labeling.clip_jobs import ClipConfig
+
+if TYPE_CHECKING:
+    from robopref.labeling.config import LabelConfig
+    from robopref.labeling.server import ServerConfig
+
+
+@dataclass(frozen=True)
+class LabelCommand:
+    """Compare clips of a data set in a browser, alone or with others.
+
+    Every answer is on disk before it is acknowledged: stop and start again whenever you like. Other
+    annotators open the same address, or the one of a second server on the same store. Where the
+    store has no queries yet, some are drawn at random.
+
+    Example:
+        robopref label --data runs/reach --no-browser --stop-after 1
+    """
+
+    data: Path
+    """Data set whose episodes are compared."""
+    db: str | None = None
+    """Preference store: a SQLite file, made if missing, or a URL like postgresql://user@host/name;
+    None for preferences.sqlite in the data set's folder."""
+    reward: Path | None = None
+    """Run of a reward, to be drawn under the clips for who asks for it."""
+    criterion: tuple[str, ...] = ("overall",)
+    """By what is judged, as `name` or `name=question`; several are asked one after the other."""
+    title: str = "robopref"
+    """What stands on top of the page."""
+    overlap: int = 1
+    """How many annotators answer each query."""
+    lease: float = 120.0
+    """How long a query is kept for who was shown it [s]."""
+    gold_every: int = 15
+    """After so many answers comes a query whose answer is known, if there is any; 0 for never."""
+    repeat_every: int = 20
+    """After so many answers one of them comes once more, turned around; 0 for never."""
+    attention_every: int = 0
+    """After so many answers comes one that says which key to press; 0 for never."""
+    segment_length: int | None = 50
+    """Steps of a segment of the queries that are made; None compares whole episodes."""
+    host: str = "127.0.0.1"
+    """Address to listen at; any but this machine's own needs a token."""
+    port: int = 8321
+    """Port to listen at; 0 for any that is free."""
+    token: str | None = None
+    """What annotators must give to sign in."""
+    no_browser: bool = False
+    """Only print the address."""
+    stop_after: float | None = None
+    """Stop after so many seconds; None goes on until Ctrl-C."""
+    out: Path = Path("runs/label")
+    """Folder for the clips, and for what is learned on the way."""
+    seed: int = 0
+    """Decides which queries are drawn."""
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    """How clips are drawn and kept."""
+
+    def __post_init__(self) -> None:
+        """Check that the settings go together."""
+        self._settings()
+
+    def run(self) -> None:
+        """Serve until Ctrl-C."""
+        from robopref.labeling.server import open_project, serve
+
+        config, project = self._settings()
+        with open_project(config, project) as service:
+            service.clips.reward = self.reward
+
+            def announce(address: str) -> None:
+                print(f"Label at {address}?annotator={getpass.getuser()}", flush=True)
+                if self.token is not None:
+                    print("Annotators sign in with the token.", flush=True)
+                print("Ctrl-C stops; every answer is on disk already.", flush=True)
+
+            serve(
+                service, config, announce=announce, browser=not self.no_browser,
+                stop_after_s=self.stop_after,
+            )  # fmt: skip
+            for name in project.names:
+                print(f"Labels by '{name}' in {config.db}: {service.store.num_labels(name)}.")
+        print(f"Next:   robopref train reward --data {self.data} --db {config.db}")
+
+    def _settings(self) -> "tuple[ServerConfig, LabelConfig]":
+        from robopref.labeling.config import Criterion, LabelConfig
+        from robopref.labeling.server import ServerConfig
+
+        project = LabelConfig(
+            title=self.title,
+            criteria=tuple(Criterion.parse(text) for text in self.criterion),
+            overlap=self.overlap,
+            lease_s=self.lease,
+            gold_every=self.gold_every,
+            repeat_every=self.repeat_every,
+            attention_every=self.attention_every,
+        )
+        db = str(self.data / "preferences.sqlite") if self.db is None else self.db
+        config = ServerConfig(
+            self.data, db, self.out, self.host, self.port, self.token, self.segment_length,
+            self.seed, self.clips,
+        )  # fmt: skip
+        return config, project

@@ -1,0 +1,126 @@
+"""What the routes share: the service, who is signed in, and how failures are worded."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from robopref.errors import DataError
+from robopref.labeling.assignment import ConflictError
+from robopref.labeling.messages import Failure
+from robopref.labeling.service import LabelService, UnknownError
+from robopref.labeling.sessions import Sessions
+from robopref.labeling.worker import ClipError
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": words}
+    for status, words in {
+        400: "The request cannot be read.",
+        401: "Nobody is signed in.",
+        403: "The request does not come from the page.",
+        404: "What it names is not there.",
+        409: "It comes too late.",
+        413: "The body is too large.",
+        415: "The body is of another kind.",
+        422: "The request says something that cannot be.",
+        503: "It cannot be done now.",
+    }.items()
+}
+"""How a request may fail, for the description of the interface."""
+
+
+class SignedOutError(Exception):
+    """Raised when a request needs somebody who is signed in."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the routes share.
+
+    Args:
+        service: The project.
+        sessions: Who is signed in.
+        cookie: Name of the cookie; servers on other ports have others.
+        trainer: Refits the reward in the background; None if nothing does.
+    """
+
+    service: LabelService
+    sessions: Sessions
+    cookie: str
+    trainer: Any = None
+
+
+def get_desk(request: Request) -> Desk:
+    """Return what the routes share."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def get_annotator(request: Request) -> str:
+    """Return who is signed in.
+
+    Raises:
+        SignedOutError: Nobody is.
+    """
+    desk = get_desk(request)
+    name = desk.sessions.find(request.cookies.get(desk.cookie))
+    if name is None:
+        raise SignedOutError
+    return name
+
+
+ADesk = Annotated[Desk, Depends(get_desk)]
+Annotator = Annotated[str, Depends(get_annotator)]
+
+
+def failure(status: int, code: str, message: str) -> JSONResponse:
+    """Return the answer to a request that failed."""
+    body = {"error": {"code": code, "message": message}}
+    headers = {"retry-after": "1"} if status == 503 else None
+    return JSONResponse(body, status, headers)
+
+
+def add_failures(app: FastAPI) -> None:
+    """Word what routes raise."""
+
+    @app.exception_handler(SignedOutError)
+    def signed_out(_request: Request, _error: Exception) -> JSONResponse:
+        return failure(401, "signed-out", "Sign in first: POST /api/session with your name.")
+
+    @app.exception_handler(RequestValidationError)
+    def wrong_body(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return failure(422, "wrong-request", _first_problem(error))
+
+    @app.exception_handler(HTTPException)
+    def http(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        answer = failure(error.status_code, "http", str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(ValueError)
+    def wrong_value(_request: Request, error: Exception) -> JSONResponse:
+        return failure(422, "wrong-request", str(error))
+
+    @app.exception_handler(DataError)
+    def data(_request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, ConflictError):
+            return failure(409, error.code, str(error))
+        if isinstance(error, UnknownError):
+            return failure(404, "unknown", str(error))
+        return failure(503, "storage", str(error))
+
+    @app.exception_handler(ClipError)
+    def clip(_request: Request, error: Exception) -> JSONResponse:
+        passing = isinstance(error, ClipError) and error.passing
+        return failure(503 if passing else 404, "cannot-be-shown", str(error))
+
+
+def _first_problem(error: RequestValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"] if part != "body")
+    return f"{where}: {problem['msg']}." if where else f"{problem['msg']}."

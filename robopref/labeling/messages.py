@@ -1,0 +1,183 @@
+"""Bodies of requests and answers of the HTTP interface, checked before anything looks at them."""
+
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from robopref.labeling.config import MAX_NAME, check_name_text
+
+
+def _check_text(text: str) -> str:
+    """Refuse what a database cannot keep: half characters and NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("text must be Unicode without half characters") from error
+    if "\0" in text:
+        raise ValueError("text must not hold the character NUL")
+    return text
+
+
+def _check_name(name: str) -> str:
+    check_name_text("name", name)
+    return name
+
+
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_check_text)]
+Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_text)]
+Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_check_text)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_check_name)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Index = Annotated[int, Field(ge=0, le=10_000)]
+Real = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Group = Annotated[list[Index], Field(max_length=100)]
+Kind = Literal["pair", "ranking", "candidates", "rating"]
+
+
+class Message(BaseModel):
+    """What all bodies share: nothing but the fields that are known."""
+
+    model_config: ClassVar[ConfigDict] = {"extra": "forbid"}
+
+
+class ErrorBody(Message):
+    """Why a request failed."""
+
+    code: str
+    message: str
+
+
+class Failure(Message):
+    """The answer to a request that failed."""
+
+    error: ErrorBody
+
+
+class SignIn(Message):
+    """Who somebody is."""
+
+    annotator: Name
+    token: Annotated[str, Field(max_length=400)] | None = None
+
+
+class NextIn(Message):
+    """What somebody is to be asked next."""
+
+    criterion: Name | None = None
+    kinds: Annotated[list[Kind], Field(max_length=4)] = []
+
+
+class Judged(Message):
+    """What answers and ratings share."""
+
+    id: UUID
+    query: Key
+    criterion: Name
+    lease: Key | None = None
+    tags: Annotated[list[Tag], Field(max_length=20)] = []
+    note: Text = ""
+    response_time_s: Seconds = 0.0
+
+
+class AnswerIn(Judged):
+    """An answer: groups of items, best first, or one of two ways not to order."""
+
+    answer: Literal["ranked", "incomparable", "skipped"]
+    order: Annotated[list[Group], Field(max_length=100)] = []
+    strength: Annotated[int, Field(ge=1, le=3)] = 2
+    shown: Group = []
+    all_bad: bool = False
+    proposed: Annotated[
+        list[Annotated[list[Real], Field(max_length=64)]], Field(max_length=256)
+    ] | None = None  # fmt: skip
+
+
+class RatingIn(Judged):
+    """A judgement of one clip."""
+
+    rating: Literal["good", "bad", "success", "failure", "cannot tell", "skipped"]
+    mark_step: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+
+
+class AdjudicationIn(Message):
+    """How a disagreement is decided."""
+
+    id: UUID
+    query: Key
+    criterion: Name
+    answer: Literal["ranked", "incomparable"]
+    order: Annotated[list[Group], Field(max_length=100)] = []
+    note: Text = ""
+    gold: bool = False
+
+
+class SegmentIn(Message):
+    """Some steps of an episode."""
+
+    episode_id: Key
+    start: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    length: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class CandidateIn(Message):
+    """An action chunk proposed for a step of an episode."""
+
+    episode_id: Key
+    step: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    action: Annotated[
+        list[Annotated[list[Real], Field(min_length=1, max_length=64)]],
+        Field(min_length=1, max_length=256),
+    ]
+
+
+class ExpectedIn(Message):
+    """The answer to a query, where it is known."""
+
+    answer: Literal["ranked", "incomparable"] = "ranked"
+    order: Annotated[list[Group], Field(max_length=100)] = []
+
+
+class QueryIn(Message):
+    """A query to be asked: several items to compare, or one segment to rate."""
+
+    id: UUID | None = None
+    items: Annotated[list[SegmentIn] | list[CandidateIn], Field(min_length=1, max_length=16)]
+    reason: Text = ""
+    priority: Real = 0.0
+    gold: ExpectedIn | None = None
+
+
+class QueriesIn(Message):
+    """Queries to be asked."""
+
+    queries: Annotated[list[QueryIn], Field(min_length=1, max_length=1000)]
+
+
+class Signed(Message):
+    """Who is signed in."""
+
+    annotator: str | None
+
+
+class Stored(Message):
+    """What became of an answer."""
+
+    stored: Literal[True] = True
+    new: bool
+
+
+class Renewed(Message):
+    """Until when a lease lasts."""
+
+    expires_s: float
+
+
+class Released(Message):
+    """Whether a lease was there to be given back."""
+
+    released: bool
+
+
+Plain = dict[str, Any]
+"""An answer whose form the contract states in words."""

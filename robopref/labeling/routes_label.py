@@ -1,0 +1,114 @@
+"""Routes of an annotator's work: sign in, the next query, answers, and taking them back."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from robopref import __version__
+from robopref.labeling.config import KINDS
+from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
+from robopref.labeling.messages import (
+    AnswerIn,
+    NextIn,
+    Plain,
+    RatingIn,
+    Released,
+    Renewed,
+    Signed,
+    SignIn,
+    Stored,
+)
+from robopref.labeling.sessions import LIFE_S
+
+router = APIRouter(prefix="/api", responses=FAILURES)
+
+
+@router.get("/project")
+def project(request: Request, desk: ADesk) -> Plain:
+    """Return what is asked here, and who is signed in."""
+    config = desk.service.config
+    return {
+        "title": config.title,
+        "annotator": desk.sessions.find(request.cookies.get(desk.cookie)),
+        "needs_token": desk.sessions.needs_token,
+        "criteria": [{"name": c.name, "question": c.question} for c in config.criteria],
+        "tags": list(config.tags),
+        "kinds": list(KINDS),
+        "settings": {
+            "strength_default": 2,
+            "show_reward_lane": config.show_reward_lane,
+            "lease_s": config.lease_s,
+            "overlap": config.overlap,
+            "codec": desk.service.clips.codec.name,
+        },
+        "version": __version__,
+    }
+
+
+@router.post("/session", response_model=Signed)
+def sign_in(body: SignIn, request: Request, desk: ADesk) -> Response:
+    """Sign in under a name; the answer sets a cookie."""
+    if not desk.sessions.admits(body.token):
+        return failure(403, "wrong-token", "The token is not the one of this server.")
+    key = desk.sessions.open(body.annotator)
+    answer = Response(
+        Signed(annotator=body.annotator).model_dump_json(), media_type="application/json"
+    )
+    answer.set_cookie(
+        desk.cookie, key, max_age=int(LIFE_S), httponly=True, samesite="strict",
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+    return answer
+
+
+@router.delete("/session", response_model=Signed)
+def sign_out(request: Request, response: Response, desk: ADesk) -> Signed:
+    """Sign out."""
+    desk.sessions.close(request.cookies.get(desk.cookie, ""))
+    response.delete_cookie(desk.cookie)
+    return Signed(annotator=None)
+
+
+@router.post("/next")
+def next_query(body: NextIn, desk: ADesk, annotator: Annotator) -> Plain:
+    """Return what to judge next, with a lease on it; or why there is nothing."""
+    return desk.service.next(annotator, body.criterion, body.kinds)
+
+
+@router.post("/leases/{lease}/renew", response_model=Renewed)
+def renew(lease: UUID, desk: ADesk, annotator: Annotator) -> Renewed:
+    """Keep a query for longer."""
+    return Renewed(expires_s=desk.service.assignment.renew(str(lease), annotator))
+
+
+@router.delete("/leases/{lease}", response_model=Released)
+def release(lease: UUID, desk: ADesk, annotator: Annotator) -> Released:
+    """Give a query back."""
+    return Released(released=desk.service.assignment.release(str(lease), annotator))
+
+
+@router.post("/answers", response_model=Stored)
+def answer(body: AnswerIn, desk: ADesk, annotator: Annotator) -> Stored:
+    """Keep an answer; when this returns, it is on disk. Sent again, it is stored once."""
+    return Stored(new=desk.service.take_answer(annotator, body).new)
+
+
+@router.post("/ratings", response_model=Stored)
+def rate(body: RatingIn, desk: ADesk, annotator: Annotator) -> Stored:
+    """Keep a rating; when this returns, it is on disk. Sent again, it is stored once."""
+    return Stored(new=desk.service.take_rating(annotator, body).new)
+
+
+@router.post("/answers/{answer}/undo")
+def undo(answer: UUID, desk: ADesk, annotator: Annotator) -> Plain:
+    """Take one's own answer or rating back; return its query with a fresh lease."""
+    return desk.service.undo(annotator, answer)
+
+
+@router.get("/answers/mine")
+def mine(
+    desk: ADesk, annotator: Annotator, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> Plain:
+    """Return one's own answers and ratings, newest first."""
+    return {"answers": desk.service.answers.mine(annotator, limit)}

@@ -1,0 +1,157 @@
+"""Running a labelling project: what it is made of, and the web server around it."""
+
+import contextlib
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
+from robopref.labeling.clip_jobs import ClipConfig
+from robopref.labeling.clip_service import ClipService
+from robopref.labeling.config import LabelConfig
+from robopref.labeling.first_queries import draw_pairs
+from robopref.labeling.security import allowed_hosts, is_loopback
+from robopref.labeling.service import LabelService
+from robopref.labeling.sessions import Sessions
+from robopref.preferences.store import PreferenceStore
+from robopref.registry import import_extra
+from robopref.seeding import make_rng
+
+NUM_FIRST = 10
+"""Queries made before the first one is shown; more follow while it is answered."""
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where a project is served, and from what."""
+
+    data: Path
+    """Data set that is compared."""
+    db: str
+    """Preference store: a SQLite file or a URL."""
+    out: Path = Path("runs/label")
+    """Folder for the clips, and for what is learned on the way."""
+    host: str = "127.0.0.1"
+    """Address that the server listens at."""
+    port: int = 8321
+    """Port; 0 for any that is free."""
+    token: str | None = None
+    """What annotators must give to sign in; required at any address but this machine's own."""
+    segment_length: int | None = 50
+    """Steps of a segment of the queries that are made; None compares whole episodes."""
+    seed: int = 0
+    """Decides which queries are drawn."""
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    """How clips are drawn."""
+
+    def __post_init__(self) -> None:
+        """Check that who is not on this machine needs a token."""
+        if not is_loopback(self.host) and self.token is None:
+            raise ValueError(
+                f"`host` '{self.host}' can be reached from other machines: give a `token` that "
+                "annotators sign in with (--token), or listen at 127.0.0.1."
+            )
+
+
+@contextlib.contextmanager
+def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelService]:
+    """Yield the service of a project, with queries to ask.
+
+    Raises:
+        DataError: The data set or the store cannot be used, or there is nothing to compare.
+        FileNotFoundError: There is no data set.
+    """
+    episodes = EpisodeStore.open(config.data)
+    with PreferenceStore(config.db) as store:
+        clips = ClipService(config.clips, config.data, config.out / "clips")
+        try:
+            clips.start()
+            service = LabelService(project, store, episodes, clips)
+            service.queue.fill()
+            if not any(service.queue.num_open(name) for name in project.names):
+                add_random_queries(service, config, NUM_FIRST)
+            yield service
+        finally:
+            clips.close()
+
+
+def add_random_queries(service: LabelService, config: ServerConfig, num: int) -> None:
+    """Draw pairs that were not asked before, and queue them."""
+    asked = service.store.queries()
+    rng = make_rng(config.seed, "label", len(asked))
+    queries = draw_pairs(
+        service.episodes, num, rng, segment_length=config.segment_length, asked=asked
+    )
+    service.store.add_queries(
+        queries, cut_hash=service.episodes.content_hash, context={"data": str(config.data)}
+    )
+    service.queue.fill()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises:
+        DataError: The port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise DataError(
+            f"The server cannot listen at {host}:{port}: {error.strerror}. Give another port "
+            "(--port), or 0 for any that is free."
+        ) from error
+    return listener
+
+
+def serve(
+    service: LabelService,
+    config: ServerConfig,
+    *,
+    announce: Callable[[str], None] = print,
+    browser: bool = False,
+    stop_after_s: float | None = None,
+) -> None:
+    """Serve a project until it is interrupted, by Ctrl-C or a signal to end.
+
+    Args:
+        service: The project.
+        config: Where.
+        announce: Told the address once the server listens.
+        browser: Open it in a browser.
+        stop_after_s: Stop by itself after this time [s].
+    """
+    uvicorn = import_extra("uvicorn", purpose="The labelling server", extra="label")
+    import_extra("fastapi", purpose="The labelling server", extra="label")
+    from robopref.labeling.app import make_app
+    from robopref.labeling.desk import Desk
+
+    listener = bind(config.host, config.port)
+    port = listener.getsockname()[1]
+    desk = Desk(service, Sessions(service.store.database, config.token), f"robopref_session_{port}")
+    settings = uvicorn.Config(
+        make_app(desk, allowed_hosts(config.host)), log_level="warning", access_log=False,
+        server_header=False, timeout_graceful_shutdown=5, ws="none",
+    )  # fmt: skip
+    name = f"[{config.host}]" if ":" in config.host else config.host
+    announce(f"http://{name}:{port}/")
+    if browser:
+        threading.Thread(
+            target=webbrowser.open, args=(f"http://{name}:{port}/",), daemon=True
+        ).start()
+    server = uvicorn.Server(settings)
+    if stop_after_s is not None:
+        timer = threading.Timer(stop_after_s, lambda: setattr(server, "should_exit", True))
+        timer.daemon = True
+        timer.start()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended all requests by then
+        server.run(sockets=[listener])

@@ -1,0 +1,289 @@
+"""A labelling project as the server sees it: queries as the page shows them, answers taken in."""
+
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from robopref.data.reader import Recent
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
+from robopref.labeling.answers import Answers, Stored
+from robopref.labeling.assignment import Assigned, Assignment
+from robopref.labeling.clip_plan import ItemView
+from robopref.labeling.clip_service import ClipService
+from robopref.labeling.clips import Comparison
+from robopref.labeling.config import KINDS, LabelConfig
+from robopref.labeling.messages import AnswerIn, RatingIn
+from robopref.labeling.queue import LabelQueue, read_query
+from robopref.labeling.worker import ClipError
+from robopref.preferences import tables
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Query
+from robopref.preferences.ranking import Answer, Ranking
+from robopref.preferences.rating import Rating, RatingQuery, Verdict
+from robopref.preferences.store import PreferenceStore
+
+MAX_BLOCKED_AT_ONCE = 20
+"""Queries that are passed over within one request because they cannot be shown."""
+RETRY_S = 3.0
+"""When a page without a query asks again [s]."""
+REMAINING_S = 2.0
+"""How long the number of open queries is taken for right [s]."""
+
+
+class UnknownError(DataError):
+    """Raised when what a request names is not there."""
+
+
+class LabelService:
+    """Everything behind the HTTP interface.
+
+    Args:
+        config: The project.
+        store: Where answers go.
+        episodes: What the queries are about; only this class uses it.
+        clips: Shows them.
+    """
+
+    def __init__(
+        self, config: LabelConfig, store: PreferenceStore, episodes: EpisodeStore,
+        clips: ClipService,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.store = store
+        self.episodes = episodes
+        self.clips = clips
+        self.queue = LabelQueue(store.database, config)
+        self.assignment = Assignment(store.database, config)
+        self.answers = Answers(store.database, self.assignment)
+        self.questions = {c.name: c.question for c in config.criteria}
+        self._queries: Recent[Query | RatingQuery] = Recent(20_000)
+        self._lock = threading.Lock()
+        self._remaining: dict[str, tuple[float, int]] = {}
+
+    def next(self, annotator: str, criterion: str | None, kinds: Sequence[str]) -> dict[str, Any]:
+        """Return the next query for an annotator as the page shows it, or why there is none."""
+        criteria = [] if criterion is None else [self._known(criterion)]
+        for _ in range(MAX_BLOCKED_AT_ONCE):
+            assigned = self.assignment.next(annotator, criteria, kinds or KINDS)
+            if assigned is None and self.queue.fill():
+                continue
+            if assigned is None:
+                reason = self.assignment.why_nothing(annotator, criteria)
+                return {"query": None, "reason": reason, "retry_s": RETRY_S}
+            try:
+                return self.present(assigned, annotator, kinds or KINDS)
+            except ClipError as error:
+                if error.passing:
+                    return {"query": None, "reason": str(error), "retry_s": RETRY_S}
+                self.queue.block(assigned.entry.query_id, str(error))
+        return {"query": None, "reason": "many queries cannot be shown", "retry_s": 0.1}
+
+    def present(
+        self, assigned: Assigned, annotator: str, kinds: Sequence[str] = KINDS
+    ) -> dict[str, Any]:
+        """Return a query as the page shows it, with those ahead; their clips are asked for.
+
+        Raises:
+            ClipError: It cannot be shown.
+        """
+        entry, query = assigned.entry, assigned.query
+        views = self.clips.describe(query)
+        self._check_unchanged(query)
+        self._prefetch(query, views, urgent=True)
+        ahead = self.assignment.ahead(annotator, entry.criterion, kinds)
+        return {
+            "query": {
+                "id": query.id,
+                "kind": entry.kind,
+                "criterion": entry.criterion,
+                "question": self.questions.get(entry.criterion, entry.criterion),
+                "why": entry.why,
+                "role": "attention" if entry.role == "attention" else "ask",
+                "items": [self._item(query, view) for view in views],
+                "order": list(assigned.lease.shown),
+                "lease": {"id": assigned.lease.id, "expires_s": assigned.lease.expires_s},
+                "observation": self._observation(query, entry.kind),
+                "answered_by_others": entry.num_answers,
+            },
+            "ahead": [each for each in map(self._look_ahead, ahead) if each is not None],
+            "progress": self.progress_of(annotator, entry.criterion),
+        }
+
+    def progress_of(self, annotator: str, criterion: str) -> dict[str, int]:
+        """Return how many answers there are, of an annotator and of all, and how many to come."""
+        annotators = tables.label_annotators.c
+        statement = sa.select(annotators.name, annotators.num_answers).where(
+            annotators.criterion == criterion
+        )
+        with self.store.database.reading() as connection:
+            counts = {name: int(num) for name, num in connection.execute(statement)}
+        return {
+            "answered_mine": counts.get(annotator, 0),
+            "answered_all": sum(counts.values()),
+            "remaining": self._num_open(criterion),
+        }
+
+    def take_answer(self, annotator: str, body: AnswerIn) -> Stored:
+        """Keep an answer.
+
+        Raises:
+            UnknownError: There is no such query.
+            ValueError: The order does not fit it.
+            ConflictError: It comes too late.
+        """
+        query = self.query(body.query)
+        if not isinstance(query, Query):
+            raise ValueError(f"Query '{body.query}' is rated, not ordered: use /api/ratings.")
+        num = len(query.items)
+        if body.shown and sorted(body.shown) != list(range(num)):
+            raise ValueError(f"`shown` must be an order of the items 0 to {num - 1}.")
+        details: dict[str, Any] = {
+            key: value
+            for key, value in (
+                ("shown", body.shown), ("tags", body.tags), ("all_bad", body.all_bad),
+                ("proposed", body.proposed),
+            )
+            if value
+        }  # fmt: skip
+        order = tuple(tuple(group) for group in body.order)
+        preference = Preference(
+            id=str(body.id),
+            query=query,
+            ranking=Ranking(num, order, Answer(body.answer)),
+            annotator=annotator,
+            criterion=self._known(body.criterion),
+            strength=body.strength,
+            reason=body.note,
+            time_s=time.time(),
+            response_time_s=body.response_time_s,
+            details=details,
+        )
+        return self.answers.answer(preference)
+
+    def take_rating(self, annotator: str, body: RatingIn) -> Stored:
+        """Keep a rating; raises as `take_answer` does."""
+        query = self.query(body.query)
+        if not isinstance(query, RatingQuery):
+            raise ValueError(f"Query '{body.query}' is ordered, not rated: use /api/answers.")
+        rating = Rating(
+            id=str(body.id),
+            query=query,
+            verdict=Verdict(body.rating),
+            mark_step=body.mark_step,
+            annotator=annotator,
+            criterion=self._known(body.criterion),
+            reason=body.note,
+            time_s=time.time(),
+            response_time_s=body.response_time_s,
+            details={"tags": body.tags} if body.tags else {},
+        )
+        return self.answers.rate(rating)
+
+    def undo(self, annotator: str, answer_id: uuid.UUID) -> dict[str, Any]:
+        """Take an answer back; return its query as `next` does."""
+        return self.present(self.answers.undo(str(answer_id), annotator), annotator)
+
+    def query(self, query_id: str) -> Query | RatingQuery:
+        """Return a query of either kind.
+
+        Raises:
+            UnknownError: There is none of this id.
+        """
+        with self._lock:
+            known = self._queries.get(query_id)
+        if known is not None:
+            return known
+        with self.store.database.reading() as connection:
+            for table, kind in ((tables.queries, "pair"), (tables.rating_queries, "rating")):
+                if connection.scalar(sa.select(table.c.seq).where(table.c.id == query_id)):
+                    query = read_query(connection, query_id, kind)
+                    break
+            else:
+                raise UnknownError(f"There is no query '{query_id}'.")
+        with self._lock:
+            return self._queries.fetch(query_id, lambda: query)
+
+    def _known(self, criterion: str) -> str:
+        if criterion not in self.questions:
+            raise UnknownError(
+                f"Nothing is judged by '{criterion}' here. Criteria: {sorted(self.questions)}."
+            )
+        return criterion
+
+    def _check_unchanged(self, query: Query | RatingQuery) -> None:
+        """Check that the clips are what they were when the query was made.
+
+        Raises:
+            ClipError: One is not.
+        """
+        if not isinstance(query, Query):
+            return
+        with self._lock:
+            changed = self.store.verify(self.episodes.content_hash, [query.id])
+        if changed:
+            raise ClipError(f"Item of episode {changed[0].item.episode_id}: {changed[0].problem}.")
+
+    def _prefetch(self, query: Comparison, views: Sequence[ItemView], *, urgent: bool) -> None:
+        """Have the usual camera's clips drawn."""
+        for view in views:
+            for camera in view.cameras[:1]:
+                self.clips.request(query, view.index, camera, urgent=urgent)
+
+    def _look_ahead(self, query_id: str) -> dict[str, Any] | None:
+        """Return where the clips of a query to come are, and have them drawn."""
+        query = self.query(query_id)
+        try:
+            views = self.clips.describe(query)
+            self._prefetch(query, views, urgent=False)
+        except ClipError:
+            return None  # It is blocked when its turn comes.
+        items = [self._item(query, view) for view in views]
+        return {"query_id": query_id, "clips": [item["clips"] for item in items]}
+
+    def _item(self, query: Comparison, view: ItemView) -> dict[str, Any]:
+        name = quote(query.id, safe="")
+        suffix = self.clips.codec.suffix
+        return {
+            "index": view.index,
+            "kind": view.kind,
+            "num_frames": view.num_frames,
+            "num_moving": view.num_moving,
+            "num_steps": view.num_steps,
+            "stride": view.stride,
+            "fps": view.fps,
+            "cameras": list(view.cameras),
+            "clips": {
+                camera: f"/api/clips/{name}/{view.index}/{quote(camera, safe='')}{suffix}"
+                for camera in view.cameras
+            },
+            "lanes": f"/api/lanes/{name}/{view.index}" if view.kind == "segment" else None,
+            "label": f"Clip {chr(ord('A') + view.index)}",
+        }
+
+    def _observation(self, query: Comparison, kind: str) -> Mapping[str, Any] | None:
+        if kind != "candidates":
+            return None
+        meta = self.clips.cloud(query).meta()
+        return {"cloud": f"/api/clouds/{quote(query.id, safe='')}", **meta}
+
+    def _num_open(self, criterion: str) -> int:
+        now = time.monotonic()
+        until, num = self._remaining.get(criterion, (0.0, 0))
+        if now >= until:
+            num = self.queue.num_open(criterion)
+            self._remaining[criterion] = (now + REMAINING_S, num)
+        return num
+
+
+def open_service(
+    config: LabelConfig, store: PreferenceStore, data: Path, clips: ClipService
+) -> LabelService:
+    """Return the service of a project about the data set in `data`."""
+    return LabelService(config, store, EpisodeStore.open(data), clips)

@@ -1,0 +1,81 @@
+"""Who is signed in: cookies whose hashes are in the database, so that any server knows them."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from robopref.labeling.config import check_name_text
+from robopref.preferences import tables
+from robopref.preferences.database import Database
+
+LIFE_S = 30 * 24 * 3600.0
+"""How long somebody stays signed in [s]."""
+MIN_TOKEN = 8
+"""Letters of a token; fewer could be guessed."""
+
+sessions = tables.label_sessions
+
+
+class Sessions:
+    """Signs annotators in and out.
+
+    Args:
+        database: Of the preference store.
+        token: What they must give to sign in; None lets in who reaches the server.
+        clock: Gives the time [s since 1970, UTC].
+
+    Raises:
+        ValueError: The token is too short.
+    """
+
+    def __init__(
+        self, database: Database, token: str | None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        if token is not None and len(token) < MIN_TOKEN:
+            raise ValueError(f"`token` must have at least {MIN_TOKEN} letters, got {len(token)}.")
+        self.database = database
+        self.needs_token = token is not None
+        self._token = token
+        self._clock = clock
+
+    def admits(self, token: str | None) -> bool:
+        """Return whether a token is the right one, or none is needed."""
+        if self._token is None:
+            return True
+        return hmac.compare_digest((token or "").encode(), self._token.encode())
+
+    def open(self, annotator: str) -> str:
+        """Sign an annotator in; return what their cookie holds.
+
+        Raises:
+            ValueError: The name is empty, too long, or not printable.
+        """
+        check_name_text("annotator", annotator)
+        key, now = secrets.token_urlsafe(32), self._clock()
+        row = {"key_hash": _hash(key), "annotator": annotator, "expires_s": now + LIFE_S}
+        with self.database.writing() as connection:
+            connection.execute(sessions.delete().where(sessions.c.expires_s <= now))
+            connection.execute(sessions.insert(), row)
+        return key
+
+    def find(self, key: str | None) -> str | None:
+        """Return the annotator whose cookie it is, or None."""
+        if not key:
+            return None
+        where = (sessions.c.key_hash == _hash(key), sessions.c.expires_s > self._clock())
+        with self.database.reading() as connection:
+            name = connection.scalar(sa.select(sessions.c.annotator).where(*where))
+        return None if name is None else str(name)
+
+    def close(self, key: str) -> None:
+        """Sign out who has this cookie."""
+        with self.database.writing() as connection:
+            connection.execute(sessions.delete().where(sessions.c.key_hash == _hash(key)))
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
