@@ -183,6 +183,6 @@ def print_outcome(outcome: "Outcome") -> None:
 
 COLUMNS = {
     "method": "method", "truth": "truth", "num": "pairs", "accuracy": "accuracy",
-    "brier": "Brier", "ece": "ECE", "coverage": "at 90 %",
+    "ece": "ECE", "coverage": "at 90 %",
 }  # fmt: skip
 """What the table of accuracies shows; the last is the share of pairs of which 90 % are right."""

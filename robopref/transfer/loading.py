@@ -133,6 +133,13 @@ def load_target(
     answers = _answers(place, episodes)
     answered = _segments_of(answers)
     length = length or (answered or like.segments)[0].length
+    others = sorted({segment.length for segment in answered} - {length})
+    if others:
+        raise DataError(
+            f"Answers about '{place.data}' are about segments of {others[0]} steps, and a transfer "
+            f"compares segments of one length, here {length}. Leave out --segment-length, or give "
+            "a store with answers about such segments."
+        )
     lengths = {row.episode_id: row.length for row in episodes.rows}
     drawn = sample_segments(lengths, length, num_segments, rng)
     segments = tuple(dict.fromkeys([*answered, *drawn]))[: max(num_segments, len(answered))]

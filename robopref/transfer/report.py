@@ -53,7 +53,7 @@ def accuracy_row(each: Accuracy) -> dict[str, str]:
     interval = "" if each.truth == OF_REWARDS else f" [{low:.2f}, {high:.2f}]"
     return {
         "method": each.method,
-        "truth": each.truth,
+        "truth": each.truth.removeprefix("the "),
         "num": f"{each.num:,}",
         "accuracy": f"{each.accuracy:.2f}{interval}",
         "brier": f"{each.brier:.3f}",

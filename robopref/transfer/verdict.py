@@ -16,6 +16,8 @@ GOOD_MEANING = 0.6
 """Below it alignments were right about half of the time, above it nearly all were more often."""
 LEAST_EXPECTED = 0.65
 """With less, a transfer says itself that it is little better than chance."""
+GOOD_ACCURACY = 0.75
+"""With less, more than one transferred label in four is wrong."""
 FEWEST_PAIRS = 5
 """Known pairs, below which an accuracy decides nothing."""
 
@@ -71,13 +73,19 @@ def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdi
                 f"Use it with care: as far as {each.truth} tell, it may be no better than chance. "
                 "More answers about the target decide.",
             )
+    found = " and ".join(
+        f"{each.accuracy:.0%} of the pairs that {each.truth} decide" for each in known
+    )
+    if any(each.accuracy < GOOD_ACCURACY for each in known):
+        return Verdict(
+            "care",
+            f"Use it with care: it foretells {found}. That is better than chance, but many labels "
+            "are wrong; answers about the target help most, and so does a robust reward.",
+        )
     doubt = _doubt(diagnosis)
     if doubt is not None:
         return doubt
     if known:
-        found = " and ".join(
-            f"{each.accuracy:.0%} of the pairs that {each.truth} decide" for each in known
-        )
         return Verdict("trust", f"It can be trusted: it foretells {found}, and the votes agree.")
     return Verdict(
         "trust",
@@ -100,9 +108,9 @@ def _contradiction(diagnosis: Mapping[str, float]) -> Verdict | None:
         return Verdict(
             "distrust",
             f"Do not trust it: the votes contradict each other (agreement {agreement:.2f}, "
-            f"{wrong_way:.0%} the wrong way round), so that the tasks do not say which order is "
-            "the right one, whatever the expected accuracy. Answer a few queries about the "
-            "target, or take a method that compares features.",
+            f"{wrong_way:.0%} the wrong way round), whatever the expected accuracy. Answer a few "
+            "queries about the target; more answers about the source, or a method that compares "
+            "features, may help as well.",
         )
     return None
 

@@ -21,10 +21,12 @@ from robopref.transfer.correspondence import compare_meaning
 from robopref.transfer.loading import Loaded
 from robopref.transfer.verdict import Verdict, judge
 
-OF_REWARDS, OF_ANSWERS = "the recorded rewards", "the answers about the target"
+OF_REWARDS, OF_ANSWERS = "the recorded rewards", "the target's answers"
 FOLLOWS_REWARDS = 0.8
 """Share of a task's answers that its recorded rewards foretell, from which on the rewards of the
 target count as the truth; with less, something else is preferred than what they pay."""
+FEWEST_FOLLOWED = 10
+"""Answers, below which nothing is known of that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,7 @@ def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: in
         alone = replace(target, task=target.unanswered())
         measured.append(answers.measure(name, _run(config, sources, alone, seed)))
         notes.append(
-            f"{answers.name[0].upper()}{answers.name[1:]} measure a transfer that did not see them."
+            "The target's answers measure a transfer that did not see them; this one uses them."
         )
     meanings = [compare_meaning(source.task, target.task, found) for source in sources]
     diagnosis = found.diagnose() | {"meaning": float(np.mean(meanings))}
@@ -136,7 +138,7 @@ def by_rewards(sources: Sequence[Loaded], target: Loaded) -> tuple[Truth | None,
     follows = {name: share for name, share in shares.items() if share is not None}
     worst = min(follows, key=follows.__getitem__, default="")
     if not set(follows).intersection(source.name for source in sources):
-        why = "no answer about a source tells whether they are about its rewards"
+        why = "too few answers about the source tell whether they follow its rewards"
     elif follows[worst] < FOLLOWS_REWARDS:
         why = f"only {follows[worst]:.0%} of the answers about '{worst}' follow its rewards"
     else:
@@ -189,6 +191,6 @@ def _follows_rewards(source: Loaded) -> float | None:
         return None
     difference = returns[task.b] - returns[task.a]
     decided = (task.prefers_b != 0.5) & (difference != 0)
-    if not decided.any():
+    if decided.sum() < FEWEST_FOLLOWED:
         return None
     return float(((difference > 0) == (task.prefers_b > 0.5))[decided].mean())

@@ -29,7 +29,7 @@ def test_what_is_carried_over_trains_a_reward(door, drawer, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(command(door, drawer, "--out", out)) == 0
     shown = capsys.readouterr().out
-    assert "the recorded rewards" in shown
+    assert "recorded rewards" in shown
     assert "It can be trusted: it foretells" in shown
     db = out / "preferences.sqlite"
     assert shown.endswith(f"Next:   robopref train reward --data {drawer} --db {db}\n")
@@ -86,7 +86,7 @@ def test_answers_that_contradict_the_source_are_heard(door, drawer, make_answers
     words = command(door, drawer, "--target-db", opposite, "--out", tmp_path / "out")
     assert cli.main(words) == 0
     shown = capsys.readouterr().out
-    assert "Do not trust it: the answers about the target say the opposite" in shown
+    assert "Do not trust it: the target's answers say the opposite" in shown
     assert f"only 0% of the answers about '{drawer}' follow its rewards" in shown
     assert "Next:   robopref transfer --help" in shown
 

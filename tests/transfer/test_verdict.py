@@ -31,6 +31,8 @@ def test_every_figure_has_a_name(rng):
         ({}, [], "trust", "Nothing in the data tells that; a few answers about the target do."),
         ({}, [accuracy(0.88)], "trust", "foretells 88% of the pairs that the recorded rewards"),
         ({}, [accuracy(0.46)], "distrust", "the recorded rewards say the opposite"),
+        ({}, [accuracy(0.88), accuracy(0.65)], "care", "88% of the pairs that the recorded rewards "
+         "decide and 65% of the pairs that the recorded rewards decide. That is better than"),
         ({}, [accuracy(0.6, 10)], "care", "as far as the recorded rewards tell"),
         ({}, [accuracy(0.0, 3)], "trust", "as far as what is preferred in the source"),
         ({"agreement": 0.05, "wrong_way": 0.5, "expected_accuracy": 1.0}, [], "distrust",

@@ -1,0 +1,85 @@
+"""Tests for one transfer: what counts as the truth, and what does not."""
+
+import pytest
+
+from robopref.errors import DataError
+from robopref.rewards.shared_features import SharedFeaturesConfig
+from robopref.seeding import make_rng
+from robopref.transfer.loading import Place, load_source, load_target
+from robopref.transfer.workflow import OF_ANSWERS, OF_REWARDS, by_rewards, transfer
+
+
+def load(source, target, db=None):
+    loaded = load_source(Place(source[0], str(source[1])), make_rng(0))
+    place = Place(target, None if db is None else str(db))
+    return loaded, load_target(place, make_rng(1), num_segments=30, length=None, like=loaded)
+
+
+def test_rewards_are_the_truth_only_about_what_they_pay_for(make_data, make_answers, drawer):
+    data = make_data("door")
+    slow = data, make_answers(data, sign=-1)
+    source, target = load(slow, drawer)
+    outcome = transfer(SharedFeaturesConfig(), [source], target, seed=0)
+    assert outcome.measured == ()
+    assert outcome.notes == (
+        "The recorded rewards of the target do not count as the truth: only 0% of the answers "
+        f"about '{data}' follow its rewards.",
+    )
+    assert outcome.verdict.level == "trust"
+    assert "Nothing in the data tells that" in outcome.verdict.text
+
+
+def test_few_answers_do_not_tell_whether_rewards_are_the_truth(make_data, make_answers, drawer):
+    data = make_data("door")
+    source, target = load((data, make_answers(data, num=8)), drawer)
+    assert by_rewards([source], target) == (
+        None,
+        "The recorded rewards of the target do not count as the truth: too few answers about the "
+        "source tell whether they follow its rewards.",
+    )
+
+
+def test_the_targets_answers_measure_a_transfer_that_did_not_see_them(
+    door, drawer, make_answers, make_data
+):
+    data = make_data("target", seed=4)
+    source, target = load(door, data, make_answers(data, num=20))
+    assert len(target.preferences) == 20
+    assert target.task.num_decided == 20
+    outcome = transfer(SharedFeaturesConfig(), [source], target, seed=0)
+    own = {each.truth: each for each in outcome.own}
+    assert list(own) == [OF_REWARDS, OF_ANSWERS]
+    assert own[OF_ANSWERS].num == 20
+    source, unanswered = load(door, data)
+    alone = transfer(SharedFeaturesConfig(), [source], unanswered, seed=0)
+    assert own[OF_REWARDS].accuracy >= alone.own[0].accuracy - 0.02
+    assert {each.method for each in outcome.measured} == {"shared-features", "nearest"}
+
+
+def test_the_same_seed_gives_the_same(door, drawer):
+    source, target = load(door, drawer)
+    found = [transfer(SharedFeaturesConfig(), [source], target, seed=3) for _ in range(2)]
+    assert (found[0].transferred.preferred == found[1].transferred.preferred).all()
+    assert found[0].diagnosis == pytest.approx(found[1].diagnosis)
+
+
+def test_answers_about_another_length_are_named(door, make_data, make_answers):
+    data = make_data("target", seed=4)
+    source = load_source(Place(door[0], str(door[1])), make_rng(0))
+    place = Place(data, str(make_answers(data)))
+    with pytest.raises(DataError) as error:
+        load_target(place, make_rng(1), num_segments=30, length=15, like=source)
+    assert str(error.value) == (
+        f"Answers about '{data}' are about segments of 10 steps, and a transfer compares segments "
+        "of one length, here 15. Leave out --segment-length, or give a store with answers about "
+        "such segments."
+    )
+
+
+def test_a_large_source_is_drawn_from(door):
+    place = Place(door[0], str(door[1]))
+    whole, part = (load_source(place, make_rng(0), most_segments=n) for n in (1000, 12))
+    assert len(whole.segments) > 25
+    assert len(part.segments) <= 12
+    assert set(part.preferences) < set(whole.preferences)
+    assert len(part.task.a) == len(part.preferences) >= 6
