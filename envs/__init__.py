@@ -42,6 +42,12 @@ BEHAVIOURS.register(
     "both", "robopref.envs.both:BothConfig", "Show two behaviours, each judged by an annotator."
 )
 BEHAVIOURS.register(
+    "keep-out", "robopref.envs.planar.behaviours:KeepOutConfig", "Keep out of a marked region."
+)
+BEHAVIOURS.register(
+    "together", "robopref.envs.planar.behaviours:TogetherConfig", "Push the blocks as a group."
+)
+BEHAVIOURS.register(
     "high-return", "robopref.envs.high_return:HighReturnConfig", "Earn the environment's reward."
 )
 

@@ -1,4 +1,4 @@
-"""Scripted policies: experts for Meta-World and robomimic, in a style; random actions elsewhere."""
+"""Scripted policies: experts, in a style, where there are some; random actions elsewhere."""
 
 import warnings
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ def has_expert(env_id: str) -> bool:
         from robopref.envs.robomimic_experts import JOBS
 
         return task in JOBS
-    return name == "metaworld"
+    return name in ("metaworld", "planar")
 
 
 def _find_expert(env_id: str) -> tuple[Expert, slice]:
@@ -123,6 +123,10 @@ def _find_expert(env_id: str) -> tuple[Expert, slice]:
         from robopref.envs.robomimic_experts import PickUpExpert
 
         return PickUpExpert(task), robomimic_scene.OBJECT
+    if name == "planar":
+        from robopref.envs.planar import styles, tasks
+
+        return styles.expert(tasks.parse(task).kind), tasks.BLOCKS[0]
     from metaworld.policies import ENV_POLICY_MAP
 
     return ENV_POLICY_MAP[task](), GOAL if task.startswith("reach") else OBJECT
@@ -154,7 +158,7 @@ def scripted_policy(
     else:
         raise UnknownNameError(
             f"There is no scripted expert for '{env.env_id}' to act in the style '{style.name}'. "
-            "Styles exist for: ['metaworld', 'robomimic']."
+            "Styles exist for: ['metaworld', 'planar', 'robomimic']."
         )
     policy.reset(np.random.default_rng(0) if rng is None else rng)
     return policy

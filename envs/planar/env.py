@@ -73,7 +73,7 @@ class PlanarEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """A table seen from above, two blocks, a goal on its far side, and a hand that pushes.
 
     ## Description
-    The hand is a stick, "short" (0.28 m), "medium" (0.46 m) or "long" (0.66 m), or a "gripper" with
+    The hand is a stick, "short" (0.28 m), "medium" (0.46 m) or "long" (0.56 m), or a "gripper" with
     two fingers that close. In "avoid" there is a marked region between the blocks and the goal. The
     task does not ask to keep out of it, nor, in "group", to push the blocks together: these are
     preferences, measured by the behaviours `keep-out` and `together`.

@@ -39,7 +39,7 @@ class Hand:
 HANDS = {
     "short": Hand(0.28),
     "medium": Hand(0.46),
-    "long": Hand(0.66),
+    "long": Hand(0.56),
     "gripper": Hand(WIDEST_M + 2 * FINGER_M[1], has_fingers=True),
 }
 """By name. X-MAGICAL's sticks are 0.3, 0.6 and 1.6 m wide; the last could not pass beside the

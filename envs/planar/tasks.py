@@ -14,9 +14,9 @@ from robopref.envs.planar.physics import ARENA_M, BLOCK_M, resting
 GOAL_Y_M = 0.7
 """The goal is the strip of the table beyond this [m]."""
 NUM_BLOCKS = 2
-ZONE_HALF_M = (0.28, 0.17)
+ZONE_HALF_M = (0.25, 0.17)
 """Half sides of the region to keep out of, along x and y [m]."""
-ZONE_Y_M = 0.2
+ZONE_Y_M = 0.25
 """Where its middle is along y [m]."""
 
 HAND = slice(0, 2)
@@ -66,14 +66,14 @@ class Task:
 
         The blocks are left and right of the middle, in front of the hand, which points at them.
         """
-        hand = resting(self.hand, float(rng.uniform(-0.3, 0.3)), -0.95)
+        hand = resting(self.hand, float(rng.uniform(-0.3, 0.3)), -0.97)
         blocks = np.zeros((NUM_BLOCKS, 6))
-        blocks[:, 0] = (-rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.6))
-        blocks[:, 1] = -0.55 + rng.uniform(-0.05, 0.05, NUM_BLOCKS)
+        blocks[:, 0] = (-rng.uniform(0.25, 0.55), rng.uniform(0.25, 0.55))
+        blocks[:, 1] = -0.5 + rng.uniform(-0.05, 0.05, NUM_BLOCKS)
         blocks[:, 2] = rng.uniform(-0.4, 0.4, NUM_BLOCKS)
         zone = np.zeros(4)
         if self.kind == "avoid":
-            zone[:] = (rng.uniform(-0.3, 0.3), ZONE_Y_M, *ZONE_HALF_M)
+            zone[:] = (rng.uniform(-0.15, 0.15), ZONE_Y_M, *ZONE_HALF_M)
         return np.concatenate([hand, blocks]), zone
 
     def observe(
