@@ -33,7 +33,7 @@ from robopref.labeling.clips import Comparison
 from robopref.labeling.clouds import Cloud
 from robopref.labeling.encoding import find_codec
 from robopref.labeling.lanes import Lane
-from robopref.labeling.worker import ClipError, Workers
+from robopref.labeling.worker import ClipError, Dropped, Workers
 from robopref.preferences.query import ActionCandidate
 
 WAIT_S = 60.0
@@ -245,6 +245,8 @@ class ClipService:
 
     def _note(self, job: ClipJob, error: BaseException | None) -> None:
         with self._lock:
+            if isinstance(error, Dropped):
+                return
             self._faults.pop(job.name, None)
             if not isinstance(error, ClipError):
                 self._trouble = None

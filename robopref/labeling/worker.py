@@ -4,6 +4,7 @@ Children are spawned, not forked, since OpenGL and torch survive no fork. They r
 priority than the server, ignore Ctrl-C, and end when the pipe to their parent does.
 """
 
+import functools
 import heapq
 import itertools
 import multiprocessing
@@ -22,6 +23,8 @@ TIMEOUT_S = 300.0
 """A child that is silent for longer [s] is taken to hang, and killed."""
 ATTEMPTS = 2
 """Children that a job may bring down before it is given up."""
+MAX_WAITING = 256
+"""Jobs that may wait without being urgent; beyond these the oldest is dropped."""
 
 
 class ClipError(RoboprefError):
@@ -37,11 +40,16 @@ class ClipError(RoboprefError):
         self.passing = passing
 
 
+class Dropped(ClipError):  # noqa: N818 - nothing is wrong
+    """Set on what was asked for ahead, and never became urgent among too much else."""
+
+
 @dataclass(order=True)
 class _Task:
     """A job in the queue; smaller is earlier."""
 
     rank: tuple[bool, int]
+    key: Hashable = field(compare=False)
     job: Any = field(compare=False)
     future: "Future[Any]" = field(compare=False)
     attempts: int = field(default=0, compare=False)
@@ -94,19 +102,23 @@ class Workers:
                 self._started = True
                 for thread in self._threads:
                     thread.start()
+            dropped = None
             task = self._tasks.get(key)
             if task is None:
-                task = _Task((not urgent, next(self._number)), job, Future())
+                task = _Task((not urgent, next(self._number)), key, job, Future())
                 # Others may wait for it too: nobody can cancel it.
                 task.future.set_running_or_notify_cancel()
                 self._tasks[key] = task
-                task.future.add_done_callback(lambda _: self._forget(key))
+                task.future.add_done_callback(functools.partial(self._forget, task))
                 heapq.heappush(self._queue, task)
                 self._changed.notify()
+                dropped = self._overflow()
             elif urgent and task.rank[0] and task in self._queue:
                 task.rank = (False, task.rank[1])
                 heapq.heapify(self._queue)
-            return task.future
+        if dropped is not None:
+            dropped.future.set_exception(Dropped(f"Too much waits for {self.what}.", passing=True))
+        return task.future
 
     def has(self, key: Hashable) -> bool:
         """Return whether a job under this key waits or runs."""
@@ -126,9 +138,21 @@ class Workers:
         for task in waiting:
             task.future.set_exception(ClipError(f"The server stops: no {self.what}.", passing=True))
 
-    def _forget(self, key: Hashable) -> None:
+    def _forget(self, task: _Task, _future: "Future[Any]") -> None:
         with self._changed:
-            self._tasks.pop(key, None)
+            if self._tasks.get(task.key) is task:
+                del self._tasks[task.key]
+
+    def _overflow(self) -> _Task | None:
+        """Take the oldest job out of the queue that is not urgent, if there are too many."""
+        waiting = [task for task in self._queue if task.rank[0]]
+        if len(waiting) <= MAX_WAITING:
+            return None
+        oldest = min(waiting)
+        self._queue.remove(oldest)
+        del self._tasks[oldest.key]  # Who asks now is not to be given what is dropped.
+        heapq.heapify(self._queue)
+        return oldest
 
     def _next(self) -> _Task | None:
         with self._changed:
@@ -160,8 +184,10 @@ class Workers:
 
     def _bury(self, number: int, task: _Task, error: Exception) -> None:
         """Take away a child that died, and have its job tried once more, or given up."""
-        how = self._children.pop(number).end()
-        how = str(error) if isinstance(error, TimeoutError) else how
+        hangs = isinstance(error, TimeoutError)
+        # A process that dies closes its pipe first.
+        ended = self._children.pop(number).end(grace_s=0.0 if hangs else 2.0)
+        how = str(error) if hangs else ended
         with self._changed:
             if task.attempts < ATTEMPTS and not self._closing:
                 heapq.heappush(self._queue, task)
@@ -196,9 +222,9 @@ class _Child:
             raise TimeoutError(f"did not answer within {TIMEOUT_S:g} s")
         return self._pipe.recv()
 
-    def end(self) -> str:
-        """End the process; return how it ended, in words."""
-        self._process.join(0.1)  # A process that dies closes its pipe first.
+    def end(self, *, grace_s: float = 0.0) -> str:
+        """End the process, unless it does so by itself; return how it ended, in words."""
+        self._process.join(grace_s)
         code = self._process.exitcode
         self._process.kill()
         self._process.join()

@@ -9,7 +9,7 @@ import pytest
 
 from robopref.errors import DataError, MissingExtraError
 from robopref.labeling import worker
-from robopref.labeling.worker import ClipError, Workers
+from robopref.labeling.worker import ClipError, Dropped, Workers
 
 
 class Doer:
@@ -69,6 +69,21 @@ def test_the_same_thing_is_done_once(workers, tmp_path):
     while workers.has("a") and time.monotonic() < deadline:
         time.sleep(0.001)
     assert workers.submit("a", ("log", "a")).result(30) == "a", "asked for anew, done anew"
+
+
+def test_what_was_asked_for_ahead_gives_way_when_too_much_waits(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "MAX_WAITING", 3)
+    workers.submit("block", ("wait", "go"), urgent=True)
+    urgent = workers.submit("urgent", ("log", "u"), urgent=True)
+    ahead = [workers.submit(n, ("log", n)) for n in range(5)]
+    with pytest.raises(Dropped) as error:
+        ahead[0].result(30)
+    assert str(error.value) == "Too much waits for trying."
+    again = workers.submit(0, ("log", 0), urgent=True)
+    (tmp_path / "go").write_text("")
+    assert [future.result(30) for future in (urgent, again, *ahead[2:])] == ["u", 0, 2, 3, 4]
+    assert isinstance(ahead[1].exception(30), Dropped)
+    assert (tmp_path / "log").read_text().split() == ["u", "0", "2", "3", "4"]
 
 
 def test_a_killed_child_is_replaced_and_its_job_done(workers, tmp_path):
