@@ -26,10 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.answer:AnswerCommand",
         "Answer waiting queries on the terminal.",
     ),
-    "label": (
-        "robopref.commands.label:LabelCommand",
-        "Compare clips in a browser, alone or with others.",
-    ),
+    "label": ("robopref.commands.label:LabelCommand", "Compare clips in a browser, with others."),
     "train policy": (
         "robopref.commands.train_policy:TrainPolicyCommand",
         "Train a policy on episodes.",

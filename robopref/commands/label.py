@@ -76,7 +76,7 @@ class LabelCommand:
         with open_project(config, project) as service:
             service.clips.reward = self.reward
 
-            def announce(address: str) -> None:
+            def announce(address: str, _server: object) -> None:
                 print(f"Label at {address}?annotator={getpass.getuser()}", flush=True)
                 if self.token is not None:
                     print("Annotators sign in with the token.", flush=True)

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from robopref.errors import DataError
-from robopref.labeling.assignment import Assigned, Assignment, ConflictError, find_entry
+from robopref.labeling.assignment import Assigned, Assignment, ConflictError
+from robopref.labeling.eligible import find_entry
 from robopref.labeling.queue import Entry
 from robopref.preferences import records, tables
 from robopref.preferences.database import Database, count_answer, find

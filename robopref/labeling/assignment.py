@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from robopref.errors import DataError
 from robopref.labeling import checks
 from robopref.labeling.config import KINDS, LabelConfig
-from robopref.labeling.queue import ASK, GOLD, Entry, is_waiting, queue, read_query
+from robopref.labeling.eligible import askable, first, is_left, reserved_for
+from robopref.labeling.queue import GOLD, Entry, queue, read_query
 from robopref.preferences import tables
 from robopref.preferences.database import Database
 from robopref.preferences.query import Query
@@ -116,7 +117,7 @@ class Assignment:
 
     def ahead(self, annotator: str, criterion: str, kinds: Sequence[str] = KINDS) -> list[str]:
         """Return the ids of the queries that probably come next, without handing them out."""
-        statement = _for(annotator, criterion, kinds).limit(self.config.num_ahead + 1)
+        statement = askable(annotator, criterion, kinds).limit(self.config.num_ahead + 1)
         with self.database.reading() as connection:
             held = self._held(connection, annotator)
             found = [Entry(**row).query_id for row in connection.execute(statement).mappings()]
@@ -128,10 +129,7 @@ class Assignment:
         criteria = criteria or self.config.names
         with self.database.reading() as connection:
             for criterion in criteria:
-                waiting = sa.select(queue.c.seq).where(
-                    *is_waiting(criterion), *_not_answered_by(annotator)
-                )
-                if connection.execute(waiting.limit(1)).first() is not None:
+                if is_left(connection, annotator, criterion):
                     return "waiting for others"
             known = sa.select(queue.c.seq).where(queue.c.criterion.in_(list(criteria))).limit(1)
             return "all answered" if connection.execute(known).first() else "no queries yet"
@@ -223,16 +221,16 @@ class Assignment:
     ) -> Entry | None:
         """Return a check that is due, or what is most urgent."""
         num = self.num_answered(connection, annotator, criterion)
-        reserved = _first(connection, _reserved(annotator, criterion, kinds))
+        reserved = first(connection, reserved_for(annotator, criterion, kinds))
         if reserved is not None:
             return reserved
         if checks.is_due(num, self.config.gold_every):
-            gold = _first(connection, _for(annotator, criterion, kinds, role=GOLD))
+            gold = first(connection, askable(annotator, criterion, kinds, role=GOLD))
             if gold is not None:
                 return gold
         if checks.make_due(connection, self.config, annotator, criterion, num, self.rng):
-            reserved = _first(connection, _reserved(annotator, criterion, kinds))
-        return reserved or _first(connection, _for(annotator, criterion, kinds))
+            reserved = first(connection, reserved_for(annotator, criterion, kinds))
+        return reserved or first(connection, askable(annotator, criterion, kinds))
 
     def _assign(self, connection: sa.Connection, entry: Entry, annotator: str) -> Assigned:
         query = read_query(connection, entry.query_id, entry.kind)
@@ -273,62 +271,3 @@ class Assignment:
     @staticmethod
     def _drop(connection: sa.Connection, lease_id: str) -> None:
         connection.execute(leases.delete().where(leases.c.id == lease_id))
-
-
-def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entry:
-    """Return the place of a query in the queue.
-
-    Raises:
-        DataError: It is not queued for this criterion.
-    """
-    row = connection.execute(
-        sa.select(queue).where(queue.c.query_id == query_id, queue.c.criterion == criterion)
-    ).mappings().first()  # fmt: skip
-    if row is None:
-        raise DataError(f"Query '{query_id}' is not asked here by the criterion '{criterion}'.")
-    return Entry(**row)
-
-
-def _first(connection: sa.Connection, statement: "sa.Select[tuple[object, ...]]") -> Entry | None:
-    row = connection.execute(statement.limit(1)).mappings().first()
-    return None if row is None else Entry(**row)
-
-
-def _for(
-    annotator: str, criterion: str, kinds: Sequence[str], *, role: str = ASK
-) -> "sa.Select[tuple[object, ...]]":
-    """Return what anybody may be asked and this annotator has not been, most urgent first."""
-    others = sa.select(sa.func.count()).where(leases.c.queue_seq == queue.c.seq).scalar_subquery()
-    return (
-        sa.select(queue)
-        .where(
-            queue.c.is_open, queue.c.criterion == criterion, queue.c.role == role,
-            queue.c.annotator == "", queue.c.kind.in_(list(kinds)),
-            *_not_answered_by(annotator), queue.c.num_answers + others < queue.c.overlap,
-        )
-        .order_by(queue.c.priority.desc(), queue.c.seq)
-    )  # fmt: skip
-
-
-def _reserved(
-    annotator: str, criterion: str, kinds: Sequence[str]
-) -> "sa.Select[tuple[object, ...]]":
-    return (
-        sa.select(queue)
-        .where(
-            queue.c.is_open, queue.c.criterion == criterion,
-            queue.c.role.in_([checks.REPEAT, checks.ATTENTION]), queue.c.annotator == annotator,
-            queue.c.kind.in_(list(kinds)), *_not_answered_by(annotator),
-        )
-        .order_by(queue.c.seq)
-    )  # fmt: skip
-
-
-def _not_answered_by(annotator: str) -> list["sa.ColumnElement[bool]"]:
-    return [
-        ~sa.exists().where(
-            table.c.query_id == queue.c.query_id, table.c.annotator == annotator,
-            table.c.criterion == queue.c.criterion, ~table.c.undone,
-        )
-        for table in (tables.preferences, tables.ratings)
-    ]  # fmt: skip

@@ -8,8 +8,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from robopref.labeling.clip_service import ClipService
+from robopref.labeling.clips import Comparison
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.messages import Plain
+from robopref.labeling.service import UnknownError
 from robopref.labeling.worker import ClipError
 
 WAIT_S = 30.0
@@ -34,6 +37,8 @@ async def clip(
     if not camera or dot + ending != clips.codec.suffix:
         return failure(404, "unknown", f"Clips here end in '{clips.codec.suffix}'.")
     shown = await run_in_threadpool(desk.service.query, query)
+    if not await run_in_threadpool(_is_offered, clips, shown, item, camera):
+        return failure(404, "unknown", f"No camera '{camera}' shows item {item} of this query.")
     try:
         future = await run_in_threadpool(clips.request, shown, item, camera, urgent=True)
         await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), WAIT_S)
@@ -59,8 +64,11 @@ def clip_status(
     annotator: Annotator,
 ) -> Plain:  # fmt: skip
     """Return how a clip stands; a query whose clip cannot be drawn is asked of nobody."""
-    camera = camera.removesuffix(desk.service.clips.codec.suffix)
-    state = desk.service.clips.state(desk.service.query(query), item, camera)
+    clips, shown = desk.service.clips, desk.service.query(query)
+    camera = camera.removesuffix(clips.codec.suffix)
+    if not _is_offered(clips, shown, item, camera):
+        raise UnknownError(f"No camera '{camera}' shows item {item} of this query.")
+    state = clips.state(shown, item, camera)
     if state.startswith("failed"):
         desk.service.queue.block(query, state.removeprefix("failed: "))
     return {"state": state}
@@ -83,3 +91,8 @@ def cloud(
     if meta:
         return JSONResponse(found.meta())
     return Response(found.content(), media_type="application/octet-stream")
+
+
+def _is_offered(clips: ClipService, query: Comparison, item: int, camera: str) -> bool:
+    views = clips.describe(query)
+    return item < len(views) and camera in views[item].cameras

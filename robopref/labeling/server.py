@@ -7,6 +7,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
@@ -21,6 +22,8 @@ from robopref.preferences.store import PreferenceStore
 from robopref.registry import import_extra
 from robopref.seeding import make_rng
 
+MIN_TOKEN = 8
+"""Letters of a token; fewer could be guessed."""
 NUM_FIRST = 10
 """Queries made before the first one is shown; more follow while it is answered."""
 
@@ -49,7 +52,11 @@ class ServerConfig:
     """How clips are drawn."""
 
     def __post_init__(self) -> None:
-        """Check that who is not on this machine needs a token."""
+        """Check that who is not on this machine needs a token, and that it cannot be guessed."""
+        if self.token is not None and len(self.token) < MIN_TOKEN:
+            raise ValueError(
+                f"`token` must have at least {MIN_TOKEN} letters, got {len(self.token)}."
+            )
         if not is_loopback(self.host) and self.token is None:
             raise ValueError(
                 f"`host` '{self.host}' can be reached from other machines: give a `token` that "
@@ -117,7 +124,7 @@ def serve(
     service: LabelService,
     config: ServerConfig,
     *,
-    announce: Callable[[str], None] = print,
+    announce: Callable[[str, Any], None] | None = None,
     browser: bool = False,
     stop_after_s: float | None = None,
 ) -> None:
@@ -126,7 +133,8 @@ def serve(
     Args:
         service: The project.
         config: Where.
-        announce: Told the address once the server listens.
+        announce: Told the address once the server listens, and given the server, whose
+            `should_exit` ends it.
         browser: Open it in a browser.
         stop_after_s: Stop by itself after this time [s].
     """
@@ -143,12 +151,13 @@ def serve(
         server_header=False, timeout_graceful_shutdown=5, ws="none",
     )  # fmt: skip
     name = f"[{config.host}]" if ":" in config.host else config.host
-    announce(f"http://{name}:{port}/")
     if browser:
         threading.Thread(
             target=webbrowser.open, args=(f"http://{name}:{port}/",), daemon=True
         ).start()
     server = uvicorn.Server(settings)
+    if announce is not None:
+        announce(f"http://{name}:{port}/", server)
     if stop_after_s is not None:
         timer = threading.Timer(stop_after_s, lambda: setattr(server, "should_exit", True))
         timer.daemon = True

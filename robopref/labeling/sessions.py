@@ -14,8 +14,6 @@ from robopref.preferences.database import Database
 
 LIFE_S = 30 * 24 * 3600.0
 """How long somebody stays signed in [s]."""
-MIN_TOKEN = 8
-"""Letters of a token; fewer could be guessed."""
 
 sessions = tables.label_sessions
 
@@ -27,16 +25,11 @@ class Sessions:
         database: Of the preference store.
         token: What they must give to sign in; None lets in who reaches the server.
         clock: Gives the time [s since 1970, UTC].
-
-    Raises:
-        ValueError: The token is too short.
     """
 
     def __init__(
         self, database: Database, token: str | None, *, clock: Callable[[], float] = time.time
     ) -> None:
-        if token is not None and len(token) < MIN_TOKEN:
-            raise ValueError(f"`token` must have at least {MIN_TOKEN} letters, got {len(token)}.")
         self.database = database
         self.needs_token = token is not None
         self._token = token

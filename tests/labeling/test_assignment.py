@@ -19,6 +19,7 @@ from robopref.errors import DataError
 from robopref.labeling.answers import Answers
 from robopref.labeling.assignment import Assignment, ConflictError
 from robopref.labeling.config import Criterion, LabelConfig
+from robopref.labeling.eligible import askable
 from robopref.labeling.queue import ATTENTION, GOLD, REPEAT, UNLIMITED, LabelQueue
 from robopref.preferences import Preference, Query, Ranking, tables
 from robopref.preferences.rating import Rating, RatingQuery, Verdict, rating_query_row
@@ -439,10 +440,8 @@ def test_many_at_once_lose_and_double_nothing(location, kind):
 
 
 def test_the_next_query_is_found_by_the_index_of_open_rows(tmp_path):
-    from robopref.labeling.assignment import _for
-
     server = Server(tmp_path / "store.sqlite")
-    statement = _for("anna", "overall", ["pair"]).compile(
+    statement = askable("anna", "overall", ["pair"]).compile(
         server.store.database.engine, compile_kwargs={"literal_binds": True}
     )
     with server.store.database.reading() as connection:

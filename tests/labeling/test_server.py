@@ -1,0 +1,397 @@
+"""Tests of the server over HTTP: what an annotator does, and what is refused."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import uuid
+
+import pytest
+
+from robopref.errors import DataError
+from robopref.labeling.client import Client, ClientError
+from robopref.labeling.config import LabelConfig
+from robopref.labeling.server import ServerConfig, bind, open_project, serve
+from robopref.preferences import tables
+from tests.labeling.clip_data import SMALL, record_real
+
+TOKEN = "a-token-for-tests"
+
+
+class Running:
+    """A project served at a port of its own, in a thread."""
+
+    def __init__(self, folder, data, **settings):
+        self.config = ServerConfig(
+            data, str(folder / "store.sqlite"), folder / "out", port=0, clips=SMALL,
+            segment_length=8, token=settings.pop("token", None),
+        )  # fmt: skip
+        self.project = LabelConfig(gold_every=0, repeat_every=0, **settings)
+        self._listening = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._listening.wait(60)
+        return self
+
+    def __exit__(self, *exception):
+        self.server.should_exit = True
+        self._thread.join(60)
+
+    def client(self, name="anna", **settings):
+        return Client(self.url, name, **settings)
+
+    def raw(self, method="GET", path="/api/project", headers=(), body=None):
+        """Make a request as it stands; return status, headers, and JSON or bytes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        given = {"Host": f"127.0.0.1:{self.port}", **dict(headers)}
+        if body is not None and "Content-Length" not in given:
+            given["Content-Length"] = str(len(body))
+        for key, value in given.items():
+            if value is not None:
+                connection.putheader(key, value)
+        connection.endheaders()
+        if body:
+            with contextlib.suppress(ConnectionError):  # refused by its head
+                connection.send(body)
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        is_json = response.getheader("content-type", "").startswith("application/json")
+        return response.status, response, json.loads(content) if is_json else content
+
+    def _serve(self):
+        def announce(url, server):
+            self.url, self.server = url, server
+            self.port = int(url.rstrip("/").rpartition(":")[2])
+            self._listening.set()
+
+        with open_project(self.config, self.project) as service:
+            self.service = service
+            serve(service, self.config, announce=announce)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "set"
+    record_real(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, data):
+    with Running(tmp_path_factory.mktemp("run"), data) as running:
+        yield running
+
+
+WRITE = {"X-Robopref": "1", "Content-Type": "application/json"}
+
+
+def code(answer):
+    return answer[0], answer[2]["error"]["code"]
+
+
+def test_an_annotator_labels_from_first_to_last(tmp_path, data):
+    with Running(tmp_path, data) as running, running.client() as client:
+        project = client.project()
+        assert (project["annotator"], project["needs_token"]) == (None, False)
+        answered = []
+        while (found := client.next())["query"] is not None:
+            query = found["query"]
+            assert sorted(query["order"]) == [0, 1]
+            answered.append(client.answer(query, [[1], [0]], strength=3, tags=["faster"], note="ü"))
+        assert found["reason"] == "all answered"
+        assert len(answered) == 10
+        assert client.project()["annotator"] == "anna"
+        assert {own["id"] for own in client.mine()} == set(answered)
+        back = client.undo(answered[-1])["query"]
+        assert back["id"] == client.next()["query"]["id"]
+        client.answer(back, answer="incomparable")
+        stored = {p.id: p for p in running.service.store.preferences()}
+        assert set(answered[:-1]) < set(stored)
+        first = stored[answered[0]]
+        assert (first.ranking.order, first.strength, first.reason) == (((1,), (0,)), 3, "ü")
+        assert first.details["tags"] == ["faster"]
+        assert sorted(first.details["shown"]) == [0, 1]
+
+
+def test_clips_come_whole_in_parts_and_not_again(running):
+    with running.client("clips") as client:
+        query = client.next()["query"]
+        whole = client.clip(query, 0)
+        assert whole[4:8] == b"ftyp"
+        path = next(iter(query["items"][0]["clips"].values()))
+        headers = {"Cookie": client._cookie}
+        part = running.raw(path=path, headers=headers | {"Range": "bytes=10-19"})
+        assert (part[0], part[2]) == (206, whole[10:20])
+        tag = part[1].getheader("etag")
+        assert "immutable" in part[1].getheader("cache-control")
+        assert running.raw(path=path, headers=headers | {"If-None-Match": tag})[0] == 304
+        assert client.get(f"{path.removesuffix('.mp4')}/status") == {"state": "ready"}
+        assert {"unit", "values", "hidden", "name"} <= set(client.lanes(query, 0)[0])
+
+
+def test_who_is_not_signed_in_sees_the_project_and_nothing_else(running):
+    assert running.raw()[0] == 200
+    for path in (
+        "/api/answers/mine",
+        "/api/clips/q/0/front.mp4",
+        "/api/lanes/q/0",
+        "/api/clouds/q",
+    ):
+        assert code(running.raw(path=f"/api/{path}")) == (401, "signed-out")
+    assert code(running.raw("POST", "/api/next", WRITE, b"{}")) == (401, "signed-out")
+    forged = {"Cookie": f"robopref_session_{running.port}=" + "x" * 43}
+    assert code(running.raw(path="/api/answers/mine", headers=forged)) == (401, "signed-out")
+
+
+def test_a_server_with_a_token_lets_in_who_has_it(tmp_path, data):
+    with Running(tmp_path, data, token=TOKEN) as running:
+        with running.client() as client, pytest.raises(ClientError) as error:
+            client.next()
+        assert (error.value.status, error.value.code) == (403, "wrong-token")
+        with running.client(token=TOKEN) as client:
+            assert client.next()["query"] is not None
+
+
+def test_cookies_are_for_this_site_and_not_for_scripts(running):
+    body = b'{"annotator": "cleo"}'
+    _, response, content = running.raw("POST", "/api/session", WRITE, body)
+    assert content == {"annotator": "cleo"}
+    cookie = response.getheader("set-cookie").lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    key = response.getheader("set-cookie").partition(";")[0]
+    assert running.raw(headers={"Cookie": key})[2]["annotator"] == "cleo"
+    assert running.raw("DELETE", "/api/session", WRITE | {"Cookie": key})[0] == 200
+    assert running.raw(headers={"Cookie": key})[2]["annotator"] is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8321", "127.0.0.1.evil.example", "", "[::1", "a:b:c"]
+)
+def test_foreign_hosts_are_refused(running, host):
+    assert code(running.raw(headers={"Host": host})) == (421, "foreign-host")
+
+
+def test_two_hosts_are_refused(running):
+    with socket.create_connection(("127.0.0.1", running.port)) as raw:
+        raw.sendall(
+            f"GET /api/project HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n"
+            "Host: evil.example\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert raw.recv(100).split()[1] in (b"400", b"421")
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://[", "file://"]
+)
+def test_requests_of_other_sites_are_refused(running, origin):
+    assert code(running.raw(headers={"Origin": origin})) == (403, "foreign-origin")
+    own = {"Origin": f"http://127.0.0.1:{running.port}"}
+    assert running.raw(headers=own)[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_what_a_form_of_another_site_can_send_is_refused(running, kind):
+    assert code(
+        running.raw("POST", "/api/session", {"Content-Type": kind}, b'{"annotator": "x"}')
+    ) == (403, "not-from-the-page")
+    headers = {"X-Robopref": "1", "Content-Type": kind}
+    assert code(running.raw("POST", "/api/session", headers, b'{"annotator": "x"}')) == (
+        415,
+        "wrong-type",
+    )
+
+
+def test_large_bodies_are_refused_whatever_length_they_announce(running):
+    large = b'{"annotator": "' + b"x" * 2**20 + b'"}'
+    assert code(running.raw("POST", "/api/session", WRITE, large)) == (413, "too-large")
+    with socket.create_connection(("127.0.0.1", running.port)) as raw:
+        raw.sendall(
+            f"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\nX-Robopref: 1\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                raw.sendall(b"20000\r\n" + b"x" * 0x20000 + b"\r\n")
+            raw.sendall(b"0\r\n\r\n")
+        while part := raw.recv(4096):
+            received += part
+            if b"too-large" in received:
+                break
+    assert received.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{", b"[1]", b"null", b"", b'{"annotator": 3}', b'{"annotator": "a", "more": 1}',
+        b'{"annotator": "\\ud800"}', b'{"annotator": "a\\u0000b"}', b'{"annotator": ""}',
+        b'{"annotator": " a"}', b'{"annotator": "' + b"x" * 65 + b'"}', b"\xff\xfe", b"[" * 3000,
+    ],
+)  # fmt: skip
+def test_broken_bodies_are_refused(running, body):
+    status, name = code(running.raw("POST", "/api/session", WRITE, body))
+    assert (status, name) in [(422, "wrong-request"), (400, "http")]
+
+
+@pytest.mark.parametrize(
+    "name", ["Robert'); DROP TABLE preferences;--", "<script>alert(1)</script>", "名前", '"\\%_']
+)
+def test_names_are_names_whatever_they_look_like(running, name):
+    with running.client(name) as client:
+        assert client.project()["annotator"] is None
+        answered = client.answer(client.next()["query"], [[0], [1]], tags=[name], note=name)
+        assert client.project()["annotator"] == name
+        assert (
+            running.raw(headers={"Cookie": client._cookie})[1]
+            .getheader("content-type")
+            .startswith("application/json")
+        )
+        (own,) = client.mine()
+        assert (own["id"], own["reason"], own["details"]["tags"]) == (answered, name, [name])
+        client.undo(answered)
+        client.release(client.next()["query"]["lease"]["id"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/%2e%2e/pyproject.toml",
+        "/static//etc/passwd", "/..%2f..%2fetc%2fpasswd", "/static/..\\app.py",
+        "/api/clips/..%2f..%2fetc/0/passwd.mp4", "/api/clips/x/0/..%2f..%2fpasswd.mp4",
+        "/api/clips/x/0/%00.mp4",
+    ],
+)  # fmt: skip
+def test_no_path_of_a_request_reaches_a_file_outside(running, path):
+    with running.client("paths") as client:
+        client.mine()
+        status, _, content = running.raw(path=path, headers={"Cookie": client._cookie})
+    assert status in (400, 404, 405, 422), content
+    assert b"root:" not in str(content).encode()
+    assert b"import" not in str(content).encode()
+
+
+def test_a_camera_that_is_no_camera_is_refused(running):
+    with running.client("cameras") as client:
+        name = client.next()["query"]["id"]
+        for camera in ("..%2f..%2fstore.sqlite", "nothing", "%2e%2e"):
+            answer = running.raw(
+                path=f"/api/clips/{name}/0/{camera}.mp4", headers={"Cookie": client._cookie}
+            )
+            assert answer[0] == 404
+        assert client.next()["query"]["id"] == name, "asking for nonsense blocks no query"
+
+
+def test_wrong_answers_are_refused_and_say_why(running):
+    with running.client("wrong") as client:
+        query = client.next()["query"]
+        for order, words in [
+            ([[0], [2]], "each of the items 0 to 1"), ([[0], [0]], "at most once"), ([], "order"),
+        ]:  # fmt: skip
+            with pytest.raises(ClientError, match=words) as error:
+                client.answer(query, order)
+            assert error.value.status == 422
+        for key, value, status in [
+            ("criterion", "other", 404), ("query", "none", 404), ("shown", [0, 0], 422),
+            ("response_time_s", -1, 422), ("strength", 4, 422), ("id", "no-uuid", 422),
+        ]:  # fmt: skip
+            body = client._judged(query) | {
+                "answer": "ranked", "order": [[0], [1]], "shown": [], key: value,
+            }  # fmt: skip
+            with pytest.raises(ClientError) as error:
+                client.post("/api/answers", body)
+            assert error.value.status == status, key
+        with pytest.raises(ClientError, match="is ordered, not rated"):
+            client.rate(query, "good")
+        assert client.mine() == []
+
+
+def test_headers_keep_pages_and_answers_to_themselves(running):
+    _, response, _ = running.raw()
+    assert response.getheader("cache-control") == "no-store"
+    assert response.getheader("x-content-type-options") == "nosniff"
+    assert "frame-ancestors 'none'" in response.getheader("content-security-policy")
+    assert response.getheader("access-control-allow-origin") is None
+    assert response.getheader("server") is None
+
+
+def test_a_server_restarted_goes_on_where_it_was(tmp_path, data):
+    key = str(uuid.uuid4())
+    with Running(tmp_path, data) as running, running.client() as client:
+        query = client.next()["query"]
+        client.answer(query, [[0], [1]], id=key)
+        cookie = client._cookie.partition("=")[2]
+    with Running(tmp_path, data) as again:
+        headers = {"Cookie": f"robopref_session_{again.port}={cookie}"}
+        assert again.raw(headers=headers)[2]["annotator"] == "anna", "still signed in"
+        with again.client() as client:
+            assert client.mine()[0]["id"] == key
+            client.answer(query, [[0], [1]], id=key)
+            assert len(client.mine()) == 1
+
+
+def test_a_query_whose_data_is_gone_is_passed_over_and_reported(tmp_path, data):
+    with Running(tmp_path, data) as running, running.client() as client:
+        first = client.next()["query"]
+        with running.service.store.database.writing() as connection:
+            items = [
+                {"episode_id": "gone", "start": 0, "length": 8, "hash": "x"},
+                {"episode_id": "gone", "start": 8, "length": 8, "hash": "y"},
+            ]
+            connection.execute(
+                tables.queries.update().where(tables.queries.c.id != first["id"]), {"items": items}
+            )
+        running.service._queries.clear()
+        client.answer(first, [[0], [1]])
+        assert client.next()["query"] is None
+        blocked = running.service.queue.blocked()
+        assert len(blocked) == 9
+        assert all("has no episode 'gone'" in row["blocked"] for row in blocked)
+
+
+def test_a_client_without_a_server_says_so(tmp_path):
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    listener.close()
+    client = Client(f"http://127.0.0.1:{port}", "anna", patience_s=0.1)
+    with client, pytest.raises(DataError) as error:
+        client.project()
+    assert str(error.value).startswith(f"The labelling server at 127.0.0.1:{port} does not answer:")
+    with pytest.raises(ValueError) as wrong:
+        Client("ftp://x", "anna")
+    assert str(wrong.value) == "`url` must be like http://127.0.0.1:8321, got 'ftp://x'."
+
+
+def test_a_taken_port_and_an_open_address_without_a_token_are_refused(tmp_path):
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    with pytest.raises(DataError) as error:
+        bind("127.0.0.1", port)
+    listener.close()
+    assert str(error.value) == (
+        f"The server cannot listen at 127.0.0.1:{port}: Address already in use. Give another port "
+        "(--port), or 0 for any that is free."
+    )
+    with pytest.raises(ValueError) as open_address:
+        ServerConfig(tmp_path, "db", host="0.0.0.0")
+    assert str(open_address.value) == (
+        "`host` '0.0.0.0' can be reached from other machines: give a `token` that annotators sign "
+        "in with (--token), or listen at 127.0.0.1."
+    )
+    with pytest.raises(ValueError) as short:
+        ServerConfig(tmp_path, "db", token="short")
+    assert str(short.value) == "`token` must have at least 8 letters, got 5."
+
+
+def test_the_interface_is_described(running):
+    description = running.raw(path="/api/openapi.json")[2]
+    assert {"/api/next", "/api/answers", "/api/clips/{query}/{item}/{name}"} <= set(
+        description["paths"]
+    )
