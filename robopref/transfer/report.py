@@ -17,7 +17,7 @@ from robopref.transfer.correspondence import Correspondence, liked_features, vot
 from robopref.transfer.film import Film
 from robopref.transfer.loading import Loaded
 from robopref.transfer.verdict import NAMES
-from robopref.transfer.workflow import OF_REWARDS, Outcome, Truth, by_rewards
+from robopref.transfer.workflow import OF_REWARDS, Outcome, by_rewards
 
 NUM_CLIPS = 4
 CLIP_SIZE = 200
@@ -128,12 +128,14 @@ class _Report:
         )
 
     def _calibration(self) -> dict[str, str]:
-        truth: Truth | None = by_rewards(self.outcome.sources, self.target)[0]
-        if truth is None or len(truth.a) < FEWEST_CALIBRATED:
-            return {"calibration_svg": "", "calibrated_by": ""}
-        probability = self.found.preferred[truth.b, truth.a]
-        figure = pictures.calibration_figure(probability, truth.is_b)
-        return {"calibration_svg": figure, "calibrated_by": truth.name}
+        truth = by_rewards(self.outcome.sources, self.target)[0]
+        if truth is not None:
+            said = self.found.weight[truth.b, truth.a] > 0
+            probability = self.found.preferred[truth.b, truth.a][said]
+            if len(probability) >= FEWEST_CALIBRATED:
+                figure = pictures.calibration_figure(probability, truth.is_b[said])
+                return {"calibration_svg": figure, "calibrated_by": truth.name}
+        return {"calibration_svg": "", "calibrated_by": ""}
 
     def _clips(self) -> dict[str, Any]:
         matches = self.correspondence.matches(min(NUM_CLIPS, len(self.target.segments)))

@@ -75,10 +75,13 @@ class Truth:
     b: Int[np.ndarray, " P"]
     is_b: Bool[np.ndarray, " P"]
 
-    def measure(self, method: str, transferred: Transferred) -> Accuracy:
-        """Return how well `transferred` foretells it."""
-        probability = transferred.preferred[self.b, self.a]
-        return measure(method, self.name, probability, self.is_b)
+    def measure(self, method: str, transferred: Transferred) -> list[Accuracy]:
+        """Return how well `transferred` foretells it where it speaks; none if it never does."""
+        said = transferred.weight[self.b, self.a] > 0
+        if not said.any():
+            return []
+        probability = transferred.preferred[self.b, self.a][said]
+        return [measure(method, self.name, probability, self.is_b[said])]
 
 
 def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: int) -> Outcome:
@@ -102,16 +105,17 @@ def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: in
             f"the other way round must add up to 1, and are off by {off:.2f}. A plan has to be "
             "normalised for that (`normalised`)."
         )
-    measured, notes = [], []
+    measured: list[Accuracy] = []
+    notes = []
     truth, note = by_rewards(sources, target)
     notes += [note] if note else []
     if truth is not None:
-        measured.append(truth.measure(name, found))
+        measured += truth.measure(name, found)
     answers = by_answers(target)
     if answers is not None:
         # Those answers are used below, so that they can only judge a transfer without them.
         alone = replace(target, task=target.unanswered())
-        measured.append(answers.measure(name, _run(config, sources, alone, seed)))
+        measured += answers.measure(name, _run(config, sources, alone, seed))
         notes.append(
             "The target's answers measure a transfer that did not see them; this one uses them."
         )
@@ -179,9 +183,10 @@ def _beside(
     if all(source.task.steps.shape[1:] == shape for source in sources):
         others["nearest"] = NearestConfig()
     return [
-        truth.measure(other, _run(config, sources, target, seed))
+        accuracy
         for other, config in others.items()
         if other != name
+        for accuracy in truth.measure(other, _run(config, sources, target, seed))
     ]
 
 

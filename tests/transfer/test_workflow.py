@@ -1,12 +1,14 @@
 """Tests for one transfer: what counts as the truth, and what does not."""
 
+import numpy as np
 import pytest
 
 from robopref.errors import DataError
 from robopref.rewards.shared_features import SharedFeaturesConfig
+from robopref.rewards.transfer import Transferred
 from robopref.seeding import make_rng
 from robopref.transfer.loading import Place, load_source, load_target
-from robopref.transfer.workflow import OF_ANSWERS, OF_REWARDS, by_rewards, transfer
+from robopref.transfer.workflow import OF_ANSWERS, OF_REWARDS, Truth, by_rewards, transfer
 
 
 def load(source, target, db=None):
@@ -83,3 +85,15 @@ def test_a_large_source_is_drawn_from(door):
     assert len(part.segments) <= 12
     assert set(part.preferences) < set(whole.preferences)
     assert len(part.task.a) == len(part.preferences) >= 6
+
+
+def test_pairs_that_a_method_says_nothing_about_do_not_count_for_or_against_it():
+    a, b = np.triu_indices(4, 1)
+    truth = Truth("t", a, b, np.ones(6, bool))
+    preferred = np.tril(np.ones((4, 4)), -1) + np.eye(4) / 2
+    weight = np.ones((4, 4))
+    weight[:, 3] = weight[3] = 0
+    (found,) = truth.measure("m", Transferred(preferred, weight, preferred[None]))
+    assert (found.num, found.accuracy) == (3, 1.0)
+    nothing = Transferred(preferred, np.zeros((4, 4)), preferred[None])
+    assert truth.measure("m", nothing) == []
