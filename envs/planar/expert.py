@@ -158,7 +158,7 @@ def _push(view: _View, which: int, goal: np.ndarray, *, around: bool = False) ->
         return _action(view, _down(view, around), math.pi / 2, closed=False)
     away = view.hand - other
     beside = np.linalg.norm(away) < view.half_width + 0.14 and view.hand[1] > other[1] - 0.2
-    if beside and np.linalg.norm(behind) > 0.2:
+    if beside and np.linalg.norm(behind) > 0.42:
         back = -np.array([math.cos(view.heading), math.sin(view.heading)])
         return _action(view, _unit(back + _unit(away)), view.heading, closed=False)
     return _circle(view, block, off, _room(view, block))
@@ -242,6 +242,8 @@ def _circle(view: _View, thing: np.ndarray, off: float, far: float) -> np.ndarra
     motion = sideways + 5.0 * (far - distance) * outward
     if distance < 0.75 * far:
         motion = outward
+    elif behind[1] < -0.2 and abs(behind[0]) > 0.3:
+        motion = np.array([-np.sign(behind[0]), 0.0])  # Below the blocks nothing is in the way.
     motion = _unit(motion) * min(1.0, 2.0 * abs(off) + 0.2)
     # Turned only when it is near: on its way it would sweep the other block along.
     heading = math.atan2(-outward[1], -outward[0]) if distance < far + 0.15 else math.pi / 2

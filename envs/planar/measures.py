@@ -57,10 +57,11 @@ def _hand_points(row: np.ndarray) -> np.ndarray:
         _from_hand(row, np.full_like(sideways, along), sideways)
         for along in (-THICKNESS_M / 2, THICKNESS_M / 2)
     ]
-    fingers = np.isclose(row[:, WIDTH], HANDS["gripper"].width_m, atol=1e-4)
-    side = np.array([[-1.0, 1.0]]) * [[finger_y(float(opening))] for opening in row[:, OPENING]]
-    tip = THICKNESS_M / 2 + FINGER_M[0] * fingers[:, None]
-    return np.concatenate([*fronts, _from_hand(row, np.broadcast_to(tip, side.shape), side)], axis=1)
+    has_fingers = np.isclose(row[:, WIDTH], HANDS["gripper"].width_m, atol=1e-4)
+    inside = np.array([finger_y(float(opening)) for opening in row[:, OPENING]])
+    left = np.where(has_fingers, inside, 0.0)[:, None] * [-1.0, 1.0]
+    tip = np.where(has_fingers, THICKNESS_M / 2 + FINGER_M[0], 0.0)[:, None].repeat(2, axis=1)
+    return np.concatenate([*fronts, _from_hand(row, tip, left)], axis=1)
 
 
 def _from_hand(row: np.ndarray, along: np.ndarray, left: np.ndarray) -> np.ndarray:
