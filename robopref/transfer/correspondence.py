@@ -86,8 +86,8 @@ def compare_meaning(source: TaskSegments, target: TaskSegments, transferred: Tra
 
     The cosine of the two tasks' likings: 1 the same, -1 the opposite. An alignment by distances
     that found the mirror image shows here, although no target answer is known: between the tasks
-    of the benchmark it went with the accuracy of such alignments by a correlation of 0.9, and all
-    that were right less than half of the time were below 0. NaN where no feature tells.
+    of the benchmark it went with the accuracy of such alignments by a correlation of 0.9, and none
+    with a negative one was right more than half of the time. NaN where no feature tells.
     """
     of_source = liking(source, source_scores(source))
     of_target = liking(target, transferred.preferred.mean(axis=1))
