@@ -76,7 +76,9 @@ class PlanarExpert:
         if self.plan.together:
             return self._act_together(view)
         around = [self.plan.around > (block != self.plan.first) for block in (0, 1)]
-        columns = [_column(view, x, side) for x, side in zip(view.blocks[:, 0], around, strict=True)]
+        columns = [
+            _column(view, x, side) for x, side in zip(view.blocks[:, 0], around, strict=True)
+        ]
         which = self.plan.first if not delivered[self.plan.first] else 1 - self.plan.first
         if abs(columns[0] - columns[1]) < BLOCK_M and not delivered.any():
             # The farther one would take the nearer one with it.
@@ -92,7 +94,7 @@ class PlanarExpert:
             if not view.build.has_fingers or abs(apart[1]) < 0.6 * BLOCK_M:
                 return _push_row(view)
             lower = int(np.argmin(view.blocks[:, 1]))
-            return _push(view, lower, view.blocks[lower] + (0.0, 0.3))
+            return _push(view, lower, view.blocks[lower] + 0.3 * _UP)
         if view.build.has_fingers:
             return self._bring_behind(view)
         side = 1.0 if first == 0 else -1.0
@@ -100,7 +102,7 @@ class PlanarExpert:
         place = np.array([middle - side * BLOCK_M / 2, _BELOW_ZONE_Y + 0.05])
         if lead[1] < place[1] - 0.03 and apart[1] < 0.15:
             return _push(view, first, place)
-        return _push(view, second, lead + (side * 0.97 * BLOCK_M, 0.02))
+        return _push(view, second, lead + np.array([side * 0.97 * BLOCK_M, 0.02]))
 
     def _bring_behind(self, view: _View) -> np.ndarray:
         """Bring one block behind the other: side by side the fingers would be between them."""
@@ -109,7 +111,7 @@ class PlanarExpert:
         if lead[1] < _BELOW_ZONE_Y and follow[1] > lead[1] - 0.25:
             return _push(view, first, np.array([0.0, _BELOW_ZONE_Y + 0.1]))
         in_line = abs(follow[0] - lead[0]) < 0.06 or follow[1] > lead[1] - 1.2 * BLOCK_M
-        return _push(view, second, lead + (0.0, 0.3 if in_line else -0.28))
+        return _push(view, second, lead + np.array([0.0, 0.3 if in_line else -0.28]))
 
 
 def _view(state: np.ndarray) -> _View:

@@ -1,4 +1,4 @@
-"""Ways to do a planar task: well, in the way that is not preferred, in part, clumsily, at random."""
+"""Ways to do a planar task: as preferred, in the other way, in part, clumsily, at random."""
 
 import math
 from dataclasses import dataclass, field, replace
