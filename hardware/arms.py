@@ -1,11 +1,12 @@
 """Arms whose models come with a package: what their makers say that they can do."""
 
 import math
-from importlib.resources import files
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
+from robopref.errors import MissingExtraError
 from robopref.hardware.types import ArmSpec, CommandKind
-from robopref.registry import import_extra
 
 COMMANDS = frozenset({CommandKind.JOINT_POSITION, CommandKind.JOINT_VELOCITY, CommandKind.HOLD})
 
@@ -24,6 +25,7 @@ def ur5e() -> ArmSpec:
         velocity_max_rad_s=(math.pi,) * 6,
         acceleration_max_rad_s2=(10.0,) * 6,
         jerk_max_rad_s3=(200.0,) * 6,
+        rest_rad=(0.0, -1.57, 1.2, -1.2, -1.57, 0.0),
         effort_max_nm=(150.0, 150.0, 150.0, 28.0, 28.0, 28.0),
         rate_hz=125.0,
         model=_of_robosuite("ur5e"),
@@ -43,6 +45,7 @@ def xarm7() -> ArmSpec:
         velocity_max_rad_s=(degrees(180),) * 7,
         acceleration_max_rad_s2=(degrees(1145),) * 7,
         jerk_max_rad_s3=(degrees(28647),) * 7,
+        rest_rad=(0.0, -0.3, 0.0, 0.8, 0.0, 1.0, 0.0),
         rate_hz=100.0,
         model=_of_robosuite("xarm7"),
         tool="right_hand",
@@ -60,6 +63,7 @@ def panda() -> ArmSpec:
         velocity_max_rad_s=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
         acceleration_max_rad_s2=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
         jerk_max_rad_s3=(7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
+        rest_rad=(0.0, -0.3, 0.0, -2.0, 0.0, 1.9, 0.7),
         effort_max_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
         rate_hz=100.0,
         model=_of_robosuite("panda"),
@@ -68,6 +72,16 @@ def panda() -> ArmSpec:
     )
 
 
+MODELS: dict[str, Callable[[], ArmSpec]] = {"ur5e": ur5e, "xarm7": xarm7, "panda": panda}
+"""Arms by name."""
+
+
 def _of_robosuite(name: str) -> Path:
-    import_extra("robosuite", purpose=f"The model of '{name}'", extra="robomimic")
-    return Path(str(files("robosuite"))) / f"models/assets/robots/{name}/robot.xml"
+    # Importing it takes seconds, and only a file of it is wanted.
+    found = find_spec("robosuite")
+    if found is None or found.origin is None:
+        raise MissingExtraError(
+            f"The model of '{name}' comes with robosuite. Install it: "
+            "pip install 'robopref[robomimic]'"
+        )
+    return Path(found.origin).parent / f"models/assets/robots/{name}/robot.xml"

@@ -30,8 +30,8 @@ def doubt_state(state: ArmState, spec: ArmSpec) -> Verdict | None:
     if not _is_of(state.position, spec) or not _is_of(state.velocity, spec):
         return _stop(
             "finite",
-            f"the arm reported positions {state.position} and velocities {state.velocity}; "
-            f"{spec.num_joints} finite numbers each are needed",
+            f"the arm's state must be of {spec.num_joints} finite positions and velocities, got "
+            f"{state.position} and {state.velocity}",
         )
     if max(map(abs, state.position), default=0.0) > MOST_TURNS_RAD:
         return _stop("finite", f"reported positions {state.position} are no radians of this arm")

@@ -135,7 +135,7 @@ class Supervisor:
             return memory, SentCommand(command, None, (unarmed,), now_s, StopLevel.HOLD)
         memory, verdict = self._judge(memory, command, state, now_s)
         if memory.stopped is not None:
-            return self._go_on_stopping(memory, command, state, now_s)
+            return self._go_on_stopping(memory, command, now_s)
         wanted = memory.command
         if verdict is not None or wanted is None or wanted.kind is CommandKind.HOLD:
             return self._hold(memory, command, verdict, now_s)
@@ -227,14 +227,15 @@ class Supervisor:
         return memory, SentCommand(asked, _position(motion, asked, now_s), verdicts, now_s)
 
     def _go_on_stopping(
-        self, memory: Memory, asked: ArmCommand | None, state: ArmState, now_s: float
+        self, memory: Memory, asked: ArmCommand | None, now_s: float
     ) -> tuple[Memory, SentCommand]:
         """Brake along the way that was checked; where the arm is not on it, the driver stops it."""
         assert memory.stopped is not None
         assert memory.motion is not None
         stopped = memory.stopped
         if stopped.level is StopLevel.IMMEDIATE or stopped.verdict.filter in ("tracking", "mode"):
-            return memory, SentCommand(asked, None, (stopped.verdict,), now_s, stopped.level)
+            standing = replace(memory, motion=Motion.at_rest(memory.motion.position))
+            return standing, SentCommand(asked, None, (stopped.verdict,), now_s, stopped.level)
         motion = self._brake_once(memory.motion)
         sent = _position(motion, None, now_s)
         memory = replace(memory, motion=motion)

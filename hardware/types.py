@@ -71,6 +71,7 @@ class ArmSpec:
         acceleration_max_rad_s2: Greatest joint accelerations, (J,).
         jerk_max_rad_s3: Greatest changes of acceleration, (J,).
         effort_max_nm: Greatest joint torques, (J,); empty where the driver reports none.
+        rest_rad: Where it stands clear of itself and of a table, (J,).
         rate_hz: Commands a second that the controller takes.
         model: Its MJCF or URDF file.
         tool: Body or site of the model that is the tool's frame.
@@ -89,6 +90,7 @@ class ArmSpec:
     velocity_max_rad_s: Joints
     acceleration_max_rad_s2: Joints
     jerk_max_rad_s3: Joints
+    rest_rad: Joints
     rate_hz: float
     model: Path
     tool: str
@@ -103,7 +105,7 @@ class ArmSpec:
             values = getattr(self, what)
             if len(values) != num and not (what == "effort_max_nm" and not values):
                 raise ValueError(f"`{what}` of '{self.name}' has {len(values)} of {num} joints.")
-            if what.split("_")[0] != "position" and not all(v > 0 for v in values):
+            if what.split("_")[0] not in ("position", "rest") and not all(v > 0 for v in values):
                 raise ValueError(f"`{what}` of '{self.name}' must be above 0, got {values}.")
         for joint, low, high in zip(
             self.joint_names, self.position_min_rad, self.position_max_rad, strict=True
@@ -136,7 +138,7 @@ MOST_TURNS_RAD = 12.6
 """No arm's joint turns further than twice around either way [rad]."""
 _LIMITS = (
     "position_min_rad", "position_max_rad", "velocity_max_rad_s", "acceleration_max_rad_s2",
-    "jerk_max_rad_s3", "effort_max_nm",
+    "jerk_max_rad_s3", "effort_max_nm", "rest_rad",
 )  # fmt: skip
 
 

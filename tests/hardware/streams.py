@@ -10,18 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robopref.hardware.arms import panda, ur5e, xarm7
+from robopref.hardware.arms import MODELS
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.supervisor import Supervisor
 from robopref.hardware.targets import tool_speeds
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, CommandKind, OperatorAck
 from robopref.hardware.workspace import Box, Cylinder, HalfSpace, Workspace
 
-HOME = {
-    "ur5e": (0.0, -1.57, 1.2, -1.2, -1.57, 0.0),
-    "xarm7": (0.0, -0.3, 0.0, 0.8, 0.0, 1.0, 0.0),
-    "panda": (0.0, -0.3, 0.0, -2.0, 0.0, 1.9, 0.7),
-}
+HOME = {name: make().rest_rad for name, make in MODELS.items()}
 WORKSPACE = Workspace(
     Box((-1.0, -1.0, -0.2), (1.0, 1.0, 1.4)),
     (HalfSpace((0.0, 0.0, 1.0), 0.0),),
@@ -136,7 +132,8 @@ def drive(supervisor, num_steps, rng, *, error_rad=0.0):
 def main():
     steps = -(-int(sys.argv[1]) // 6)
     found = []
-    for place, spec in enumerate((ur5e(), xarm7(), panda())):
+    for place, make in enumerate(MODELS.values()):
+        spec = make()
         supervisor = Supervisor(spec, make_config())
         for error_rad in (0.0, 0.05):
             rng = np.random.default_rng([place, int(1e3 * error_rad)])

@@ -11,7 +11,7 @@ pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 pytest.importorskip("robosuite", reason="the extra 'robomimic' is not installed")
 
 from robopref.errors import HardwareError
-from robopref.hardware.arms import panda, ur5e, xarm7
+from robopref.hardware.arms import MODELS, ur5e, xarm7
 from robopref.hardware.motion import Motion, Planner
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.supervisor import Supervisor
@@ -19,14 +19,13 @@ from robopref.hardware.types import ArmMode, CommandKind, Fault, OperatorAck, St
 from robopref.hardware.verdicts import Decision, Phase
 from tests.hardware.streams import HOME, command_to, drive, make_config, make_state
 
-ARMS = {"ur5e": ur5e, "xarm7": xarm7, "panda": panda}
 ROOT = Path(__file__).parents[2]
 NOW = 100.0
 
 
-@pytest.fixture(scope="module", params=ARMS)
+@pytest.fixture(scope="module", params=MODELS)
 def supervisor(request):
-    return Supervisor(ARMS[request.param](), make_config())
+    return Supervisor(MODELS[request.param](), make_config())
 
 
 @pytest.fixture(scope="module")
