@@ -80,7 +80,8 @@ class KeepOutConfig(PlanarBehaviour):
 
     def score_states(self, state: Float[np.ndarray, "S Do"]) -> Float[np.ndarray, " S"]:
         """Return how good each observation is by itself [m]: near the goal, and not inside."""
-        cost = goal_distance(state).mean(axis=1) + (0.5 + intrusion(state)) * self._inside(state)
+        inside = (0.5 + intrusion(state)) * self._inside(state)
+        cost: np.ndarray = goal_distance(state).mean(axis=1) + inside
         return -cost
 
     def _inside(self, state: np.ndarray) -> np.ndarray:

@@ -135,8 +135,9 @@ class PlanarEnv(DrawsStates, gymnasium.Env[Any, Any]):
         self.task_description = TASKS[config.task]
         self.render_mode = "rgb_array"
         self._task = parse(config.task)
-        low, high = state_bounds(self._task)
-        self.observation_space = spaces.Dict({STATE: spaces.Box(low, high, dtype=np.float32)})
+        self._low, self._high = state_bounds(self._task)
+        space = spaces.Box(self._low, self._high, dtype=np.float32)
+        self.observation_space = spaces.Dict({STATE: space})
         self.action_space = spaces.Box(-1.0, 1.0, (self._task.hand.action_size,), np.float32)
         self._num_bodies = self._task.hand.num_bodies + NUM_BLOCKS
         self._bodies: np.ndarray | None = None
@@ -226,8 +227,8 @@ class PlanarEnv(DrawsStates, gymnasium.Env[Any, Any]):
 
     def _obs(self) -> dict[str, np.ndarray]:
         assert self._bodies is not None
-        low, high = self.observation_space[STATE].low, self.observation_space[STATE].high
-        return {STATE: self._task.observe(self._bodies, self._zone).clip(low, high)}
+        state = self._task.observe(self._bodies, self._zone)
+        return {STATE: state.clip(self._low, self._high)}
 
     def _check_sizes(self, states: np.ndarray, episode: np.ndarray) -> None:
         sizes, expected = (states.shape[-1], len(episode)), (1 + 6 * self._num_bodies, 4)

@@ -4,6 +4,7 @@ Shapes: N bodies as in `physics`, S observations, Do observation size.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -82,13 +83,14 @@ class Task:
         """Return the state observation."""
         blocks = bodies[self.hand.num_bodies :]
         x, y, angle = bodies[0, :3]
-        parts = [(x, y), _direction(angle), (self._opening(bodies), self.hand.width_m)]
+        parts: list[Any] = [(x, y), _direction(angle), (self._opening(bodies), self.hand.width_m)]
         for block in blocks:
             # A square looks the same after a quarter turn.
             parts += [block[:2], _direction(4.0 * block[2])]
         if self.kind == "avoid":
             parts.append(zone)
-        return np.concatenate(parts).astype(np.float32)
+        state: np.ndarray = np.concatenate(parts).astype(np.float32)
+        return state
 
     def _opening(self, bodies: np.ndarray) -> float:
         if not self.hand.has_fingers:
@@ -111,7 +113,8 @@ def parse(name: str) -> Task:
 
 def block_places(state: Float[np.ndarray, "S Do"]) -> Float[np.ndarray, "S 2 2"]:
     """Return where the blocks are [m]."""
-    return np.stack([state[:, part] for part in BLOCKS], axis=1).astype(np.float64)
+    places: np.ndarray = np.stack([state[:, part] for part in BLOCKS], axis=1).astype(np.float64)
+    return places
 
 
 def goal_distance(state: Float[np.ndarray, "S Do"]) -> Float[np.ndarray, "S 2"]:
