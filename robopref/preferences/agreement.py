@@ -131,7 +131,7 @@ def measure_agreement(preferences: Iterable[Preference]) -> Agreement:
     """
     judged: dict[str, dict[tuple[Item, Item], list[float]]] = defaultdict(dict)
     for preference in preferences:
-        for pair, prefers_b in _decided(preference):
+        for pair, prefers_b in decided_pairs(preference):
             judged[preference.annotator].setdefault(pair, []).append(prefers_b)
     names = sorted(judged)
     pairs = sorted({pair for answers in judged.values() for pair in answers}, key=repr)
@@ -154,7 +154,11 @@ def measure_agreement(preferences: Iterable[Preference]) -> Agreement:
     return Agreement(tuple(names), kappa, krippendorff_alpha(ratings, level="ordinal"), consistency)
 
 
-def _decided(preference: Preference) -> list[tuple[tuple[Item, Item], float]]:
+def decided_pairs(preference: Preference) -> list[tuple[tuple[Item, Item], float]]:
+    """Return the pairs that an answer decides, each in one order whichever way round it stood.
+
+    With each comes whether the second is better: 0, 0.5 for a tie, or 1.
+    """
     if preference.ranking.answer is not Answer.RANKED:
         return []
     items = preference.query.items

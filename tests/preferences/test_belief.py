@@ -1,0 +1,73 @@
+"""Tests for how far answers are believed."""
+
+import pytest
+
+from robopref.data.segment import Segment
+from robopref.preferences import Preference, Query, Ranking
+from robopref.preferences.belief import ADJUDICATED, believe, measure_reliability, settle
+
+
+def query(number, *, turned=False):
+    items = (Segment(f"a{number}", 0, 5), Segment(f"b{number}", 0, 5))
+    return Query(f"q{number}{turned}", items[::-1] if turned else items)
+
+
+def answer(who, number, winner, *, turned=False, **fields):
+    ranking = winner if isinstance(winner, Ranking) else Ranking.prefer(winner)
+    asked = query(number, turned=turned)
+    return Preference(f"{who} {asked.id}", asked, ranking, annotator=who, **fields)
+
+
+def test_who_contradicts_the_others_is_not_believed():
+    answers = [answer(who, n, n % 2) for n in range(12) for who in ("anna", "ben")]
+    answers += [answer("mallory", n, 1 - n % 2) for n in range(12)]
+    believed = believe(answers)
+    assert [b.id for b in believed] == [a.id for a in answers]
+    assert all(b.confidence > 0.95 for b in believed[:24])
+    assert all(b.confidence == 0.5 for b in believed[24:])
+    assert believed[30].pairs() == [(0, 1, 0.5)], "it pulls no reward either way"
+    found = measure_reliability(answers)
+    assert found.by_votes["anna"] > 0.9
+    assert found.by_votes["mallory"] < 0.5
+    assert found.by_scores == {}, "no item was compared often enough"
+
+
+def test_it_does_not_matter_which_way_round_a_pair_stood():
+    straight = believe([answer("anna", 1, 0), answer("ben", 1, 0)])
+    turned = believe([answer("anna", 1, 0), answer("ben", 1, 1, turned=True)])
+    assert [p.confidence for p in straight] == pytest.approx([p.confidence for p in turned])
+
+
+def test_ties_and_skips_stay_as_they_are():
+    answers = [
+        answer("anna", 1, Ranking.tie()), answer("ben", 1, Ranking.skipped()),
+        answer("cleo", 1, Ranking.incomparable()),
+    ]  # fmt: skip
+    assert believe(answers) == answers
+    assert measure_reliability(answers).by_votes == {}
+
+
+def test_nobody_is_judged_by_pairs_that_only_they_answered():
+    assert measure_reliability([answer("anna", n, 0) for n in range(9)]).by_votes == {}
+
+
+def test_scores_tell_who_is_reliable_where_items_are_compared_often():
+    items = [Segment(f"e{i}", 0, 5) for i in range(5)]
+    answers = []
+    for who, right in (("anna", True), ("ben", True), ("mallory", False)):
+        for i in range(5):
+            for j in range(i):
+                asked = Query(f"{i} {j}", (items[j], items[i]))
+                ranking = Ranking.prefer(int(right))
+                answers.append(Preference(f"{who}{i}{j}", asked, ranking, annotator=who))
+    found = measure_reliability(answers).by_scores
+    assert found["anna"] > 0.8
+    assert found["mallory"] < 0.5
+
+
+def test_a_decision_stands_for_all_answers_to_its_query():
+    answers = [answer("anna", 1, 0), answer("ben", 1, 1), answer("anna", 2, 0)]
+    settled = settle(answers, {("q1False", "overall"): Ranking.prefer(1)})
+    assert [p.annotator for p in settled] == [ADJUDICATED, "anna"]
+    assert settled[0].ranking == Ranking.prefer(1)
+    assert believe(settled)[0].confidence == 1.0
