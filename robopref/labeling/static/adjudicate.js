@@ -1,0 +1,141 @@
+/** Queries on which annotators disagree, to be decided by somebody who sees all their answers. */
+
+import { call, newId } from "./api.js";
+import { CandidatesJudge } from "./candidates.js";
+import { button, h, say, toast } from "./dom.js";
+import { inWords } from "./history.js";
+import { addKeys } from "./keys.js";
+import { PairJudge } from "./pair.js";
+import { criterionPicker } from "./progress.js";
+import { RankingJudge } from "./ranking.js";
+
+const JUDGES = { pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge };
+
+export class AdjudicatePage {
+  constructor(app) {
+    this.app = app;
+    this.title = "Adjudicate";
+    this.stop = new AbortController();
+    this.criterion = criterionPicker(app.project, () => this.start());
+    this.words = h("p", { class: "why" });
+    this.answers = h("ul", { class: "given", "aria-label": "Answers given" });
+    this.stageBox = h("section", { class: "stage", "aria-label": "What is judged" });
+    this.transportBox = h("div", { class: "transport-box" });
+    this.barBox = h("div", { class: "bar-box" });
+    this.gold = h("input", { type: "checkbox", id: "gold" });
+    this.element = h("div", { class: "label-page", "data-state": "loading" },
+      h("div", { class: "ask" },
+        h("div", { class: "ask-words" }, h("p", { class: "criterion" }, "Adjudicate"),
+          this.question = h("h1", { class: "question" }), this.words),
+        h("div", { class: "ask-side" }, this.criterion.element,
+          button("Later", { class: "quiet", key: "X", onclick: () => this.later() }))),
+      this.stageBox, this.transportBox, this.barBox,
+      h("div", { class: "extras" }, this.answers,
+        h("label", { class: "gold", for: "gold" }, this.gold, "Ask it of everybody from now on, as one whose answer is known")));
+  }
+
+  async start() {
+    try {
+      const criterion = encodeURIComponent(this.criterion.value);
+      const found = await call("GET", `/api/adjudication?criterion=${criterion}`, undefined,
+        { signal: this.stop.signal });
+      this.app.setLost(null);
+      this.queries = found.queries.filter(({ decided }) => !decided);
+      await this.show();
+    } catch (error) {
+      if (!this.stop.signal.aborted) this.app.handle(error);
+    }
+  }
+
+  async show() {
+    this.clear();
+    const [first] = this.queries;
+    this.element.dataset.state = first ? "loading" : "empty";
+    if (!first) {
+      this.question.textContent = "";
+      this.words.textContent = "";
+      this.answers.replaceChildren();
+      this.stageBox.replaceChildren(h("div", { class: "message" }, h("h2", {}, "Nothing to decide"),
+        h("p", {}, "Where several annotators answer one query and disagree, it appears here.")));
+      this.transportBox.replaceChildren();
+      this.barBox.replaceChildren();
+      say("Nothing to decide.");
+      return;
+    }
+    const { query, answers } = first;
+    this.query = { ...query, order: query.order ?? query.items.map(({ index }) => index) };
+    this.question.textContent = query.question;
+    this.words.textContent = `${answers.length} answers, ${this.queries.length} queries to decide.`;
+    this.answers.replaceChildren(...answers.map((answer) => this.given(answer)));
+    this.gold.checked = false;
+    const judge = new JUDGES[query.kind](this.query, {
+      submit: (fields, words) => this.decide(fields, words), showReward: false,
+    });
+    this.judge = judge;
+    this.stageBox.replaceChildren(judge.element);
+    this.transportBox.replaceChildren(judge.transport);
+    this.barBox.replaceChildren(judge.bar);
+    await this.load(judge);
+  }
+
+  async load(judge) {
+    try {
+      await judge.load();
+    } catch (error) {
+      toast(error.message, { urgent: true });
+    }
+    if (judge !== this.judge) return;
+    this.element.dataset.state = "ready";
+    this.setKeys();
+    judge.onkeys = () => this.setKeys();
+    if (judge.placer) judge.placer.onkeys = () => this.setKeys();
+  }
+
+  setKeys() {
+    this.stopKeys?.();
+    this.stopKeys = addKeys({ ...this.judge.keys, X: () => this.later() }, { repeat: [",", "."] });
+  }
+
+  /** Show an answer in the numbers of this page, whatever its annotator saw. */
+  given(answer) {
+    const words = inWords({ ...answer, details: { ...answer.details, shown: this.query.order } });
+    return h("li", {}, h("strong", {}, answer.annotator), ` ${words}`,
+      answer.note ? h("span", { class: "muted" }, ` “${answer.note}”`) : null);
+  }
+
+  async decide({ answer, order }, words) {
+    if (this.element.dataset.state !== "ready") return;
+    this.element.dataset.state = "sending";
+    const { id, criterion } = this.query;
+    try {
+      await call("POST", "/api/adjudication", {
+        id: newId(), query: id, criterion, answer, order, gold: this.gold.checked,
+      });
+      say(`Decided: ${words}`);
+      this.queries.shift();
+      if (this.queries.length) await this.show();
+      else await this.start();
+    } catch (error) {
+      this.element.dataset.state = "ready";
+      if (this.app.handle(error)) toast(error.message, { urgent: true });
+    }
+  }
+
+  later() {
+    if (this.queries?.length < 2) return;
+    this.queries.push(this.queries.shift());
+    this.show();
+  }
+
+  clear() {
+    this.stopKeys?.();
+    this.stopKeys = null;
+    this.judge?.close();
+    this.judge = null;
+  }
+
+  close() {
+    this.stop.abort();
+    this.clear();
+  }
+}

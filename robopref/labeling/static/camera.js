@@ -1,0 +1,145 @@
+/** Where a point cloud is looked at from, and the mathematics of it. Columns first, as in WebGL. */
+
+const FIELD = 0.7;  // Height of the view as an angle [rad].
+
+export class OrbitCamera {
+  /** @param {number[][]} bounds Least and greatest x, y, z of what is looked at first [m]. */
+  constructor([low, high]) {
+    const diagonal = Math.hypot(...low.map((value, axis) => high[axis] - value));
+    this.home = {
+      target: low.map((value, axis) => (value + high[axis]) / 2),
+      distance: Math.max(0.05, (0.42 * diagonal) / Math.tan(FIELD / 2)),
+      turn: -0.9, lift: 0.75,
+    };
+    this.reset();
+  }
+
+  reset() {
+    Object.assign(this, this.home, { target: [...this.home.target] });
+  }
+
+  orbit(turn, lift) {
+    this.turn += turn;
+    this.lift = Math.min(Math.max(this.lift + lift, -1.5), 1.5);
+  }
+
+  zoom(factor) {
+    this.distance = Math.min(Math.max(this.distance * factor, this.home.distance / 30),
+      this.home.distance * 6);
+  }
+
+  /** Move what is looked at, by shares of the view's height. */
+  pan(right, up) {
+    const { side, above } = this.axes();
+    const size = 2 * Math.tan(FIELD / 2) * this.distance;
+    for (let axis = 0; axis < 3; axis += 1) {
+      this.target[axis] += size * (right * side[axis] + up * above[axis]);
+    }
+  }
+
+  axes() {
+    const back = [
+      Math.cos(this.lift) * Math.cos(this.turn),
+      Math.cos(this.lift) * Math.sin(this.turn),
+      Math.sin(this.lift),
+    ];
+    const side = [-Math.sin(this.turn), Math.cos(this.turn), 0];
+    return { back, side, above: cross(back, side) };
+  }
+
+  /** Return the matrix from the world to the view, as WebGL wants it. */
+  matrix(aspect) {
+    const { back, side, above } = this.axes();
+    const eye = this.target.map((value, axis) => value + this.distance * back[axis]);
+    const view = [
+      side[0], above[0], back[0], 0, side[1], above[1], back[1], 0,
+      side[2], above[2], back[2], 0, -dot(side, eye), -dot(above, eye), -dot(back, eye), 1,
+    ];
+    const near = this.distance / 100;
+    const far = this.distance * 20;
+    const scale = 1 / Math.tan(FIELD / 2);
+    const lens = [
+      scale / aspect, 0, 0, 0, 0, scale, 0, 0,
+      0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0,
+    ];
+    return multiply(lens, view);
+  }
+}
+
+/** Looks straight down, without perspective. */
+export class TopCamera {
+  constructor([low, high]) {
+    this.low = low;
+    this.high = high;
+    this.reset();
+  }
+
+  reset() {
+    this.centre = [0, 1].map((axis) => (this.low[axis] + this.high[axis]) / 2);
+    this.size = 1.5 * Math.max(this.high[0] - this.low[0], this.high[1] - this.low[1]);
+    this.turn = 0;
+  }
+
+  orbit(turn) {
+    this.turn += turn;
+  }
+
+  zoom(factor) {
+    this.size *= factor;
+  }
+
+  pan(right, up) {
+    const [c, s] = [Math.cos(this.turn), Math.sin(this.turn)];
+    this.centre[0] += this.size * (right * c - up * s);
+    this.centre[1] += this.size * (right * s + up * c);
+  }
+
+  matrix(aspect) {
+    // The smaller side of the view shows the whole scene.
+    const scale = (2 / this.size) * Math.min(1, aspect);
+    const [c, s] = [Math.cos(this.turn) * scale, Math.sin(this.turn) * scale];
+    const [x, y] = this.centre;
+    return [
+      c / aspect, -s, 0, 0, s / aspect, c, 0, 0, 0, 0, 1, 0,
+      -(c * x + s * y) / aspect, s * x - c * y, 0, 1,
+    ];
+  }
+}
+
+/** Return the part of `bounds` to look at first: what surrounds `points`, with half again around. */
+export function focusOn(points, [low, high]) {
+  const sides = low.map((_value, axis) => points.map((point) => point[axis]));
+  const span = Math.max(...sides.map((side) => Math.max(...side) - Math.min(...side)));
+  const whole = Math.hypot(...low.map((value, axis) => high[axis] - value));
+  const margin = Math.max(0.5 * span, 0.1 * whole);
+  return [
+    sides.map((side) => Math.min(...side) - margin), sides.map((side) => Math.max(...side) + margin),
+  ];
+}
+
+/** Return where a point is seen, in shares of the view from its upper left; null behind the eye. */
+export function project(matrix, [x, y, z]) {
+  const at = (row) => matrix[row] * x + matrix[4 + row] * y + matrix[8 + row] * z + matrix[12 + row];
+  const w = at(3);
+  return w <= 0 ? null : [(at(0) / w + 1) / 2, (1 - at(1) / w) / 2, at(2) / w];
+}
+
+function multiply(a, b) {
+  const product = new Array(16).fill(0);
+  for (let column = 0; column < 4; column += 1) {
+    for (let row = 0; row < 4; row += 1) {
+      for (let k = 0; k < 4; k += 1) {
+        product[4 * column + row] += a[4 * k + row] * b[4 * column + k];
+      }
+    }
+  }
+  return product;
+}
+
+function dot(a, b) {
+  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+function cross(a, b) {
+  return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+}

@@ -1,0 +1,90 @@
+/** Small charts as SVG. */
+
+import { h, svg } from "./dom.js";
+
+const WIDTH = 520;
+const HEIGHT = 190;
+const MARGIN = { left: 44, right: 16, top: 12, bottom: 28 };
+
+/**
+ * Return a line over time or labels, with a band for its interval where there is one.
+ *
+ * @param {{x: number, y: number, low?: number, high?: number}[]} points Ascending in x.
+ * @param {{label: string, xLabel: (x: number) => string, yLabel: (y: number) => string,
+ *   range?: number[], guide?: {y: number, label: string}, step?: boolean}} options
+ */
+export function lineChart(points, { label, xLabel, yLabel, range, guide, step = false }) {
+  if (points.length < 2) return h("p", { class: "muted empty" }, "Not enough to draw yet.");
+  const xs = points.map(({ x }) => x);
+  const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+  const ys = points.flatMap(({ y, low, high }) => [y, low ?? y, high ?? y]);
+  const [y0, y1] = range ?? [0, niceAbove(Math.max(...ys))];
+  const right = WIDTH - MARGIN.right;
+  const bottom = HEIGHT - MARGIN.bottom;
+  const px = (x) => MARGIN.left + ((x - x0) / (x1 - x0 || 1)) * (right - MARGIN.left);
+  const py = (y) => bottom - ((y - y0) / (y1 - y0 || 1)) * (bottom - MARGIN.top);
+  const last = points.at(-1);
+  const words = `${label}: ${yLabel(points[0].y)} at ${xLabel(x0)}, ${yLabel(last.y)} at ${xLabel(x1)}`;
+  return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
+    ticks(y0, y1).map((y) => [
+      svg("line", { class: "grid", x1: MARGIN.left, x2: right, y1: py(y), y2: py(y) }),
+      svg("text", { x: MARGIN.left - 8, y: py(y) + 4, "text-anchor": "end" }, yLabel(y)),
+    ]),
+    [x0, x1].map((x, k) =>
+      svg("text", { x: px(x), y: HEIGHT - 8, "text-anchor": k ? "end" : "start" }, xLabel(x))),
+    guide && [
+      svg("line", { class: "guide", x1: MARGIN.left, x2: right, y1: py(guide.y), y2: py(guide.y) }),
+      svg("text", { x: right, y: py(guide.y) - 5, "text-anchor": "end" }, guide.label),
+    ],
+    points.some(({ low }) => low !== undefined && low !== null)
+      && svg("path", { class: "band", d: band(points, px, py) }),
+    svg("path", { class: "line", d: line(points, px, py, step) }),
+    svg("circle", { class: "dot", cx: px(last.x), cy: py(last.y), r: 4 },
+      svg("title", {}, `${yLabel(last.y)} at ${xLabel(last.x)}`)));
+}
+
+function line(points, px, py, step) {
+  return points
+    .map(({ x, y }, k) => (k && step ? `H${px(x).toFixed(1)}V${py(y).toFixed(1)}`
+      : `${k ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`))
+    .join("");
+}
+
+function band(points, px, py) {
+  const upper = points.map(({ x, y, high }) => `${px(x).toFixed(1)} ${py(high ?? y).toFixed(1)}`);
+  const lower = points.map(({ x, y, low }) => `${px(x).toFixed(1)} ${py(low ?? y).toFixed(1)}`);
+  return `M${upper.join("L")}L${lower.reverse().join("L")}Z`;
+}
+
+/** Return an interval as a bar with a point in it, on a scale that others share. */
+export function intervalBar({ value, low, high }, [from, to], words) {
+  const at = (x) => ((x - from) / (to - from || 1)) * 200;
+  return svg("svg", { class: "interval", viewBox: "-6 0 212 18", role: "img", "aria-label": words },
+    from < 0 && to > 0 && svg("line", { class: "guide", x1: at(0), x2: at(0), y1: 0, y2: 18 }),
+    svg("line", { class: "whisker", x1: at(low), x2: at(high), y1: 9, y2: 9 }),
+    svg("circle", { class: "dot", cx: at(value), cy: 9, r: 5 }));
+}
+
+/** Return a bar of shares that make up a whole. */
+export function shareBar(shares) {
+  const total = shares.reduce((sum, { value }) => sum + value, 0) || 1;
+  let x = 0;
+  return svg("svg", {
+    class: "shares", viewBox: "0 0 200 14", preserveAspectRatio: "none", role: "img",
+    "aria-label": shares.map(({ label, value }) => `${label} ${value}`).join(", "),
+  }, shares.map(({ value, name }) => {
+    const width = (value / total) * 200;
+    x += width;
+    return svg("rect", { class: name, x: x - width, y: 0, width, height: 14 });
+  }));
+}
+
+function ticks(low, high) {
+  return Array.from({ length: 5 }, (_each, k) => low + (k * (high - low)) / 4);
+}
+
+function niceAbove(value) {
+  const unit = 10 ** Math.floor(Math.log10(Math.max(value, 4)));
+  const step = [1, 2, 4, 5, 8, 10].find((each) => each * unit >= value);
+  return Math.max(4, step * unit);
+}

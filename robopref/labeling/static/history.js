@@ -1,0 +1,66 @@
+/** One's own answers, newest first, each of which can be taken back. */
+
+import { call } from "./api.js";
+import { button, h, when } from "./dom.js";
+
+export class History {
+  /** @param {(id: string) => void} onundo */
+  constructor(onundo) {
+    this.onundo = onundo;
+    this.list = h("ol", { class: "history-list" });
+    this.dialog = h("dialog", { class: "drawer", "aria-label": "My answers" },
+      h("header", {}, h("h2", {}, "My answers"),
+        button("Close", { class: "quiet", key: "Esc", onclick: () => this.dialog.close() })),
+      this.list);
+    document.body.append(this.dialog);
+  }
+
+  async open() {
+    this.list.replaceChildren(h("li", { class: "muted" }, "Loading"));
+    if (!this.dialog.open) this.dialog.showModal();
+    try {
+      const { answers } = await call("GET", "/api/answers/mine?limit=50");
+      const rows = answers.map((answer) => this.row(answer));
+      this.list.replaceChildren(...(rows.length ? rows : [h("li", { class: "muted" }, "Nothing yet.")]));
+    } catch (error) {
+      this.list.replaceChildren(h("li", { class: "muted" }, error.message));
+    }
+  }
+
+  row(answer) {
+    const words = inWords(answer);
+    const tags = answer.details?.tags ?? [];
+    return h("li", {},
+      h("div", {},
+        h("strong", {}, words),
+        h("p", { class: "muted small" },
+          [answer.criterion, ...tags, answer.reason].filter(Boolean).join(" · "))),
+      h("time", { class: "muted small" }, when(answer.time_s)),
+      button("Undo", {
+        class: "quiet", "aria-label": `Undo: ${words}`,
+        onclick: () => { this.dialog.close(); this.onundo(answer.id); },
+      }));
+  }
+
+  close() {
+    this.dialog.remove();
+  }
+}
+
+/** Return an answer in the words of who gave it, who saw the items in the order `shown`. */
+export function inWords({ answer, rating, order, mark_step: mark, details }) {
+  if (rating) {
+    const where = mark === null || mark === undefined ? "" : `, wrong at step ${mark}`;
+    return rating[0].toUpperCase() + rating.slice(1) + where;
+  }
+  if (answer !== "ranked") {
+    return answer === "skipped" ? "Skipped" : details?.all_bad ? "All bad" : "Cannot tell";
+  }
+  const shown = details?.shown;
+  const number = (index) => (shown ? shown.indexOf(index) : index) + 1;
+  if (order.flat().length === 2) {
+    if (order.length === 1) return "Equal";
+    return number(order[0][0]) === 1 ? "First is better" : "Second is better";
+  }
+  return order.map((group) => group.map(number).sort().join(" = ")).join(" > ");
+}

@@ -1,0 +1,311 @@
+/** The labelling page: one query after the other, until there is none. */
+
+import { ApiError, LostConnectionError, call, newId, pause } from "./api.js";
+import { CandidatesJudge } from "./candidates.js";
+import { prefetch, whyUnplayable } from "./clips.js";
+import { button, h, say, toast } from "./dom.js";
+import { Extras } from "./extras.js";
+import { History } from "./history.js";
+import { addKeys } from "./keys.js";
+import { LeaseKeeper } from "./lease.js";
+import { PairJudge } from "./pair.js";
+import { PlayError } from "./player.js";
+import { RankingJudge } from "./ranking.js";
+import { RatingJudge } from "./rating.js";
+
+const JUDGES = {
+  pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge, rating: RatingJudge,
+};
+const FLASH_S = 0.16;   // So that one sees what was chosen.
+const IDLE_S = 180;     // After which a query goes to who is there.
+
+export class LabelPage {
+  /** @param {{project: object, outbox: Outbox, annotator: string}} app */
+  constructor(app) {
+    this.app = app;
+    this.title = "Label";
+    this.criterion = h("p", { class: "criterion" });
+    this.question = h("h1", { class: "question" });
+    this.why = h("p", { class: "why" });
+    this.count = h("p", { class: "count muted" });
+    this.stageBox = h("section", { class: "stage", "aria-label": "What is judged" });
+    this.transportBox = h("div", { class: "transport-box" });
+    this.barBox = h("div", { class: "bar-box" });
+    this.extrasBox = h("div", { class: "extras-box" });
+    this.element = h("div", { class: "label-page", "data-state": "loading" },
+      h("div", { class: "ask" },
+        h("div", { class: "ask-words" }, this.criterion, this.question, this.why),
+        h("div", { class: "ask-side" }, this.count, this.undoButton())),
+      this.stageBox, this.transportBox, this.barBox, this.extrasBox);
+    this.history = new History((id) => this.undo(id));
+    this.stopKeys = addKeys({ Z: () => this.undo(), X: () => this.skip(), "Shift+Z": () => this.history.open() });
+    this.stop = new AbortController();
+    this.choices = this.makeChoices();
+  }
+
+  /** Called once the page is on the screen. */
+  start() {
+    return this.next();
+  }
+
+  undoButton() {
+    return h("div", { class: "undo-box" },
+      button("Skip", { class: "quiet", key: "X", onclick: () => this.skip() }),
+      button("Undo", { class: "quiet", key: "Z", onclick: () => this.undo() }),
+      button("History", { class: "quiet", "aria-keyshortcuts": "Shift+Z",
+        onclick: () => this.history.open() }));
+  }
+
+  /** Let the annotator judge by one criterion only, where there are several. */
+  makeChoices() {
+    const { criteria } = this.app.project;
+    this.only = null;
+    if (criteria.length < 2) return;
+    const select = h("select", {
+      "aria-label": "Criterion",
+      onchange: () => {
+        this.only = select.value || null;
+        select.blur();
+        this.leave();
+        this.next();
+      },
+    }, h("option", { value: "" }, "All criteria"),
+    criteria.map(({ name }) => h("option", { value: name }, name)));
+    this.element.querySelector(".ask-side").prepend(select);
+  }
+
+  setState(state) {
+    this.element.dataset.state = state;
+  }
+
+  // ---- the next query -------------------------------------------------------------------------
+
+  async next() {
+    const turn = (this.turn = {});
+    this.setState("loading");
+    while (turn === this.turn && !this.stop.signal.aborted) {
+      try {
+        const found = await call("POST", "/api/next", this.only ? { criterion: this.only } : {},
+          { signal: this.stop.signal });
+        if (turn !== this.turn) return;
+        this.app.setLost(null);
+        if (found.query) return await this.show(found);
+        this.showEmpty(found.reason);
+        await pause(found.retry_s ?? 5, this.stop.signal);
+      } catch (error) {
+        if (this.stop.signal.aborted || turn !== this.turn) return;
+        if (!this.app.handle(error)) return;
+        await pause(2, this.stop.signal);
+      }
+    }
+  }
+
+  async show({ query, ahead = [], progress }) {
+    this.clear();
+    this.query = query;
+    this.criterion.textContent = query.criterion;
+    this.question.textContent = query.question;
+    this.why.textContent = query.why ?? "";
+    this.element.classList.toggle("attention", query.role === "attention");
+    this.showProgress(progress);
+    const options = {
+      submit: (fields, words) => this.submit(fields, words),
+      showReward: this.app.project.settings.show_reward_lane,
+    };
+    this.judge = new JUDGES[query.kind](query, options);
+    this.extras = new Extras({
+      tags: this.app.project.tags,
+      strength: this.app.project.settings.strength_default ?? 2,
+      hasStrength: this.judge.hasStrength,
+    });
+    this.stageBox.replaceChildren(this.judge.element);
+    this.transportBox.replaceChildren(this.judge.transport);
+    this.barBox.replaceChildren(this.judge.bar);
+    this.extrasBox.replaceChildren(this.extras.element);
+    this.keep(query.lease);
+    await this.load(query, ahead);
+  }
+
+  keep(lease) {
+    this.lease = new LeaseKeeper(lease, {
+      leaseS: this.app.project.settings.lease_s ?? 120,
+      idleS: this.app.idleS ?? IDLE_S,
+      onlost: () => this.showExpired(),
+    });
+  }
+
+  async load(query, ahead) {
+    const { judge } = this;
+    try {
+      await judge.load();
+    } catch (error) {
+      if (judge === this.judge) this.showUnplayable(error);
+      return;
+    }
+    if (judge !== this.judge) return;
+    this.shownAt = performance.now();
+    this.setState("ready");
+    this.setKeys();
+    judge.onkeys = () => this.setKeys();
+    if (judge.placer) judge.placer.onkeys = () => this.setKeys();
+    say(`${query.question} By ${query.criterion}.`);
+    prefetch(ahead.flatMap((each) => each.clips.map((clips) => Object.values(clips)[0])).filter(Boolean));
+  }
+
+  setKeys() {
+    this.stopJudgeKeys?.();
+    this.stopJudgeKeys = addKeys({ ...this.extras.keys, ...this.judge.keys }, {
+      repeat: [",", ".", "<", ">", "PageUp", "PageDown", "Shift+ArrowLeft", "Shift+ArrowRight",
+        "Shift+ArrowUp", "Shift+ArrowDown"],
+    });
+  }
+
+  showProgress(progress) {
+    if (!progress) return;
+    this.progress = progress;
+    const { answered_mine: mine, remaining } = progress;
+    this.count.textContent = `${mine} answered · ${remaining} to go`;
+  }
+
+  // ---- answers --------------------------------------------------------------------------------
+
+  async submit(fields, words) {
+    if (this.element.dataset.state !== "ready") return;
+    this.setState("sending");
+    const { query } = this;
+    const isRating = query.kind === "rating";
+    const body = {
+      id: newId(), lease: this.lease.id, query: query.id, criterion: query.criterion,
+      ...this.extras.fields, ...(isRating ? {} : { shown: query.order }), ...fields,
+      response_time_s: (performance.now() - this.shownAt) / 1000,
+    };
+    this.lease.stop();
+    this.last = { id: body.id, words };
+    const sent = this.app.outbox.add(isRating ? "/api/ratings" : "/api/answers", body);
+    say(words);
+    const flash = pause(FLASH_S);
+    try {
+      await sent;
+    } catch (error) {
+      this.last = null;
+      this.showRefused(error);
+    }
+    await flash;
+    if (query === this.query) await this.next();
+  }
+
+  skip() {
+    if (this.element.dataset.state === "unplayable") this.setState("ready");
+    const isRating = this.query?.kind === "rating";
+    this.submit(isRating ? { rating: "skipped", mark_step: null } : { answer: "skipped", order: [] },
+      "Skipped");
+  }
+
+  showRefused(error) {
+    if (!(error instanceof ApiError)) throw error;
+    toast(error.message, { urgent: true, seconds: 9 });
+  }
+
+  /** Take back an own answer, the last one unless told otherwise, and judge its query again. */
+  async undo(id = this.last?.id) {
+    if (this.isUndoing) return;
+    this.isUndoing = true;
+    try {
+      await this.app.outbox.flush();
+      id ??= (await call("GET", "/api/answers/mine?limit=1")).answers[0]?.id;
+      if (!id) {
+        toast("There is nothing to undo.");
+        return;
+      }
+      const turn = (this.turn = {});
+      this.lease?.stop();
+      const found = await call("POST", `/api/answers/${id}/undo`);
+      this.last = null;
+      if (turn !== this.turn) return;
+      toast("Taken back. Answer it anew.");
+      await this.show(found);
+    } catch (error) {
+      if (error instanceof ApiError && error.status !== 401) toast(error.message, { urgent: true });
+      else this.app.handle(error);
+      if (!this.judge) await this.next();
+    } finally {
+      this.isUndoing = false;
+    }
+  }
+
+  // ---- when there is nothing to judge ---------------------------------------------------------
+
+  showEmpty(reason) {
+    const words = {
+      "all answered": ["All done", "Every query has its answers. New ones appear here by themselves."],
+      "waiting for others": ["Nothing for you just now",
+        "What is left is with others. It comes here if they leave it."],
+      "no queries yet": ["No queries yet", "They appear here as soon as there are some."],
+    }[reason] ?? ["One moment", reason];
+    this.showMessage("empty", words[0], words[1]);
+  }
+
+  showExpired() {
+    if (this.element.dataset.state === "sending") return;
+    this.showMessage("expired", "This query was given back",
+      "It was open for a while without a sign of you, so that somebody else may answer it.",
+      button("Go on", { class: "primary", key: "Enter", onclick: () => this.next() }));
+    this.stopJudgeKeys = addKeys({ Enter: () => this.next(), Space: () => this.next() });
+  }
+
+  showUnplayable(error) {
+    if (error instanceof ApiError && error.status === 401) return this.app.handle(error);
+    const codec = whyUnplayable(this.app.project.settings.codec);
+    const isFormat = error instanceof PlayError && error.isFormat;
+    const words = (isFormat && codec) || codec || error.message;
+    const again = error instanceof LostConnectionError;
+    if (again) this.app.handle(error);
+    this.setState("unplayable");
+    this.shownAt = performance.now();
+    this.stageBox.append(h("div", { class: "message over" },
+      h("h2", {}, "This query cannot be shown"), h("p", {}, words),
+      h("div", { class: "row" },
+        button("Try again", { class: "primary", key: "Enter", onclick: () => this.next() }),
+        again ? null : button("Skip", { class: "quiet", key: "X", onclick: () => this.skip() }))));
+    this.stopJudgeKeys = addKeys({ Enter: () => this.next() });
+    say(`This query cannot be shown. ${words}`, { urgent: true });
+  }
+
+  showMessage(state, title, words, ...actions) {
+    if (this.element.dataset.state === state && this.shownMessage === title + words) return;
+    this.clear();
+    this.shownMessage = title + words;
+    this.setState(state);
+    this.criterion.textContent = "";
+    this.question.textContent = "";
+    this.why.textContent = "";
+    this.stageBox.replaceChildren(h("div", { class: "message" },
+      h("h2", {}, title), h("p", {}, words), ...actions));
+    for (const box of [this.transportBox, this.barBox, this.extrasBox]) box.replaceChildren();
+    say(`${title}. ${words}`);
+  }
+
+  clear() {
+    this.shownMessage = null;
+    this.stopJudgeKeys?.();
+    this.stopJudgeKeys = null;
+    this.lease?.stop();
+    this.judge?.close();
+    this.judge = null;
+  }
+
+  /** Give back what is held, as far as that is possible now. */
+  leave() {
+    if (!this.judge || !this.lease || this.lease.lost) return;
+    call("DELETE", `/api/leases/${this.lease.id}`).catch(() => {});
+  }
+
+  close() {
+    this.stop.abort();
+    this.turn = null;
+    this.clear();
+    this.stopKeys();
+    this.history.close();
+  }
+}
+
