@@ -36,7 +36,8 @@ class TransferCommand:
     """Preference store with people's answers about the target, which are used, and for the queries
     to ask about it; made if missing."""
     out: Path = Path("runs/transfer")
-    """Folder for the answers (preferences.sqlite) and the report; must not be there yet."""
+    """Folder for the answers (preferences.sqlite), the report and figures.json; must not be there
+    yet."""
     method: Any = component("robopref.rewards:TRANSFERS", default="shared-features")
     """How answers are carried over."""
     criterion: str = "overall"
@@ -75,6 +76,8 @@ class TransferCommand:
 
     def run(self) -> None:
         """Transfer, print what is known of it, then write."""
+        from robopref.align.run import CONFIG, save_figures
+        from robopref.config import save_yaml
         from robopref.transfer.answers import (
             check_is_free,
             choose_queries,
@@ -101,6 +104,8 @@ class TransferCommand:
         with new_folder(self.out) as folder:
             write_answers(folder / "preferences.sqlite", outcome, made)
             write_report(folder / "report.html", outcome, following)
+            save_yaml(self, folder / CONFIG)
+            save_figures(outcome.figures(), folder / "figures.json")
             self._store(queries, outcome)
         own = len(target.preferences)
         more = f", beside {own} that people gave" if own else ""
@@ -130,11 +135,16 @@ class TransferCommand:
         return sources, target
 
     def _known_db(self) -> str | None:
-        """Return the target's store unless it is still to be made for the queries."""
-        missing = self.target_db is not None and not (
-            "://" in self.target_db or Path(self.target_db).exists()
-        )
-        return None if missing and self.num_queries else self.target_db
+        """Return the target's store unless it is still to be made, for the queries."""
+        from robopref.preferences.store import PreferenceStore
+
+        if self.target_db is None or not self.num_queries:
+            return self.target_db
+        try:
+            PreferenceStore(self.target_db, create=False).close()
+        except FileNotFoundError:
+            return None
+        return self.target_db
 
     def _store(self, queries: "list[Query]", outcome: "Outcome") -> None:
         from robopref.preferences.store import PreferenceStore
@@ -147,11 +157,13 @@ class TransferCommand:
             store.add_queries(queries, cut_hash=episodes.content_hash, context=context)
 
     def _next(self, outcome: "Outcome", asks: bool) -> str:
+        by = "" if self.criterion == "overall" else f" --criterion {self.criterion}"
         if asks:
-            return f"robopref answer --data {self.target} --db {self.target_db}"
+            return f"robopref answer --data {self.target} --db {self.target_db}{by}"
         if outcome.verdict.level == "distrust":
             return "robopref transfer --help  (--num-queries asks about the target)"
-        return f"robopref train reward --data {self.target} --db {self.out / 'preferences.sqlite'}"
+        db = self.out / "preferences.sqlite"
+        return f"robopref train reward --data {self.target} --db {db}{by}"
 
 
 def print_outcome(outcome: "Outcome") -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from robopref.align.figures import AFTER, BEFORE, INK, MUTED, new_axes, svg_data
+from robopref.align.figures import AFTER, BEFORE, INK, MUTED, SELECTED, new_axes, svg_data
+from robopref.envs.scene import Scene
 
 
 def correspondence_figure(weight: Float[np.ndarray, "A B"], *, by_plan: bool) -> str:
@@ -96,4 +97,22 @@ def confidence_figure(probability: Float[np.ndarray, " P"]) -> str:
     axes.hist(confidence, bins=20, range=(0.5, 1.0), color=AFTER, rwidth=0.9)
     axes.set_xlabel("confidence", fontsize=9, color=INK)
     axes.set_ylabel("pairs", fontsize=9, color=INK)
+    return svg_data(figure)
+
+
+def scene_figure(scene: Scene) -> str:
+    """Plot the ways of hand and object from above, where nothing better can be shown."""
+    figure, axes = new_axes(2.3, 2.3)
+    ways = {"hand": (scene.hand, AFTER), "object": (scene.objects[:, 0], BEFORE)}
+    for name, (way, colour) in ways.items():
+        axes.plot(way[:, 0], way[:, 1], color=colour, linewidth=1.4, label=name)
+        axes.scatter(*way[-1, :2], color=colour, s=16)
+    goal = scene.goal[-1]
+    if np.isfinite(goal).all():
+        axes.scatter(*goal[:2], color=SELECTED, marker="x", s=30, label="goal")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.15)
+    axes.set_xlabel("x [m]", fontsize=8, color=INK)
+    axes.set_ylabel("y [m]", fontsize=8, color=INK)
+    axes.legend(frameon=False, fontsize=7)
     return svg_data(figure)

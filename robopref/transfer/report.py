@@ -9,7 +9,9 @@ import numpy as np
 from robopref.align import figures
 from robopref.align.page import render
 from robopref.config import write_text_atomically
+from robopref.data.segment import Segment
 from robopref.data.video import encode_mp4
+from robopref.envs.scene import Scene, read_scene
 from robopref.errors import DataError, MissingExtraError
 from robopref.transfer import pictures
 from robopref.transfer.accuracy import Accuracy
@@ -18,6 +20,7 @@ from robopref.transfer.film import Film
 from robopref.transfer.loading import Loaded
 from robopref.transfer.verdict import NAMES
 from robopref.transfer.workflow import OF_REWARDS, Outcome, by_rewards
+from robopref.types import STATE
 
 NUM_CLIPS = 4
 CLIP_SIZE = 200
@@ -115,7 +118,9 @@ class _Report:
             for each in self.outcome.own
         ]
         return measured + [
-            {"value": row["value"], "label": row["name"]} for row in diagnosis_rows(self.outcome)
+            {"value": row["value"], "label": row["name"]}
+            for row in diagnosis_rows(self.outcome)
+            if row["name"] != NAMES["abstained"][0]  # In the table; here it would be one too many.
         ]
 
     def _correspondence_text(self) -> str:
@@ -142,24 +147,41 @@ class _Report:
         try:
             with _film(self.source) as left, _film(self.target) as right:
                 clips = [self._clip(left, right, *match) for match in matches]
-        except (DataError, MissingExtraError) as error:  # Better a report without pictures.
-            return {"clips": [], "no_pictures": str(error)}
-        return {"clips": clips, "no_pictures": ""}
+        except (DataError, MissingExtraError) as error:  # Better plain paths than no report.
+            return {"clips": [self._paths(*match) for match in matches], "no_clips": str(error)}
+        return {"clips": clips, "no_clips": ""}
 
-    def _clip(self, left: Film, right: Film, i: int, j: int) -> dict[str, str]:
+    def _paths(self, i: int, j: int) -> dict[str, Any]:
+        sides = (self.source, self.source.segments[i]), (self.target, self.target.segments[j])
+        drawn = [pictures.scene_figure(_scene(task, segment)) for task, segment in sides]
+        return {"paths": drawn, **self._places(i, j)}
+
+    def _places(self, i: int, j: int) -> dict[str, str]:
+        return {
+            "source": _place("source", self.correspondence.source_score, i),
+            "target": _place("target", self.correspondence.target_score, j),
+        }
+
+    def _clip(self, left: Film, right: Film, i: int, j: int) -> dict[str, Any]:
         frames = figures.beside(
             left.frames(self.source.segments[i]), right.frames(self.target.segments[j])
         )
         return {
             "video": figures.mp4_uri(encode_mp4(frames, fps=len(frames) / CLIP_SECONDS)),
             "poster": figures.png_uri(frames[len(frames) // 2]),
-            "source": _place("source", self.correspondence.source_score, i),
-            "target": _place("target", self.correspondence.target_score, j),
+            **self._places(i, j),
         }
 
 
 def _film(task: Loaded) -> Film:
     return Film(task.episodes, size=CLIP_SIZE, num_frames=MOST_FRAMES)
+
+
+def _scene(task: Loaded, segment: Segment) -> Scene:
+    episode = task.episodes.episode(segment.episode_id)
+    return read_scene(episode.env, episode.obs[STATE])[
+        segment.start : segment.start + segment.length + 1
+    ]
 
 
 def _place(name: str, score: np.ndarray, index: int) -> str:

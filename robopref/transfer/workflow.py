@@ -58,6 +58,15 @@ class Outcome:
         """Accuracies of the method, without those of others beside it."""
         return [each for each in self.measured if each.method == self.method]
 
+    def figures(self) -> dict[str, Any]:
+        """Return what is known of the transfer as plain values."""
+        return {
+            "diagnosis": self.diagnosis,
+            "measured": [vars(each) for each in self.measured],
+            "notes": list(self.notes),
+            "verdict": vars(self.verdict),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:

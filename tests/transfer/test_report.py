@@ -57,7 +57,7 @@ def test_a_report_says_why_there_are_no_pictures_and_needs_nothing_beside_it(
     assert outcome.verdict.text in page.replace("&#39;", "'")
     assert "has no simulator states" in page
     assert "robopref train reward --data &lt;here&gt;" in page
-    assert len(re.findall("<svg", page)) == 5
+    assert len(re.findall("<svg", page)) == 5 + 2 * 4, "five plots, and paths instead of clips"
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
 

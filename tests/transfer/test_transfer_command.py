@@ -8,6 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from robopref import cli
+from robopref.align.run import load_figures
+from robopref.commands.transfer import TransferCommand
+from robopref.config import load_yaml
 from robopref.data.store import EpisodeStore
 from robopref.preferences.store import PreferenceStore
 from robopref.transfer.loading import TRANSFERRED
@@ -34,6 +37,11 @@ def test_what_is_carried_over_trains_a_reward(door, drawer, tmp_path, capsys):
     db = out / "preferences.sqlite"
     assert shown.endswith(f"Next:   robopref train reward --data {drawer} --db {db}\n")
     assert shown.index("agreement") < shown.index(str(db)), "what is known comes first"
+
+    figures = load_figures(out / "figures.json", dict)
+    assert figures["measured"][0]["accuracy"] > 0.85
+    assert figures["verdict"]["level"] == "trust"
+    assert load_yaml(TransferCommand, out / "config.yaml").target == drawer
 
     episodes = EpisodeStore.open(drawer)
     with PreferenceStore(db, create=False) as store:
