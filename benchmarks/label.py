@@ -1,0 +1,281 @@
+"""Many annotators at once on one labelling server, which is killed again and again meanwhile.
+
+Annotators think for 1.5 s on average, a fraction of what people do, fetch a clip that is drawn
+already, answer, send some answers twice and take some back. The server draws the clips of every
+query on the side. First they work undisturbed, which gives the times; then the server is killed
+(SIGKILL) and started again while they work. At the end the database is compared with what was
+acknowledged.
+"""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from benchmarks.label_data import CRITERION, fill, record
+from benchmarks.label_load import Annotator, Log, annotate
+from robopref.preferences import tables
+from robopref.preferences.store import PreferenceStore
+
+OVERLAP = 2
+NUM_CLIPS = 8
+_START_S = 120.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    episodes: int = 10_000
+    labels: int = 1_000_000
+    annotators: int = 50
+    seconds: float = 60.0
+    kills: int = 10
+
+    @property
+    def num_open(self) -> int:
+        """More queries than can be answered: an annotator gives less than one answer a second."""
+        return int(self.annotators * self.seconds * 2)
+
+
+FULL, QUICK = Size(), Size(episodes=1000, labels=100_000, annotators=10, seconds=15.0, kills=2)
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Let 50 annotators work for 60 s, or 10 for 15 s, twice."""
+    size = QUICK if quick else FULL
+    memory = Path("/dev/shm")  # Recording many episodes flushes many files.
+    with (
+        tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as episodes,
+        tempfile.TemporaryDirectory() as work,
+    ):
+        data, location = Path(episodes) / "data", str(Path(work) / "preferences.sqlite")
+        _say(f"Recording {size.episodes} episodes.")
+        store = record(data, size.episodes)
+        _say(f"Writing {size.labels} labels.")
+        fill(location, store, num_labels=size.labels, num_open=size.num_open)
+        server = Server(data, location, Path(work))
+        with server.running():
+            first_s, clips = _look_first(server)
+            _say(f"{size.annotators} annotators for {size.seconds:.0f} s.")
+            calm = _work(size, server, clips)
+            _say(f"The same while the server is killed {size.kills} times.")
+            with _killing(server, size) as restarts:
+                troubled = _work(size, server, clips)
+        both = Log()
+        for log in (calm, troubled):
+            both.add(log)
+        found = _check(location, both)
+    figures = {
+        "start to first query and clips [s]": _at_most([first_s], 5.0),
+        **_times(calm, size),
+        "restart after a kill [s]": _at_most(restarts, None),
+        "wait of an annotator over a kill [s]": _at_most(troubled.outages, None),
+        **found,
+    }
+    refused = sorted(set(both.refused))
+    return {
+        "figures": figures, "size": vars(size), "cpus": os.cpu_count(),
+        "load": list(os.getloadavg()), "refused": refused[:20],
+    }  # fmt: skip
+
+
+class Server:
+    """`robopref label` as a process that is killed and started."""
+
+    def __init__(self, data: Path, location: str, folder: Path) -> None:
+        self.port = _find_port()
+        self._log = folder / "server.log"
+        self._command = [
+            sys.executable, "-m", "robopref.cli", "label", "--data", str(data), "--db", location,
+            "--out", str(folder / "label"), "--port", str(self.port), "--no-browser",
+            "--overlap", str(OVERLAP), "--lease", "3600",
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the server inside the block."""
+        self.start()
+        try:
+            yield
+        finally:
+            if self._process is not None:
+                self._process.terminate()
+                self._process.wait()
+
+    def start(self) -> float:
+        """Start the server; return after how many seconds it answered.
+
+        Raises:
+            RuntimeError: It ended, or did not answer.
+        """
+        began = time.monotonic()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        while time.monotonic() - began < _START_S:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+                connection.request("GET", "/api/project")
+                if connection.getresponse().status == 200:
+                    return time.monotonic() - began
+            time.sleep(0.05)
+        raise RuntimeError(f"The server does not answer:\n{self._log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+def _find_port() -> int:
+    """Return a free port that the system gives to no client.
+
+    A client that tries a closed port again and again may be given that very port for its own end,
+    and is then connected with itself.
+    """
+    for port in range(20_000, 30_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("No port is free.")
+
+
+def _look_first(server: Server) -> tuple[float, list[str]]:
+    """Return when a first query and its clips were there after a start, and drawn clips."""
+    server.kill()
+    began = time.monotonic()
+    server.start()
+    annotator = Annotator("first", server.port, [])
+    annotator.request("POST", "/api/session", {"annotator": "first"}, "sign in")
+    first_s, clips = 0.0, []
+    while len(clips) < NUM_CLIPS:
+        query = annotator.request("POST", "/api/next", {}, "next")["query"]
+        for item in query["items"]:
+            url = next(iter(item["clips"].values()))
+            annotator.request("GET", url, None, "clip")
+            clips.append(url)
+        first_s = first_s or time.monotonic() - began
+        annotator.answer(query)
+    if annotator.log.refused:
+        raise RuntimeError(f"The server refuses to work: {annotator.log.refused[0]}")
+    return first_s, clips
+
+
+def _work(size: Size, server: Server, clips: list[str]) -> Log:
+    """Let the annotators work, in two processes of their own."""
+    names = [f"annotator {number}" for number in range(size.annotators)]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        parts = [
+            pool.submit(annotate, names[half::2], server.port, size.seconds, clips)
+            for half in range(2)
+        ]
+        log = Log()
+        for part in parts:
+            log.add(part.result())
+    return log
+
+
+@contextlib.contextmanager
+def _killing(server: Server, size: Size) -> Iterator[list[float]]:
+    """Kill the server again and again inside the block; yield how long it took to start again."""
+    restarts: list[float] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        for _ in range(size.kills):
+            if stop.wait(size.seconds / (size.kills + 1)):
+                return
+            server.kill()
+            restarts.append(server.start())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield restarts
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _check(location: str, log: Log) -> dict[str, Any]:
+    """Compare the database with what was acknowledged."""
+    answers = tables.preferences.c
+    statement = sa.select(answers.id, answers.query_id, answers.undone).where(
+        answers.annotator.like("annotator %"), answers.criterion == CRITERION
+    )
+    with PreferenceStore(location) as store, store.database.reading() as connection:
+        rows = {row.id: row for row in connection.execute(statement)}
+    lost = [
+        name for name, query in log.answered.items()
+        if name not in rows or rows[name].query_id != query
+        or rows[name].undone != (name in log.undone)
+    ]  # fmt: skip
+    handed = [query for query, names in log.handed.items() if len(names) > OVERLAP]
+    num, more = len(log.answered), set(rows) - set(log.answered)
+    return {
+        "acknowledged answers lost": _exactly(len(lost), num),
+        "answers stored beside those acknowledged": _exactly(len(more), num),
+        "queries handed to too many": _exactly(len(handed), len(log.handed)),
+        "requests refused": _exactly(len(log.refused), num),
+    }  # fmt: skip
+
+
+def _times(log: Log, size: Size) -> dict[str, Any]:
+    """Return the 95th percentiles of what annotators wait for."""
+    milliseconds = {kind: np.array(values) * 1000 for kind, values in log.seconds.items()}
+    return {
+        "next, 95 % within [ms]": _percentile(milliseconds["next"], 150.0),
+        "answer, 95 % within [ms]": _percentile(milliseconds["answer"], 150.0),
+        "clip from cache, 95 % within [ms]": _percentile(milliseconds["clip"], 300.0),
+        "answers a second": len(log.answered) / size.seconds,
+    }
+
+
+def _percentile(values: np.ndarray, most: float) -> dict[str, Any]:
+    """Return the 95th percentile, with the interval that its order statistics give."""
+    ordered, num = np.sort(values), len(values)
+    spread = 1.96 * np.sqrt(num * 0.95 * 0.05)
+    places = np.clip([0.95 * num - spread, 0.95 * num, 0.95 * num + spread], 0, num - 1)
+    low, value, high = ordered[places.astype(int)]
+    return {
+        "value": value, "low": low, "high": high, "n": num, "floor": most, "ok": value <= most
+    }  # fmt: skip
+
+
+def _at_most(values: list[float], most: float | None) -> dict[str, Any]:
+    """Return the median and the range of few values."""
+    if not values:
+        return {"value": None, "n": 0, "floor": most, "ok": None}
+    middle = float(np.median(values))
+    ok = None if most is None else middle <= most
+    return {
+        "value": middle, "low": min(values), "high": max(values), "n": len(values), "floor": most,
+        "ok": ok,
+    }  # fmt: skip
+
+
+def _exactly(num: int, of: int) -> dict[str, Any]:
+    return {"value": num, "n": of, "floor": 0, "ok": num == 0}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
