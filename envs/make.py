@@ -1,5 +1,6 @@
 """Environments by name: one string names the simulator and the task."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from robopref.config import from_dict
@@ -11,17 +12,21 @@ if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
 
 
-def make_env(spec: str, **options: Any) -> Environment:
+def make_env(
+    spec: str, *, cameras: Sequence[str] = (), image_px: int = 112, **options: Any
+) -> Environment:
     """Return the environment called `spec`, which reads "<registered name>/<task>".
 
     Args:
         spec: Such as "metaworld/reach-v3" or "gymnasium/CartPole-v1"; the task may contain slashes.
+        cameras: Cameras that become part of the observation, as `observation.images.<camera>`.
+        image_px: Width and height of what they see.
         **options: Fields of the environment's config, such as `max_episode_steps`.
 
     Raises:
         UnknownNameError: There is no such environment or task; the message suggests the nearest.
         ConfigError: An option is unknown, or has the wrong type or range.
-        ValueError: `spec` has no slash.
+        ValueError: `spec` has no slash, or there is no such camera.
 
     Example:
         >>> make_env("metaworld/reach-v3", max_episode_steps=100).env_id
@@ -36,7 +41,11 @@ def make_env(spec: str, **options: Any) -> Environment:
     check_name("environment", name, ENVS)
     config = from_dict(ENVS.config_class(name), {"task": task, **options})
     env: Environment = config.build()
-    return env
+    if not cameras:
+        return env
+    from robopref.envs.camera_obs import CameraObs
+
+    return CameraObs(env, cameras, image_px)
 
 
 def make_vector(spec: str, num_envs: int, **options: Any) -> "VectorEnv[Any, Any, Any]":

@@ -51,18 +51,22 @@ def check_parts_fit(config: AlignConfig) -> None:
     check_can_choose(reward.build(obs_dim=1, action_dim=1))
 
 
-def check_env(env: str, max_episode_steps: int | None) -> None:
-    """Refuse an environment that cannot be made, by making it.
+def check_env(env: str, max_episode_steps: int | None, cameras: tuple[str, ...] = ()) -> None:
+    """Refuse an environment that cannot be made, or cameras that see nothing, by trying.
 
     Raises:
         UnknownNameError: There is no such environment; the message suggests the nearest.
-        ValueError: The name has no slash, or the time limit is below 1, or MUJOCO_GL is unknown.
+        ValueError: The name has no slash, or the time limit is below 1, or MUJOCO_GL is unknown, or
+            there is no such camera.
+        MissingExtraError: There are cameras, and nothing here can draw what they see.
     """
     from robopref.envs.make import make_env
 
     check_mujoco_gl()
     options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
-    made: Any = make_env(env, **options)
+    made: Any = make_env(env, cameras=cameras, **options)
+    if cameras:
+        made.reset(seed=0)
     made.close()
 
 

@@ -58,6 +58,8 @@ class Plan:
         namespace: Tells episodes apart that have the same seed, name and number.
         stop_after_success: Successful steps after which an episode is cut off; None where the
             environment itself ends it.
+        cameras: Cameras that are recorded beside the state.
+        image_px: Width and height of their pictures.
     """
 
     env: str
@@ -71,6 +73,8 @@ class Plan:
     metadata: dict[str, Any] = field(default_factory=dict)
     namespace: str = ""
     stop_after_success: int | None = None
+    cameras: tuple[str, ...] = ()
+    image_px: int = 112
 
     def __post_init__(self) -> None:
         """Check ranges."""

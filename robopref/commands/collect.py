@@ -26,6 +26,7 @@ class CollectCommand:
     Example:
         robopref collect --env metaworld/reach-v3 --behaviour fast --num-episodes 4 --out runs/reach
         robopref collect --env metaworld/door-close-v3 --recipe ipl --num-episodes 4 --out runs/door
+        robopref collect --env planar/avoid-long-v0 --behaviour keep-out --cameras top --out runs/a
     """
 
     out: Path
@@ -51,11 +52,17 @@ class CollectCommand:
     """Decides the starts and everything else random."""
     num_workers: int = 2
     """Processes that record."""
+    cameras: tuple[str, ...] = ()
+    """Cameras whose pictures are recorded beside the state, such as top or front."""
+    image_px: int = 112
+    """Width and height of their pictures, an even number."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
         check_between("preferred_share", self.preferred_share, 0, 1)
+        if self.image_px < 2 or self.image_px % 2:
+            raise ValueError(f"`image_px` must be even and at least 2, got {self.image_px}.")
         if self.reward is not None and self.policy is None:
             raise ValueError(
                 f"`reward` (={self.reward}) chooses among the proposals of a policy, and there is "
@@ -63,6 +70,8 @@ class CollectCommand:
             )
         if self.recipe is not None and self.policy is not None:
             raise ValueError("Give one of `recipe` and `policy`: a recipe says who acts.")
+        if self.recipe is not None and self.cameras:
+            raise ValueError("Give one of `recipe` and `cameras`: recipes record states alone.")
 
     def run(self) -> None:
         """Record what the data set does not have yet."""
@@ -70,7 +79,7 @@ class CollectCommand:
         from robopref.align.collect import Workers, open_or_create
         from robopref.align.run import Run
 
-        check_env(self.env, self.max_episode_steps)
+        check_env(self.env, self.max_episode_steps, self.cameras)
         record = self._plan() if self.recipe is None else self._plan_recipe(self.recipe)
         store = open_or_create(self.out, self.env)
         # What is recorded already came from these settings, or the call is refused.
@@ -99,6 +108,7 @@ class CollectCommand:
             env=self.env, actor=actor, seed=self.seed, start_set="pool",
             num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
             metadata={"name": "collect"}, namespace=self._namespace(),
+            cameras=self.cameras, image_px=self.image_px,
         )  # fmt: skip
         return partial(collect, plan)
 
@@ -123,4 +133,6 @@ class CollectCommand:
         settings = to_dict(self)
         for name in ("out", "recipe", "num_episodes", "num_workers", "seed"):
             del settings[name]
+        if not self.cameras:  # What was recorded before there were any keeps its identity.
+            del settings["cameras"], settings["image_px"]
         return json.dumps(settings, sort_keys=True)
