@@ -22,6 +22,22 @@ ENCODERS.register(
     "state", "robopref.encoders:StateEncoderConfig", "Normalised state history, flattened."
 )
 
+FRAME_ENCODERS = Registry("frame encoder", "robopref.frame_encoders")
+FRAME_ENCODERS.register(
+    "efficientnet-lite0",
+    "robopref.visual_encoders:EfficientNetLite0Config",
+    "Learned on ImageNet; the weights come with a package, without a network.",
+)
+FRAME_ENCODERS.register(
+    "resnet18", "robopref.visual_encoders:ResNet18Config", "torchvision's, weights from a file."
+)
+FRAME_ENCODERS.register(
+    "timm", "robopref.visual_encoders:TimmConfig", "Any model of timm, from a file or the hub."
+)
+FRAME_ENCODERS.register(
+    "small-cnn", "robopref.visual_encoders:SmallCNNConfig", "Four convolutions from scratch."
+)
+
 ObsShapes = Mapping[str, tuple[int, ...]]
 """Shape of one observation by LeRobot key, such as {"observation.state": (39,)}."""
 Statistics = Mapping[str, Mapping[str, np.ndarray]]
