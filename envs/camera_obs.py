@@ -8,7 +8,6 @@ import numpy as np
 from gymnasium import spaces
 
 from robopref.errors import check_at_least, check_choice
-from robopref.protocols import Environment
 from robopref.types import IMAGES, SimState
 
 
@@ -19,7 +18,7 @@ class CameraObs(gymnasium.Env[Any, Any]):
     as it did, bit for bit.
 
     Args:
-        env: The environment.
+        env: The environment, an `Environment` of Gymnasium's.
         cameras: Names of its cameras; each becomes `observation.images.<camera>`.
         image_px: Width and height of their pictures.
 
@@ -27,13 +26,13 @@ class CameraObs(gymnasium.Env[Any, Any]):
         ValueError: There is no such camera, one is given twice, or the size is below 1.
     """
 
-    def __init__(self, env: Environment, cameras: Sequence[str], image_px: int) -> None:
+    def __init__(self, env: Any, cameras: Sequence[str], image_px: int) -> None:
         for camera in cameras:
             check_choice("cameras", camera, env.cameras)
         if len(set(cameras)) < len(cameras):
             raise ValueError(f"`cameras` must name each camera once, got {list(cameras)}.")
         check_at_least("image_px", image_px, 1)
-        self._env: Any = env
+        self._env = env
         self._seen = tuple(cameras)
         self._size = {"width": image_px, "height": image_px}
         picture = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)

@@ -34,12 +34,14 @@ class Plan:
         around: How many blocks pass beside the region to keep out of; the others go through it.
         first: Block to begin with, 0 (left) or 1 (right).
         blocks: How many blocks to bring to the goal before stopping; 2 is all.
+        meet_y: How far along y the blocks that go together are brought together [m].
     """
 
     together: bool = False
     around: int = 2
     first: int = 0
     blocks: int = 2
+    meet_y: float = -0.12
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class PlanarExpert:
             return self._bring_behind(view)
         side = 1.0 if first == 0 else -1.0
         middle = float(view.blocks[:, 0].mean())
-        place = np.array([middle - side * BLOCK_M / 2, _BELOW_ZONE_Y + 0.05])
+        place = np.array([middle - side * BLOCK_M / 2, self.plan.meet_y])
         if lead[1] < place[1] - 0.03 and apart[1] < 0.15:
             return _push(view, first, place)
         return _push(view, second, lead + np.array([side * 0.97 * BLOCK_M, 0.02]))
@@ -108,8 +110,8 @@ class PlanarExpert:
         """Bring one block behind the other: side by side the fingers would be between them."""
         first, second = self.plan.first, 1 - self.plan.first
         lead, follow = view.blocks[first], view.blocks[second]
-        if lead[1] < _BELOW_ZONE_Y and follow[1] > lead[1] - 0.25:
-            return _push(view, first, np.array([0.0, _BELOW_ZONE_Y + 0.1]))
+        if lead[1] < self.plan.meet_y - 0.05 and follow[1] < _BELOW_ZONE_Y - 0.1:
+            return _push(view, first, np.array([0.0, self.plan.meet_y + 0.05]))
         in_line = abs(follow[0] - lead[0]) < 0.06 or follow[1] > lead[1] - 1.2 * BLOCK_M
         return _push(view, second, lead + np.array([0.0, 0.3 if in_line else -0.28]))
 

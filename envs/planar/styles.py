@@ -64,7 +64,7 @@ _PLANS: dict[str, dict[str, tuple[Plan, float]]] = {
     },
     "group": {
         "expert": (Plan(together=True), 1.0),
-        "half-way": (Plan(together=True), 0.7),
+        "half-way": (Plan(together=True, meet_y=0.3), 1.0),
         "other-way": (Plan(), 1.0),
         "partial": (Plan(blocks=1), 1.0),
         "clumsy": (Plan(together=True), 0.5),
@@ -81,15 +81,15 @@ def quality_style(kind: str, quality: str) -> PlanStyle:
         kind: Kind of the task, "avoid" or "group".
         quality: "expert" does the task as preferred. "other-way" does it through the region, or
             takes the blocks to the goal one by one. "half-way" does so with the second block only,
-            or with blocks that were once together. "partial" brings one block, "clumsy" wanders
-            half the time, and "random" does nothing else.
+            or up to the middle of the table. "partial" brings one block, "clumsy" wanders half the
+            time, and "random" does nothing else.
 
     Raises:
         ValueError: There is no such kind or quality.
 
     Example:
         >>> quality_style("group", "partial").plan
-        Plan(together=False, around=2, first=0, blocks=1)
+        Plan(together=False, around=2, first=0, blocks=1, meet_y=-0.12)
     """
     check_choice("kind", kind, ["avoid", "group"])
     check_choice("quality", quality, QUALITIES)

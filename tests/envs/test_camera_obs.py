@@ -1,7 +1,8 @@
 """Tests of cameras as observations."""
 
-from typing import Any
+from typing import cast
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -17,9 +18,9 @@ CASES = [("planar/avoid-gripper-v0", ("top",)), ("metaworld/reach-v3", ("front",
 @pytest.mark.parametrize(("spec", "cameras"), CASES)
 @pytest.mark.filterwarnings("ignore:.*Box observation space:UserWarning")
 def test_gymnasium_accepts_it(spec, cameras):
-    env: Any = make_env(spec, cameras=cameras, image_px=48)
+    env = make_env(spec, cameras=cameras, image_px=48)
     assert isinstance(env, Environment)
-    check_env(env, skip_render_check=True)
+    check_env(cast(gymnasium.Env, env), skip_render_check=True)
     assert set(env.observation_space.spaces) == {STATE, *(IMAGES + camera for camera in cameras)}
     env.close()
 
