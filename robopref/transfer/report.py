@@ -27,6 +27,8 @@ CLIP_SIZE = 200
 MOST_FRAMES = 24
 """Pictures of a clip; a segment is thinned to these."""
 CLIP_SECONDS = 3.0
+ON_TILES = ("wrong_way", "agreement", "meaning")
+"""Figures that stand out; the table below has all."""
 FEWEST_CALIBRATED = 30
 """Pairs, below which a share in each bin of confidence says nothing."""
 
@@ -120,7 +122,7 @@ class _Report:
         return measured + [
             {"value": row["value"], "label": row["name"]}
             for row in diagnosis_rows(self.outcome)
-            if row["name"] != NAMES["abstained"][0]  # In the table; here it would be one too many.
+            if row["name"] in [NAMES[key][0] for key in ON_TILES]
         ]
 
     def _correspondence_text(self) -> str:

@@ -19,6 +19,7 @@ from robopref.seeding import make_rng
 from robopref.transfer.accuracy import Accuracy, measure
 from robopref.transfer.correspondence import compare_meaning
 from robopref.transfer.loading import Loaded
+from robopref.transfer.source_check import foretold_share
 from robopref.transfer.verdict import Verdict, judge
 
 OF_REWARDS, OF_ANSWERS = "the recorded rewards", "the target's answers"
@@ -38,7 +39,8 @@ class Outcome:
         sources: Where the answers are.
         target: Where they were carried.
         transferred: The probabilities, and the votes.
-        diagnosis: What can be known without the truth: `Transferred.diagnose`, and the meaning.
+        diagnosis: What can be known without the truth: `Transferred.diagnose`, the meaning, and
+            what is foretold of the source.
         measured: Accuracies where the truth is known, those of the method first.
         notes: What else has to be said of the measurement.
         verdict: Whether to trust it.
@@ -129,7 +131,10 @@ def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: in
             "The target's answers measure a transfer that did not see them; this one uses them."
         )
     meanings = [compare_meaning(source.task, target.task, found) for source in sources]
-    diagnosis = found.diagnose() | {"meaning": float(np.mean(meanings))}
+    diagnosis = found.diagnose() | {
+        "meaning": float(np.mean(meanings)),
+        "source": foretold_share([source.task for source in sources], make_rng(seed, "folds")),
+    }
     verdict = judge(diagnosis, measured)
     if truth is not None:
         measured += _beside(name, sources, target, truth, seed)

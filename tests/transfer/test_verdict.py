@@ -10,7 +10,7 @@ from robopref.transfer.verdict import NAMES, judge
 
 GOOD = {
     "expected_accuracy": 0.84, "wrong_way": 0.0, "agreement": 0.95, "abstained": 0.0,
-    "meaning": 0.93,
+    "meaning": 0.93, "source": 0.9,
 }  # fmt: skip
 
 
@@ -40,6 +40,10 @@ def test_every_figure_has_a_name(rng):
         ({"meaning": -0.9, "agreement": 0.9}, [], "distrust", "the mirror image"),
         ({"meaning": -0.9}, [accuracy(0.9)], "distrust", "(meaning -0.90)"),
         ({"meaning": 0.4}, [], "care", "some features change their meaning (0.40)"),
+        ({"source": 0.44}, [], "distrust", "foretells 44% of the source's own answers"),
+        ({"source": 0.44}, [accuracy(0.9)], "care", "only 44% of the source's own answers"),
+        ({"source": 0.6}, [], "care", "only 60% of the source's own answers are foretold"),
+        ({"source": math.nan}, [], "trust", "The votes agree, so"),
         ({"agreement": 0.7}, [], "care", "the votes agree by 0.70 only"),
         ({"wrong_way": 0.1}, [], "care", "10% of the votes order the target the other way"),
         ({"expected_accuracy": 0.6}, [], "care", "little better than chance"),
