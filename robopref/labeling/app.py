@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from robopref import __version__
-from robopref.labeling import routes_clips, routes_label
+from robopref.labeling import routes_clips, routes_label, routes_manage
 from robopref.labeling.desk import Desk, add_failures
 from robopref.labeling.security import Guard
 
@@ -30,7 +30,7 @@ def make_app(desk: Desk, hosts: tuple[str, ...]) -> Guard:
     )  # fmt: skip
     app.state.desk = desk
     add_failures(app)
-    for routes in (routes_label, routes_clips):
+    for routes in (routes_label, routes_clips, routes_manage):
         app.include_router(routes.router)
     for page in PAGES:
         app.add_api_route(page, _page, include_in_schema=False)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from robopref.errors import DataError
 from robopref.labeling.assignment import ConflictError
+from robopref.labeling.management import Management
 from robopref.labeling.messages import Failure
 from robopref.labeling.service import LabelService, UnknownError
 from robopref.labeling.sessions import Sessions
@@ -42,12 +43,14 @@ class Desk:
 
     Args:
         service: The project.
+        management: What is done around it.
         sessions: Who is signed in.
         cookie: Name of the cookie; servers on other ports have others.
         trainer: Refits the reward in the background; None if nothing does.
     """
 
     service: LabelService
+    management: Management
     sessions: Sessions
     cookie: str
     trainer: Any = None

@@ -154,6 +154,25 @@ class QueriesIn(Message):
     queries: Annotated[list[QueryIn], Field(min_length=1, max_length=1000)]
 
 
+class ComparisonIn(Message):
+    """Which policies to compare, and how often."""
+
+    num: Annotated[int, Field(ge=1, le=1000)] = 20
+    policies: Annotated[list[Key], Field(max_length=20)] = []
+
+
+class Added(Message):
+    """What was added."""
+
+    ids: list[str]
+
+
+class Imported(Message):
+    """How many answers were new."""
+
+    new: int
+
+
 class Signed(Message):
     """Who is signed in."""
 

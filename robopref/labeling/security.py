@@ -31,7 +31,7 @@ HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-        b"style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; "
+        b"style-src 'self'; object-src 'none'; base-uri 'none'; "
         b"form-action 'self'; frame-ancestors 'none'",
     ),
 )

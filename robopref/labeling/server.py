@@ -142,10 +142,16 @@ def serve(
     import_extra("fastapi", purpose="The labelling server", extra="label")
     from robopref.labeling.app import make_app
     from robopref.labeling.desk import Desk
+    from robopref.labeling.management import Management
 
     listener = bind(config.host, config.port)
     port = listener.getsockname()[1]
-    desk = Desk(service, Sessions(service.store.database, config.token), f"robopref_session_{port}")
+    desk = Desk(
+        service,
+        Management(service),
+        Sessions(service.store.database, config.token),
+        f"robopref_session_{port}",
+    )
     settings = uvicorn.Config(
         make_app(desk, allowed_hosts(config.host)), log_level="warning", access_log=False,
         server_header=False, timeout_graceful_shutdown=5, ws="none",

@@ -4,7 +4,6 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ from robopref.labeling.clip_service import ClipService
 from robopref.labeling.clips import Comparison
 from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.messages import AnswerIn, RatingIn
-from robopref.labeling.queue import LabelQueue, read_query
+from robopref.labeling.queue import LabelQueue, kind_of, read_query
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.preference import Preference
@@ -64,12 +63,12 @@ class LabelService:
         self.answers = Answers(store.database, self.assignment)
         self.questions = {c.name: c.question for c in config.criteria}
         self._queries: Recent[Query | RatingQuery] = Recent(20_000)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._remaining: dict[str, tuple[float, int]] = {}
 
     def next(self, annotator: str, criterion: str | None, kinds: Sequence[str]) -> dict[str, Any]:
         """Return the next query for an annotator as the page shows it, or why there is none."""
-        criteria = [] if criterion is None else [self._known(criterion)]
+        criteria = [] if criterion is None else [self.check_criterion(criterion)]
         for _ in range(MAX_BLOCKED_AT_ONCE):
             assigned = self.assignment.next(annotator, criteria, kinds or KINDS)
             if assigned is None and self.queue.fill():
@@ -94,26 +93,40 @@ class LabelService:
             ClipError: It cannot be shown.
         """
         entry, query = assigned.entry, assigned.query
-        views = self.clips.describe(query)
         self._check_unchanged(query)
-        self._prefetch(query, views, urgent=True)
+        shown = self.describe(query, entry.criterion)
         ahead = self.assignment.ahead(annotator, entry.criterion, kinds)
         return {
             "query": {
-                "id": query.id,
-                "kind": entry.kind,
-                "criterion": entry.criterion,
-                "question": self.questions.get(entry.criterion, entry.criterion),
+                **shown,
                 "why": entry.why,
                 "role": "attention" if entry.role == "attention" else "ask",
-                "items": [self._item(query, view) for view in views],
                 "order": list(assigned.lease.shown),
                 "lease": {"id": assigned.lease.id, "expires_s": assigned.lease.expires_s},
-                "observation": self._observation(query, entry.kind),
                 "answered_by_others": entry.num_answers,
             },
             "ahead": [each for each in map(self._look_ahead, ahead) if each is not None],
             "progress": self.progress_of(annotator, entry.criterion),
+        }
+
+    def describe(self, query: Query | RatingQuery, criterion: str) -> dict[str, Any]:
+        """Return a query as the page shows it; its clips are asked for.
+
+        Raises:
+            ClipError: It cannot be shown.
+        """
+        views = self.clips.describe(query)
+        self._prefetch(query, views, urgent=True)
+        kind = kind_of(query)
+        return {
+            "id": query.id,
+            "kind": kind,
+            "criterion": criterion,
+            "question": self.questions.get(criterion, criterion),
+            "why": query.reason,
+            "items": [self._item(query, view) for view in views],
+            "order": list(range(len(views))),
+            "observation": self._observation(query, kind),
         }
 
     def progress_of(self, annotator: str, criterion: str) -> dict[str, int]:
@@ -158,7 +171,7 @@ class LabelService:
             query=query,
             ranking=Ranking(num, order, Answer(body.answer)),
             annotator=annotator,
-            criterion=self._known(body.criterion),
+            criterion=self.check_criterion(body.criterion),
             strength=body.strength,
             reason=body.note,
             time_s=time.time(),
@@ -178,7 +191,7 @@ class LabelService:
             verdict=Verdict(body.rating),
             mark_step=body.mark_step,
             annotator=annotator,
-            criterion=self._known(body.criterion),
+            criterion=self.check_criterion(body.criterion),
             reason=body.note,
             time_s=time.time(),
             response_time_s=body.response_time_s,
@@ -196,7 +209,7 @@ class LabelService:
         Raises:
             UnknownError: There is none of this id.
         """
-        with self._lock:
+        with self.lock:
             known = self._queries.get(query_id)
         if known is not None:
             return known
@@ -207,10 +220,15 @@ class LabelService:
                     break
             else:
                 raise UnknownError(f"There is no query '{query_id}'.")
-        with self._lock:
+        with self.lock:
             return self._queries.fetch(query_id, lambda: query)
 
-    def _known(self, criterion: str) -> str:
+    def check_criterion(self, criterion: str) -> str:
+        """Return a criterion if the project has it.
+
+        Raises:
+            UnknownError: It has not.
+        """
         if criterion not in self.questions:
             raise UnknownError(
                 f"Nothing is judged by '{criterion}' here. Criteria: {sorted(self.questions)}."
@@ -225,7 +243,7 @@ class LabelService:
         """
         if not isinstance(query, Query):
             return
-        with self._lock:
+        with self.lock:
             changed = self.store.verify(self.episodes.content_hash, [query.id])
         if changed:
             raise ClipError(f"Item of episode {changed[0].item.episode_id}: {changed[0].problem}.")
@@ -280,10 +298,3 @@ class LabelService:
             num = self.queue.num_open(criterion)
             self._remaining[criterion] = (now + REMAINING_S, num)
         return num
-
-
-def open_service(
-    config: LabelConfig, store: PreferenceStore, data: Path, clips: ClipService
-) -> LabelService:
-    """Return the service of a project about the data set in `data`."""
-    return LabelService(config, store, EpisodeStore.open(data), clips)

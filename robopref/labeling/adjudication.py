@@ -1,0 +1,105 @@
+"""Queries that annotators answered differently, and decisions about them."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from robopref.labeling.assignment import ConflictError
+from robopref.preferences import tables
+from robopref.preferences.belief import Decisions
+from robopref.preferences.database import Database, find
+from robopref.preferences.ranking import Answer, Ranking
+
+NUM_SHOWN = 50
+"""Disagreements that are listed at once."""
+
+queries, preferences, adjudications = tables.queries, tables.preferences, tables.adjudications
+
+
+def find_disagreements(
+    database: Database, criterion: str, limit: int = NUM_SHOWN
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the answers to queries that were answered differently and are not decided, by id.
+
+    Skips are no answers.
+    """
+    said = sa.cast(preferences.c.order, sa.String)
+    answered = (preferences.c.criterion == criterion, ~preferences.c.undone,
+                preferences.c.answer != str(Answer.SKIPPED))  # fmt: skip
+    decided = sa.exists().where(
+        adjudications.c.query_id == preferences.c.query_id,
+        adjudications.c.criterion == criterion,
+    )
+    differing = (
+        sa.select(preferences.c.query_id)
+        .where(*answered, ~decided)
+        .group_by(preferences.c.query_id)
+        .having(sa.func.min(said) != sa.func.max(said))
+        .limit(limit)
+    )
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    with database.reading() as connection:
+        ids = [row[0] for row in connection.execute(differing)]
+        rows = connection.execute(
+            sa.select(preferences)
+            .where(*answered, preferences.c.query_id.in_(ids))
+            .order_by(preferences.c.seq)
+        ).mappings()
+        for row in rows:
+            found[row["query_id"]].append(
+                {
+                    "annotator": row["annotator"], "answer": row["answer"], "order": row["order"],
+                    "strength": row["strength"], "reason": row["reason"],
+                    "tags": row["details"].get("tags", []), "time_s": row["time_s"],
+                }
+            )  # fmt: skip
+    return dict(found)
+
+
+def decide(database: Database, row: Mapping[str, Any]) -> bool:
+    """Keep a decision, a row of `adjudications`; return False if it is there already.
+
+    Raises:
+        ConflictError: The query is decided already, or another decision has its id.
+    """
+    with database.writing() as connection:
+        known = find(connection, adjudications, row["id"])
+        if known is not None:
+            if any(known[key] != value for key, value in row.items() if key != "time_s"):
+                raise ConflictError(
+                    "id-taken", f"Decision '{row['id']}' is stored already, with other content."
+                )
+            return False
+        other = connection.scalar(
+            sa.select(adjudications.c.annotator).where(
+                adjudications.c.query_id == row["query_id"],
+                adjudications.c.criterion == row["criterion"],
+            )
+        )
+        if other is not None:
+            raise ConflictError(
+                "decided-already",
+                f"Query '{row['query_id']}' was decided by '{other}' by the criterion "
+                f"'{row['criterion']}' already.",
+            )
+        connection.execute(adjudications.insert(), dict(row))
+    return True
+
+
+def read_decisions(database: Database, criterion: str | None = None) -> Decisions:
+    """Return what was decided, by query and criterion; None means any criterion."""
+    statement = sa.select(adjudications, queries.c.num_items).join(
+        queries, queries.c.id == adjudications.c.query_id
+    )
+    if criterion is not None:
+        statement = statement.where(adjudications.c.criterion == criterion)
+    with database.reading() as connection:
+        rows = list(connection.execute(statement).mappings())
+    return {
+        (row["query_id"], row["criterion"]): Ranking(
+            row["num_items"], tuple(tuple(group) for group in row["order"]), Answer(row["answer"])
+        )
+        for row in rows
+    }

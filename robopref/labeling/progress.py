@@ -1,0 +1,277 @@
+"""How far the labelling is: counts, agreement, speed, checks, what the reward learned on the way.
+
+Counts are of all answers; agreement and what is said of an annotator are of the last `LAST`.
+"""
+
+import math
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import sqlalchemy as sa
+
+from robopref.labeling.queue import ATTENTION, GOLD, LabelQueue
+from robopref.preferences import tables
+from robopref.preferences.agreement import measure_agreement
+from robopref.preferences.belief import measure_reliability
+from robopref.preferences.preference import Preference
+from robopref.preferences.ranking import Answer, Ranking
+from robopref.preferences.records import preference_of, query_of
+from robopref.preferences.store import PreferenceStore
+from robopref.statistics import Proportion, wilson
+
+LAST = 5_000
+"""Answers of a criterion that are looked at."""
+NUM_SHOWN = 200
+"""Rows of a list at most."""
+AT_MOST_OFTEN = 20.0
+"""Time between two looks, in times of what one takes; at least `FRESH_S`."""
+FRESH_S = 2.0
+DAY_S = 86_400
+
+queries, preferences, ratings = tables.queries, tables.preferences, tables.ratings
+queue = tables.label_queue
+
+Plain = dict[str, Any]
+
+
+class Progress:
+    """Looks how far a project is, not too often.
+
+    Args:
+        store: Its answers.
+        labels: Its queue.
+    """
+
+    def __init__(self, store: PreferenceStore, labels: LabelQueue) -> None:
+        self._store = store
+        self._queue = labels
+        self._lock = threading.Lock()
+        self._known: Plain | None = None
+        self._next_s = 0.0
+
+    def look(self) -> Plain:
+        """Return how far the project is; see the description of the interface."""
+        with self._lock:
+            if self._known is None or time.monotonic() >= self._next_s:
+                start = time.monotonic()
+                self._known = self._measure()
+                spent = time.monotonic() - start
+                self._next_s = time.monotonic() + max(FRESH_S, AT_MOST_OFTEN * spent)
+            return self._known
+
+    def _measure(self) -> Plain:
+        return {
+            "computed_s": time.time(),
+            "criteria": [self._of(criterion) for criterion in self._queue.config.names],
+            "ratings": self._ratings(),
+            "blocked": [
+                {"query_id": row["query_id"], "criterion": row["criterion"],
+                 "reason": row["blocked"]}
+                for row in self._queue.blocked()[:NUM_SHOWN]
+            ],
+            "skipped": self._skipped(),
+        }  # fmt: skip
+
+    def _of(self, criterion: str) -> Plain:
+        answers, roles = self._last_answers(criterion)
+        counts = self._counts(criterion)
+        history = self._history(criterion)
+        # Attention checks say nothing of the clips.
+        judged = [a for a in answers if roles.get(a.query.id, ("", None))[0] != ATTENTION]
+        return {
+            "criterion": criterion,
+            "labels": self._store.num_labels(criterion),
+            "answers": sum(sum(kinds.values()) for kinds in counts.values()),
+            "annotators": _annotators(counts, judged, answers, roles),
+            "agreement": _agreement(judged),
+            "position": _share(_first_shown(judged)),
+            "per_day": self._per_day(criterion),
+            "remaining": self._queue.num_open(criterion),
+            "history": history,
+            "value_of_ten": history[-1]["value_of_ten"] if history else None,
+        }
+
+    def _last_answers(self, criterion: str) -> tuple[list[Preference], dict[str, tuple[str, Any]]]:
+        """Return the last answers, and the role and known answer of each of their queries."""
+        latest = (
+            sa.select(preferences)
+            .where(preferences.c.criterion == criterion, ~preferences.c.undone)
+            .order_by(preferences.c.seq.desc())
+            .limit(LAST)
+        )
+        with self._store.database.reading() as connection:
+            rows = [dict(row) for row in connection.execute(latest).mappings()][::-1]
+            ids = list({row["query_id"] for row in rows})
+            asked, roles = {}, {}
+            for start in range(0, len(ids), 500):
+                some = ids[start : start + 500]
+                for row in connection.execute(
+                    sa.select(queries).where(queries.c.id.in_(some))
+                ).mappings():
+                    asked[row["id"]] = query_of(row)
+                for row in connection.execute(
+                    sa.select(queue.c.query_id, queue.c.role, queue.c.expected).where(
+                        queue.c.query_id.in_(some), queue.c.criterion == criterion
+                    )
+                ).mappings():
+                    roles[row["query_id"]] = (row["role"], row["expected"])
+        return [preference_of(row, asked[row["query_id"]]) for row in rows], roles
+
+    def _counts(self, criterion: str) -> dict[str, Counter[str]]:
+        """Return how many answers of each kind each annotator gave."""
+        statement = (
+            sa.select(preferences.c.annotator, preferences.c.answer, sa.func.count())
+            .where(preferences.c.criterion == criterion, ~preferences.c.undone)
+            .group_by(preferences.c.annotator, preferences.c.answer)
+        )
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        with self._store.database.reading() as connection:
+            for annotator, answer, num in connection.execute(statement):
+                counts[annotator][answer] = int(num)
+        return counts
+
+    def _per_day(self, criterion: str) -> list[Plain]:
+        day = sa.cast(sa.func.floor(preferences.c.time_s / DAY_S), sa.Integer)
+        statement = (
+            sa.select(day, sa.func.sum(queries.c.num_items - 1))
+            .join_from(preferences, queries)
+            .where(
+                preferences.c.criterion == criterion, ~preferences.c.undone,
+                preferences.c.answer == str(Answer.RANKED),
+            )
+            .group_by(day)
+            .order_by(day)
+        )  # fmt: skip
+        with self._store.database.reading() as connection:
+            rows = connection.execute(statement).all()
+        return [
+            {"day": datetime.fromtimestamp(int(day) * DAY_S, UTC).date().isoformat(),
+             "labels": int(num)}
+            for day, num in rows
+        ]  # fmt: skip
+
+    def _history(self, criterion: str) -> list[Plain]:
+        table = tables.label_history
+        statement = (
+            sa.select(table)
+            .where(table.c.criterion == criterion)
+            .order_by(table.c.seq.desc())
+            .limit(NUM_SHOWN)
+        )
+        with self._store.database.reading() as connection:
+            rows = [dict(row) for row in connection.execute(statement).mappings()][::-1]
+        return [
+            {"time_s": row["time_s"], "labels": row["num_labels"], **row["figures"]} for row in rows
+        ]
+
+    def _ratings(self) -> list[Plain]:
+        columns = (ratings.c.criterion, ratings.c.annotator, ratings.c.rating)
+        statement = (
+            sa.select(*columns, sa.func.count().label("num"))
+            .where(~ratings.c.undone)
+            .group_by(*columns)
+            .limit(NUM_SHOWN)
+        )
+        with self._store.database.reading() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def _skipped(self) -> list[Plain]:
+        """Return the open queries that annotators passed on, most often first."""
+        skips = sa.func.count().label("skips")
+        statement = (
+            sa.select(preferences.c.query_id, preferences.c.criterion, skips)
+            .join(
+                queue,
+                sa.and_(
+                    queue.c.query_id == preferences.c.query_id,
+                    queue.c.criterion == preferences.c.criterion,
+                ),
+            )
+            .where(queue.c.is_open, preferences.c.answer == "skipped", ~preferences.c.undone)
+            .group_by(preferences.c.query_id, preferences.c.criterion)
+            .order_by(skips.desc())
+            .limit(NUM_SHOWN)
+        )
+        with self._store.database.reading() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _annotators(
+    counts: Mapping[str, Counter[str]],
+    judged: Sequence[Preference],
+    answers: Sequence[Preference],
+    roles: Mapping[str, tuple[str, Any]],
+) -> list[Plain]:
+    agreement, reliability = measure_agreement(judged), measure_reliability(judged)
+    by_name: dict[str, list[Preference]] = defaultdict(list)
+    for preference in answers:
+        by_name[preference.annotator].append(preference)
+    found = []
+    for name, kinds in sorted(counts.items()):
+        own = by_name[name]
+        times = [p.response_time_s for p in own if p.response_time_s > 0]
+        checks = {role: _checked(own, roles, role) for role in (GOLD, ATTENTION)}
+        found.append(
+            {
+                "name": name,
+                "answers": sum(kinds.values()),
+                "skips": kinds["skipped"],
+                "seconds_median": median(times) if times else None,
+                "first_shown_share": _share(_first_shown(own)),
+                "consistency": agreement.consistency.get(name),
+                "reliability_votes": reliability.by_votes.get(name),
+                "reliability_scores": reliability.by_scores.get(name),
+                "gold": _share(checks[GOLD]) if checks[GOLD] else None,
+                "attention": _share(checks[ATTENTION]) if checks[ATTENTION] else None,
+            }
+        )
+    return found
+
+
+def _checked(
+    own: Sequence[Preference], roles: Mapping[str, tuple[str, Any]], role: str
+) -> list[bool]:
+    """Return for each check of a role whether it was answered as expected."""
+    results = []
+    for preference in own:
+        found, expected = roles.get(preference.query.id, ("", None))
+        if found == role and expected and preference.ranking.answer is not Answer.SKIPPED:
+            order = tuple(tuple(group) for group in expected.get("order", []))
+            known = Ranking(preference.ranking.num_items, order, Answer(expected["answer"]))
+            results.append(preference.ranking == known)
+    return results
+
+
+def _first_shown(answers: Sequence[Preference]) -> list[bool]:
+    """Return for each ordered pair whether the one that was shown first won."""
+    won = []
+    for preference in answers:
+        shown, order = preference.details.get("shown"), preference.ranking.order
+        if shown and len(preference.query.items) == 2 and len(order) == 2:
+            won.append(order[0][0] == shown[0])
+    return won
+
+
+def _agreement(judged: Sequence[Preference]) -> Plain:
+    found = measure_agreement(judged)
+    return {
+        "alpha": _known(found.alpha),
+        "kappa": [{"a": a, "b": b, "kappa": _known(k)} for (a, b), k in found.kappa.items()],
+        "answers": len(judged),
+    }
+
+
+def _share(results: Sequence[bool]) -> Plain:
+    share: Proportion = wilson(sum(results), len(results))
+    return {
+        "value": _known(share.value), "low": share.low, "high": share.high, "num": share.num,
+    }  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,105 @@
+"""Routes around the labelling: progress, decisions, comparisons, queries, files in and out."""
+
+import tempfile
+from pathlib import Path as FilePath
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Query, Response
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from robopref.errors import DataError
+from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
+from robopref.labeling.management import EXPORTS
+from robopref.labeling.messages import (
+    Added,
+    AdjudicationIn,
+    ComparisonIn,
+    Imported,
+    Name,
+    Plain,
+    QueriesIn,
+    Stored,
+)
+
+router = APIRouter(prefix="/api", responses=FAILURES)
+
+
+@router.get("/progress")
+def progress(desk: ADesk, annotator: Annotator) -> Plain:
+    """Return how far the labelling is."""
+    trainer = {"state": "off", "message": "", "since_s": None}
+    return {
+        **desk.management.progress.look(),
+        "trainer": trainer if desk.trainer is None else desk.trainer.state(),
+        "trouble": desk.service.clips.trouble,
+    }
+
+
+@router.get("/adjudication")
+def disagreements(
+    desk: ADesk, annotator: Annotator, criterion: Annotated[Name | None, Query()] = None
+) -> Plain:
+    """Return the queries that annotators answered differently."""
+    name = desk.service.check_criterion(criterion or desk.service.config.names[0])
+    return {"queries": desk.management.disagreements(name)}
+
+
+@router.post("/adjudication", response_model=Stored)
+def adjudicate(body: AdjudicationIn, desk: ADesk, annotator: Annotator) -> Stored:
+    """Decide a disagreement."""
+    return Stored(new=desk.management.adjudicate(annotator, body))
+
+
+@router.get("/comparison")
+def comparison(
+    desk: ADesk, annotator: Annotator, reveal: Annotated[bool, Query()] = False
+) -> Plain:
+    """Return how policies compare; their names only where that is asked for."""
+    return desk.management.comparison(reveal=reveal)
+
+
+@router.post("/comparison", response_model=Added)
+def add_comparisons(body: ComparisonIn, desk: ADesk, annotator: Annotator) -> Added | Response:
+    """Ask for comparisons of policies, from equal starts."""
+    try:
+        return Added(ids=desk.management.add_comparisons(body.num, body.policies))
+    except DataError as error:
+        return failure(404, "unknown", str(error))
+
+
+@router.post("/queries", response_model=Added)
+def add_queries(body: QueriesIn, desk: ADesk, annotator: Annotator) -> Added:
+    """Add queries to be asked, all or none."""
+    return Added(ids=desk.management.add_queries(body))
+
+
+@router.get("/export/{form}", response_class=FileResponse)
+def export(
+    form: Literal["parquet", "jsonl", "chosen_rejected", "lerobot"],
+    desk: ADesk, annotator: Annotator,
+) -> FileResponse:  # fmt: skip
+    """Return all answers as a file."""
+    folder = tempfile.TemporaryDirectory(prefix="robopref-export")
+    path = FilePath(folder.name) / f"preferences-{form}{EXPORTS[form]}"
+    try:
+        desk.management.export(form, path)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return FileResponse(
+        path, filename=path.name, media_type="application/octet-stream",
+        background=BackgroundTask(folder.cleanup),
+    )  # fmt: skip
+
+
+@router.post("/import/jsonl", response_model=Imported)
+def import_jsonl(
+    body: Annotated[bytes, Body(media_type="application/x-ndjson")],
+    desk: ADesk, annotator: Annotator,
+) -> Imported:  # fmt: skip
+    """Add what the export of this form wrote, all or none."""
+    with tempfile.TemporaryDirectory(prefix="robopref-import") as folder:
+        path = FilePath(folder) / "preferences.jsonl"
+        path.write_bytes(body)
+        return Imported(new=desk.management.import_jsonl(path))
