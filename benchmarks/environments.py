@@ -49,7 +49,7 @@ def measure_task(task: str, seeds: int) -> list[dict[str, Any]]:
     for name in BEHAVIOUR_NAMES:
         behaviour = BEHAVIOURS.config_class(name)()
         for role, style in zip(("shows it", "does not"), behaviour.styles(), strict=True):
-            episodes = [_episode(env, style, seed) for seed in range(seeds)]
+            episodes = [act_out(env, style, seed) for seed in range(seeds)]
             measures = [
                 behaviour.measure(states, actions, NO_REWARD) for states, actions, _ in episodes
             ]
@@ -71,7 +71,8 @@ def measure_task(task: str, seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _episode(env: Any, style: Style, seed: int) -> tuple[np.ndarray, np.ndarray, bool]:
+def act_out(env: Any, style: Style, seed: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return states (T + 1, Do), actions (T, Da) and success of an episode in a style."""
     policy = scripted_policy(env, style, np.random.default_rng(seed), noise=NOISE)
     obs, info = env.reset(seed=seed)
     states, actions, done = [obs[STATE]], [], False
@@ -93,13 +94,13 @@ def measure_speed() -> dict[str, Any]:
     figures["build_s"] = time.perf_counter() - began
     env.reset(seed=0)
     action = np.zeros(4, np.float32)
-    figures["resets_per_s"] = _rate(lambda: env.reset(seed=1), 100)
-    figures["steps_per_s"] = _rate(lambda: env.step(action), 450)
-    figures["get_state_per_s"] = _rate(env.get_state, 2000)
+    figures["resets_per_s"] = rate(lambda: env.reset(seed=1), 100)
+    figures["steps_per_s"] = rate(lambda: env.step(action), 450)
+    figures["get_state_per_s"] = rate(env.get_state, 2000)
     state = env.get_state()
-    figures["set_state_per_s"] = _rate(lambda: env.set_state(state), 2000)
-    ours = _rate(lambda: env.render_states(state.step[None], state.episode, width=96, height=96))
-    theirs = _rate(_default_picture())
+    figures["set_state_per_s"] = rate(lambda: env.set_state(state), 2000)
+    ours = rate(lambda: env.render_states(state.step[None], state.episode, width=96, height=96))
+    theirs = rate(_default_picture())
     figures["pictures_per_s_96px"] = ours
     figures["pictures_per_s_96px_default_settings"] = theirs
     figures["pictures_ratio"] = {"value": ours / theirs, "floor": 5.0, "ok": ours >= 5 * theirs}
@@ -124,7 +125,8 @@ def _default_picture() -> Callable[[], Any]:
     return draw
 
 
-def _rate(call: Callable[[], Any], times: int = 60) -> float:
+def rate(call: Callable[[], Any], times: int = 60) -> float:
+    """Return how many times a second `call` can be made."""
     call()
     began = time.perf_counter()
     for _ in range(times):
