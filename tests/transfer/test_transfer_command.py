@@ -13,8 +13,14 @@ from robopref.commands.transfer import TransferCommand
 from robopref.config import load_yaml
 from robopref.data.store import EpisodeStore
 from robopref.preferences.store import PreferenceStore
+from robopref.transfer import report
 from robopref.transfer.loading import TRANSFERRED
 from tests.transfer.pushing import DRAWER, answer, true_return
+
+
+@pytest.fixture(autouse=True)
+def _one_clip(monkeypatch):
+    monkeypatch.setattr(report, "NUM_CLIPS", 1)
 
 
 def command(source, target, *more):
@@ -265,8 +271,6 @@ def test_episodes_that_changed_since_are_refused(make_data, make_answers, drawer
 
 
 def test_a_run_that_fails_while_writing_leaves_nothing(door, drawer, tmp_path, capsys, monkeypatch):
-    from robopref.transfer import report
-
     def fail(path, outcome, following):
         path.write_text("half a report")
         raise OSError(28, "No space left on device")
