@@ -40,7 +40,7 @@ export class AdjudicatePage {
       const found = await call("GET", `/api/adjudication?criterion=${criterion}`, undefined,
         { signal: this.stop.signal });
       this.app.setLost(null);
-      this.queries = found.queries.filter(({ decided }) => !decided);
+      this.queries = found.queries;
       await this.show();
     } catch (error) {
       if (!this.stop.signal.aborted) this.app.handle(error);
@@ -100,7 +100,7 @@ export class AdjudicatePage {
   given(answer) {
     const words = inWords({ ...answer, details: { ...answer.details, shown: this.query.order } });
     return h("li", {}, h("strong", {}, answer.annotator), ` ${words}`,
-      answer.note ? h("span", { class: "muted" }, ` “${answer.note}”`) : null);
+      answer.reason ? h("span", { class: "muted" }, ` “${answer.reason}”`) : null);
   }
 
   async decide({ answer, order }, words) {

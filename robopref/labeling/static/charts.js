@@ -4,6 +4,7 @@ import { h, svg } from "./dom.js";
 
 const WIDTH = 520;
 const HEIGHT = 190;
+const MOST_BARS = 30;
 const MARGIN = { left: 44, right: 16, top: 12, bottom: 28 };
 
 /**
@@ -41,6 +42,32 @@ export function lineChart(points, { label, xLabel, yLabel, range, guide, step = 
     svg("path", { class: "line", d: line(points, px, py, step) }),
     svg("circle", { class: "dot", cx: px(last.x), cy: py(last.y), r: 4 },
       svg("title", {}, `${yLabel(last.y)} at ${xLabel(last.x)}`)));
+}
+
+/** Return a bar for each of some values, the newest ones. */
+export function barChart(bars, label) {
+  if (!bars.length) return h("p", { class: "muted empty" }, "Nothing yet.");
+  const shown = bars.slice(-MOST_BARS);
+  const high = niceAbove(Math.max(...shown.map(({ value }) => value)));
+  const bottom = HEIGHT - MARGIN.bottom;
+  const py = (y) => bottom - (y / high) * (bottom - MARGIN.top);
+  const room = (WIDTH - MARGIN.left - MARGIN.right) / Math.max(shown.length, 7);
+  const every = Math.ceil(shown.length / 6);
+  const words = `${label}: ${shown.map((bar) => `${bar.label} ${bar.value}`).join(", ")}`;
+  return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
+    ticks(0, high).map((y) => [
+      svg("line", { class: "grid", x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: py(y), y2: py(y) }),
+      svg("text", { x: MARGIN.left - 8, y: py(y) + 4, "text-anchor": "end" }, y.toFixed(0)),
+    ]),
+    shown.map((bar, k) => [
+      svg("rect", {
+        class: "bar", x: MARGIN.left + k * room + 0.15 * room, width: 0.7 * room, y: py(bar.value),
+        height: bottom - py(bar.value), rx: 3,
+      }, svg("title", {}, `${bar.label}: ${bar.value}`)),
+      k % every === 0 && svg("text", {
+        x: MARGIN.left + (k + 0.5) * room, y: HEIGHT - 8, "text-anchor": "middle",
+      }, bar.label),
+    ]));
 }
 
 function line(points, px, py, step) {

@@ -1,9 +1,11 @@
 /** Policies compared blindly: how often each was preferred, and how sure that is. */
 
-import { call } from "./api.js";
+import { ApiError, call } from "./api.js";
 import { intervalBar, shareBar } from "./charts.js";
-import { button, h } from "./dom.js";
+import { button, h, toast } from "./dom.js";
 import { criterionPicker, table } from "./progress.js";
+
+const NUM_AT_ONCE = 10;
 
 export class ComparePage {
   constructor(app) {
@@ -18,14 +20,14 @@ export class ComparePage {
     this.body = h("div", { class: "sections" });
     this.element = h("div", { class: "page" },
       h("div", { class: "page-head" }, h("h1", {}, "Policies, compared blindly"),
-        this.criterion.element, this.reveal), this.body);
+        this.criterion.element,
+        button(`Ask ${NUM_AT_ONCE} comparisons`, { onclick: () => this.add() }), this.reveal), this.body);
   }
 
   async start() {
-    const query = new URLSearchParams({ criterion: this.criterion.value });
-    if (this.isRevealed) query.set("reveal", "1");
     try {
-      const found = await call("GET", `/api/comparison?${query}`, undefined, { signal: this.stop.signal });
+      const found = await call("GET", `/api/comparison?reveal=${this.isRevealed ? 1 : 0}`, undefined,
+        { signal: this.stop.signal });
       this.app.setLost(null);
       this.draw(found);
     } catch (error) {
@@ -33,36 +35,35 @@ export class ComparePage {
     }
   }
 
-  draw({ policies = [], pairs = [], num_labels: labels = 0, remaining = 0, words = "" }) {
+  /** Queue pairs of episodes of different policies that start alike. */
+  async add() {
+    try {
+      const { ids } = await call("POST", "/api/comparison", { num: NUM_AT_ONCE });
+      toast(`${ids.length} comparisons are asked now, on the page “Label”.`);
+      await this.start();
+    } catch (error) {
+      if (error instanceof ApiError && error.status !== 401) toast(error.message, { urgent: true, seconds: 9 });
+      else this.app.handle(error);
+    }
+  }
+
+  draw({ criteria, waiting }) {
+    const { policies, pairs } = criteria.find(({ criterion }) => criterion === this.criterion.value)
+      ?? { policies: [], pairs: [] };
     this.reveal.querySelector("span").textContent = this.isRevealed ? "Hide the names" : "Show the names";
-    this.reveal.hidden = policies.length === 0;
+    this.reveal.hidden = !policies.length;
+    const open = `${waiting} ${waiting === 1 ? "comparison is" : "comparisons are"} waiting for an answer.`;
     if (!policies.length) {
-      this.body.replaceChildren(h("div", { class: "message" }, h("h2", {}, "Nothing to compare"),
-        h("p", {}, words || "Clips of two policies from the same starts are compared on the page "
-          + "“Label”, without their names; what comes of it stands here.")));
+      this.body.replaceChildren(h("div", { class: "message" }, h("h2", {}, "Nothing to compare yet"),
+        h("p", {}, "Two episodes of different policies that start alike are shown on the page "
+          + `“Label”, without their names; what comes of it stands here. ${open}`)));
       return;
     }
-    const low = Math.min(0, ...policies.map((each) => each.low));
-    const high = Math.max(0, ...policies.map((each) => each.high));
     this.body.replaceChildren(
-      h("p", { class: "muted" }, words || `${labels} labels, ${remaining} queries open. A score is the `
-        + "logarithm of the odds of being preferred (Bradley–Terry), with its 95 % interval."),
-      h("section", { class: "card" }, h("h2", {}, "Scores"),
-        table(["Policy", "Score", "95 %", "", "Preferred"], policies.map((each) => [
-          each.name, signed(each.score), `${signed(each.low)} to ${signed(each.high)}`,
-          intervalBar({ value: each.score, low: each.low, high: each.high }, [low, high],
-            `${each.name}: ${signed(each.score)}, from ${signed(each.low)} to ${signed(each.high)}`),
-          h("span", { class: "record" }, shareBar([
-            { label: "preferred", value: each.wins, name: "win" },
-            { label: "equal", value: each.ties, name: "tie" },
-            { label: "not preferred", value: each.losses, name: "loss" },
-          ]), `${each.wins} · ${each.ties} · ${each.losses}`),
-        ]))),
-      pairs.length ? h("section", { class: "card" }, h("h2", {}, "Side by side"),
-        table(["Policies", "First preferred", "Equal", "Second preferred", "Share of the first"],
-          pairs.map((each) => [`${each.a} and ${each.b}`, each.wins_a, each.ties, each.wins_b,
-            each.p_a === null || each.p_a === undefined ? "–"
-              : `${percent(each.p_a)} (${percent(each.low)} to ${percent(each.high)})`]))) : "");
+      h("p", { class: "muted" }, `${open} A score is the logarithm of the odds of being preferred `
+        + "(Bradley–Terry), with its 95 % interval."),
+      h("section", { class: "card" }, h("h2", {}, "Scores"), scores(policies)),
+      h("section", { class: "card" }, h("h2", {}, "Side by side"), differences(pairs)));
   }
 
   close() {
@@ -70,10 +71,33 @@ export class ComparePage {
   }
 }
 
-function signed(value) {
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+function scores(policies) {
+  const low = Math.min(0, ...policies.map((each) => each.low));
+  const high = Math.max(0, ...policies.map((each) => each.high));
+  return table(["Policy", "Score", "95 %", "", "Preferred, equal, not"],
+    policies.toSorted((a, b) => b.score - a.score).map((each) => [
+      each.name, signed(each.score), range(each),
+      intervalBar({ value: each.score, low: each.low, high: each.high }, [low, high],
+        `${each.name}: ${signed(each.score)}, ${range(each)}`),
+      h("span", { class: "record" }, shareBar([
+        { label: "preferred", value: each.wins, name: "win" },
+        { label: "equal", value: each.ties, name: "tie" },
+        { label: "not preferred", value: each.losses, name: "loss" },
+      ]), `${each.wins} · ${each.ties} · ${each.losses}`),
+    ]));
 }
 
-function percent(value) {
-  return `${(100 * value).toFixed(0)} %`;
+function differences(pairs) {
+  return table(["Policies", "Difference", "95 %", "Comparisons", ""], pairs.map((each) => [
+    `${each.a} − ${each.b}`, signed(each.difference), range(each), each.num,
+    each.low > 0 ? `${each.a} is better` : each.high < 0 ? `${each.b} is better` : "not told apart yet",
+  ]));
+}
+
+function range({ low, high }) {
+  return `${signed(low)} to ${signed(high)}`;
+}
+
+function signed(value) {
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 }

@@ -1,8 +1,8 @@
 /** How far a project is: labels, agreement, what the reward makes of them, what cannot be shown. */
 
 import { call, pause } from "./api.js";
-import { lineChart } from "./charts.js";
-import { h, when } from "./dom.js";
+import { barChart, lineChart } from "./charts.js";
+import { h } from "./dom.js";
 
 const EVERY_S = 5;
 
@@ -25,11 +25,9 @@ export class ProgressPage {
   }
 
   async refresh() {
-    const criterion = this.criterion.value;
     try {
-      const found = await call("GET", `/api/progress?criterion=${encodeURIComponent(criterion)}`,
-        undefined, { signal: this.stop.signal });
-      if (this.stop.signal.aborted || criterion !== this.criterion.value) return;
+      const found = await call("GET", "/api/progress", undefined, { signal: this.stop.signal });
+      if (this.stop.signal.aborted) return;
       this.app.setLost(null);
       this.draw(found);
     } catch (error) {
@@ -37,30 +35,20 @@ export class ProgressPage {
     }
   }
 
-  draw(found) {
+  draw(all) {
+    const own = all.criteria.find(({ criterion }) => criterion === this.criterion.value);
     // Only what has changed is drawn anew, so that nobody's reading or focus is disturbed.
-    const text = JSON.stringify(found);
-    if (text === this.drawn) return;
+    const text = JSON.stringify([own, all.blocked, all.skipped, all.ratings, all.trainer, all.trouble]);
+    if (!own || text === this.drawn) return;
     this.drawn = text;
     this.body.replaceChildren(
-      this.tiles(found),
-      h("div", { class: "halves" }, overTime(found), accuracy(found)),
-      annotators(found), pairwise(found), blocked(found));
-  }
-
-  tiles({ criteria = [], agreement = {}, next_labels: next, trainer, blocked: stuck = [] }) {
-    const own = criteria.find(({ name }) => name === this.criterion.value) ?? {};
-    return h("div", { class: "tiles" },
-      tile("Labels", own.labels ?? 0, `${own.answers ?? 0} answers, ${own.skipped ?? 0} skipped`),
-      tile("Still open", own.open ?? 0, stuck.length ? `${stuck.length} cannot be shown` : "all can be shown"),
-      tile("Agreement", number(agreement.alpha),
-        agreement.num_queries
-          ? `Krippendorff's α over ${agreement.num_queries} queries${interval(agreement)}`
-          : "needs two annotators on one query"),
-      tile("Ten more labels", next?.gain === null || next?.gain === undefined ? "–"
-        : `${next.gain >= 0 ? "+" : "−"}${Math.abs(100 * next.gain).toFixed(1)} %`,
-      next?.words ?? "of held-out accuracy, estimated"),
-      tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.words ?? ""));
+      all.trouble ? h("p", { class: "card warning", role: "alert" }, all.trouble) : "",
+      tiles(own, all),
+      h("div", { class: "halves" }, perDay(own), accuracy(own)),
+      annotators(own), pairwise(own), rated(all.ratings, own.criterion),
+      listed("Queries that cannot be shown", "Why", all.blocked, ({ reason }) => reason),
+      listed("Queries that were skipped", "How often", all.skipped, ({ skips }) => skips),
+      exports());
   }
 
   close() {
@@ -68,7 +56,24 @@ export class ProgressPage {
   }
 }
 
-const TRAINER = { off: "off", waiting: "waiting", training: "training", failed: "failed" };
+const TRAINER = { off: "off", waiting: "waiting", fitting: "fitting", failed: "failed" };
+
+function tiles(own, { trainer, blocked = [] }) {
+  const { agreement, value_of_ten: gain, position } = own;
+  return h("div", { class: "tiles" },
+    tile("Labels", own.labels, `${own.answers} answers of ${own.annotators.length} annotators`),
+    tile("Still open", own.remaining, blocked.length ? `${blocked.length} cannot be shown` : "queries"),
+    tile("Agreement", number(agreement.alpha), isKnown(agreement.alpha)
+      ? `Krippendorff's α; ${own.disagreements ?? 0} disagreements`
+      : "known once two annotators answer one query"),
+    tile("First preferred", isKnown(position.value) ? percent(position.value) : "–",
+      isKnown(position.value)
+        ? `${percent(position.low)} to ${percent(position.high)}; chance gives half`
+        : "of pairs with a preference"),
+    tile("Ten more labels", isKnown(gain) ? `${gain < 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %` : "–",
+      own.value_method || "held-out accuracy that they would add"),
+    tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || "refits the reward as labels come"));
+}
 
 /** Return the way to choose a criterion; hidden where there is one only. */
 export function criterionPicker({ criteria }, onchange) {
@@ -87,53 +92,70 @@ function section(title, ...children) {
   return h("section", { class: "card" }, h("h2", {}, title), ...children);
 }
 
-function overTime({ over_time: points = [] }) {
-  return section("Labels over time", lineChart(
-    points.map(({ time_s: x, labels: y }) => ({ x, y })),
-    { label: "Labels", xLabel: when, yLabel: (y) => y.toFixed(0), step: true },
-  ));
+function perDay({ per_day: days = [] }) {
+  return section("Labels a day", barChart(
+    days.map(({ day, labels }) => ({ label: dayName(day), value: labels })), "Labels a day"));
 }
 
-function accuracy({ accuracy: points = [] }) {
+function dayName(day) {
+  return new Date(`${day}T12:00:00Z`).toLocaleDateString([], { day: "numeric", month: "short" });
+}
+
+function accuracy({ history = [] }) {
+  const points = history.filter((row) => isKnown(row.accuracy));
   return section("Held-out accuracy of the reward", lineChart(
-    points.map(({ labels: x, value: y, low, high }) => ({ x, y, low, high })),
+    points.map(({ labels: x, accuracy: y, low, high }) => ({ x, y, low, high })),
     {
       label: "Held-out accuracy", range: [0, 1], guide: { y: 0.5, label: "chance" },
-      xLabel: (x) => `${x} labels`, yLabel: (y) => `${(100 * y).toFixed(0)} %`,
+      xLabel: (x) => `${x} labels`, yLabel: percent,
     },
   ));
 }
 
-function annotators({ annotators: rows = [] }) {
-  const head = ["Annotator", "Labels", "Skipped", "Seconds each", "With themselves", "On known ones",
+function annotators({ annotators: rows }) {
+  const head = ["Annotator", "Answers", "Skips", "Seconds each", "Consistent", "Known answers",
     "Attention", "First preferred", "Reliability"];
   return section("Annotators", rows.length
     ? table(head, rows.map((row) => [
-      row.name, row.labels, row.skipped, number(row.median_s, 1),
-      share(row.consistency, row.num_repeats), share(row.gold, row.num_gold),
-      share(row.attention, row.num_attention), position(row), number(row.reliability),
+      row.name, row.answers, row.skips, number(row.seconds_median, 1),
+      isKnown(row.consistency) ? percent(row.consistency) : "–", share(row.gold),
+      share(row.attention), position(row.first_shown_share), number(row.reliability_votes),
     ]))
     : h("p", { class: "muted" }, "Nobody has answered yet."));
 }
 
 /** Return how often the first clip is preferred, and whether that is more than chance. */
-function position({ first_share: value, first_share_low: low, first_share_high: high }) {
-  if (value === null || value === undefined) return "–";
-  const isBiased = low > 0.5 || high < 0.5;
-  return h("span", { class: isBiased ? "warning" : "", title: "Half is what chance gives" },
-    `${percent(value)}${isBiased ? " (biased)" : ""}`);
+function position(found) {
+  if (!found || !isKnown(found.value)) return "–";
+  const isBiased = found.low > 0.5 || found.high < 0.5;
+  return h("span", { class: isBiased ? "warning" : null, title: "Half is what chance gives" },
+    `${percent(found.value)}${isBiased ? " (biased)" : ""}`);
 }
 
-function pairwise({ agreement: { kappa = [] } = {} }) {
+function pairwise({ agreement: { kappa = [] } }) {
   if (!kappa.length) return "";
-  return section("Agreement of two (Cohen's κ)", table(["Annotators", "κ", "Queries"],
-    kappa.map(({ a, b, kappa: value, num }) => [`${a}, ${b}`, number(value), num])));
+  return section("Agreement of two (Cohen's κ)", table(["Annotators", "κ"],
+    kappa.map(({ a, b, kappa: value }) => [`${a}, ${b}`, number(value)])));
 }
 
-function blocked({ blocked: rows = [] }) {
+function rated(ratings = [], criterion) {
+  const own = ratings.filter((row) => row.criterion === criterion);
+  if (!own.length) return "";
+  return section("Ratings", table(["Annotator", "Rating", "How many"],
+    own.map((row) => [row.annotator, row.rating, row.num])));
+}
+
+function listed(title, last, rows = [], tell) {
   if (!rows.length) return "";
-  return section("Queries that cannot be shown", table(["Query", "Criterion", "Why"],
-    rows.map(({ query_id: id, criterion, reason }) => [id.slice(0, 8), criterion, reason])));
+  return section(title, table(["Query", "Criterion", last],
+    rows.map((row) => [row.query_id.slice(0, 8), row.criterion, tell(row)])));
+}
+
+function exports() {
+  const kinds = [["parquet", "Parquet"], ["jsonl", "JSON lines"],
+    ["chosen_rejected", "Chosen and rejected"], ["lerobot", "LeRobot sidecar"]];
+  return section("Take the answers with you", h("p", { class: "row wrap" }, kinds.map(([kind, name]) =>
+    h("a", { class: "link", href: `/api/export/${kind}`, download: "" }, name))));
 }
 
 /** Return a table; the first column names its row, numbers stand to the right. */
@@ -149,17 +171,17 @@ export function table(head, rows) {
 }
 
 function number(value, digits = 2) {
-  return value === null || value === undefined ? "–" : value.toFixed(digits);
+  return isKnown(value) ? value.toFixed(digits) : "–";
+}
+
+function isKnown(value) {
+  return value !== null && value !== undefined;
 }
 
 function percent(value) {
   return `${(100 * value).toFixed(0)} %`;
 }
 
-function share(value, count) {
-  return value === null || value === undefined ? "–" : `${percent(value)} of ${count}`;
-}
-
-function interval({ low, high }) {
-  return low === null || low === undefined ? "" : `, ${number(low)} to ${number(high)}`;
+function share(found) {
+  return found && isKnown(found.value) ? `${percent(found.value)} of ${found.num}` : "–";
 }

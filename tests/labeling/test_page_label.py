@@ -1,0 +1,130 @@
+"""The labelling page in a real browser, by keys alone: pairs, rankings, actions, ratings, undo."""
+
+import pytest
+
+from tests.labeling.page_project import answer, press, serve_project, until
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(scope="module")
+def served(folder):
+    with serve_project(folder) as project:
+        yield project
+
+
+@pytest.fixture
+def project(served):
+    """Return the project with nothing asked and nothing answered."""
+    served.forget()
+    return served
+
+
+def first(answers):
+    assert len(answers) == 1
+    return answers[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "winner"),
+    [("1", "ranked", 0), ("ArrowRight", "ranked", 1), ("ArrowUp", "ranked", None),
+     ("ArrowDown", "incomparable", None)],
+)  # fmt: skip
+def test_one_key_answers_a_pair(project, pages, key, kind, winner):
+    [query] = project.ask_clips(2)
+    page = pages.open(project)
+    order = page.evaluate("robopref.page.query.order")
+    answer(page, key)
+    preference = first(project.answers)
+    expected = () if kind == "incomparable" else ((0, 1),)
+    if winner is not None:
+        expected = ((order[winner],), (order[1 - winner],))
+    assert preference.query.id == query.id
+    assert preference.ranking.answer == kind
+    assert preference.ranking.order == expected
+    assert list(preference.details["shown"]) == order
+    assert 0 < preference.response_time_s < 60
+    assert page.get_by_role("heading", name="All done").is_visible()
+
+
+def test_strength_reasons_and_note_go_with_the_answer(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project)
+    press(page, "e", "a", "f", "a", "n")
+    page.keyboard.type("it <b>jerks</b> 1 2")  # Digits in a note answer nothing.
+    answer(page, "Enter", "1")
+    preference = first(project.answers)
+    assert preference.strength == 3
+    assert preference.details["tags"] == ["gentler"]
+    assert preference.reason == "it <b>jerks</b> 1 2"
+
+
+def test_ranking_by_digits_with_a_tie(project, pages):
+    project.ask_clips(4, length=12)
+    page = pages.open(project)
+    order = page.evaluate("robopref.page.query.order")
+    press(page, "3", "1", "Enter")  # Not complete: nothing is sent.
+    assert project.answers == []
+    answer(page, "=", "4", "ArrowUp", "Enter")
+    preference = first(project.answers)
+    assert [sorted(group) for group in preference.ranking.order] == [
+        [order[2]], sorted([order[0], order[3]]), [order[1]],
+    ]  # fmt: skip
+
+
+def test_actions_all_bad_and_one_placed_by_keys(project, pages):
+    project.ask_actions(3)
+    page = pages.open(project)
+    assert page.evaluate("robopref.page.judge.cloud.mode") == "space"
+    press(page, "Shift+ArrowLeft", "PageUp", "t", "t")
+    press(page, "p", "ArrowRight", "ArrowRight", "Enter", "Enter", "b")
+    answer(page, "2", "1", "3", "Enter")
+    preference = first(project.answers)
+    assert preference.details["all_bad"] is True
+    [row] = preference.details["proposed"]
+    assert len(row) == 6
+    assert preference.ranking.num_items == 3
+
+
+def test_one_clip_is_judged_with_a_mark(project, pages):
+    project.ask_rating()
+    page = pages.open(project)
+    press(page, "Space", "Home")
+    until(page, "robopref.page.judge.stage.player.frame === 0")
+    press(page, ".", ".", ".")
+    until(page, "robopref.page.judge.stage.player.frame === 3")
+    answer(page, "m", "2")
+    rating = first(project.ratings)
+    assert (rating["rating"], rating["mark_step"]) == ("bad", 3)
+
+
+def test_an_answer_is_taken_back_and_given_anew(project, pages):
+    project.ask_clips(2, 3, length=12)
+    page = pages.open(project)
+    query = page.evaluate("robopref.page.query.id")
+    answer(page, "1")
+    press(page, "z")
+    until(page, "id => robopref.page.query.id === id", query)
+    page.wait_for_selector("[data-state=ready]")
+    assert project.answers == []
+    answer(page, "2")
+    assert first(project.answers).query.id == query
+
+
+def test_markup_in_names_notes_and_reasons_stays_text(project, pages):
+    mark = "<img src=x onerror=alert(1)>"
+    project.ask_clips(2, why=f"Why {mark}")
+    page = pages.open(project, mark)
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    assert page.locator(".why").text_content() == f"Why {mark}"
+    assert page.locator(".who").text_content() == mark
+    press(page, "n")
+    page.keyboard.type(mark)
+    answer(page, "Enter", "1")
+    press(page, "Shift+Z")
+    row = page.locator(".history-list li").filter(has_text="First is better")
+    assert mark in row.text_content()
+    assert page.locator("img[src='x']").count() == 0

@@ -1,0 +1,147 @@
+"""Several annotators, leases that run out, connections that are lost, signing in and out."""
+
+import time
+
+import pytest
+
+from robopref.preferences import tables
+from tests.labeling.page_project import answer, press, serve_project, until
+
+LEASE_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serve_project(tmp_path_factory.mktemp("project"), lease_s=LEASE_S, overlap=2) as project:
+        yield project
+
+
+@pytest.fixture
+def project(served):
+    served.forget()
+    return served
+
+
+def state(page):
+    return page.evaluate("robopref.page.element.dataset.state")
+
+
+def test_two_annotators_answer_at_once(project, pages):
+    project.ask_clips(2, 2, 2, length=12)
+    anna, ben = pages.open(project, "anna"), pages.open(project, "ben")
+    for _ in range(3):
+        answer(anna, "1")
+        answer(ben, "2")
+    answers = project.answers
+    assert sorted(a.annotator for a in answers) == ["anna"] * 3 + ["ben"] * 3
+    assert len({(a.query.id, a.annotator) for a in answers}) == 6
+
+
+def test_a_query_is_given_back_when_nobody_looks(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project)
+    page.evaluate("robopref.page.lease.idleS = 0")
+    until(page, "robopref.page.element.dataset.state === 'expired'")
+    press(page, "1")
+    assert project.answers == []
+    press(page, "Enter")
+    page.wait_for_selector("[data-state=ready]")
+    answer(page, "1")
+    assert len(project.answers) == 1
+
+
+def test_who_looks_keeps_the_query(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project)
+    lease = page.evaluate("robopref.page.lease.id")
+    page.wait_for_timeout(2000 * LEASE_S)
+    assert state(page) == "ready"
+    assert page.evaluate("robopref.page.lease.id") == lease
+    answer(page, "2")
+    assert len(project.answers) == 1
+
+
+def test_an_answer_outlives_a_lost_connection_and_a_reload(project, pages):
+    project.ask_clips(2, 2, length=12)
+    page = pages.open(project)
+    page.context.set_offline(True)
+    press(page, "1")
+    until(page, "document.querySelector('.connection').textContent.includes('1 answer is kept')")
+    assert project.answers == []
+    key = page.evaluate("Object.keys(localStorage)[0]")
+    assert key.startswith("robopref.outbox.anna.")
+    page.context.set_offline(False)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    page.wait_for_selector("[data-state=ready]")
+    until(page, "Object.keys(localStorage).length === 0")
+    [kept] = project.answers
+    assert key.endswith(kept.id)
+    pages.errors = [e for e in pages.errors if "ERR_INTERNET_DISCONNECTED" not in e]
+
+
+def test_an_answer_is_not_counted_twice_when_its_receipt_is_lost(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project)
+    lost = []
+
+    def lose_receipt(route):
+        if not lost:
+            lost.append(route.fetch())  # The server has it; the page never hears.
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/api/answers", lose_receipt)
+    answer(page, "1")
+    assert len(lost) == 1
+    assert len(project.answers) == 1
+    pages.errors = [e for e in pages.errors if "ERR_FAILED" not in e]
+
+
+def test_a_late_answer_that_others_gave_is_refused_in_words(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project, "anna")
+    page.evaluate("robopref.page.lease.stop()")  # A machine that sleeps renews nothing.
+    time.sleep(1.2 * LEASE_S)
+    for name in ("ben", "cleo"):
+        answer(pages.open(project, name), "2")
+    press(page, "1")
+    until(page, "document.querySelector('.toast.urgent') !== null")
+    assert "Your answer was not stored" in page.locator(".toast").inner_text()
+    assert sorted(a.annotator for a in project.answers) == ["ben", "cleo"]
+    pages.errors = [e for e in pages.errors if "409" not in e]
+
+
+def test_who_was_signed_out_signs_in_and_nothing_is_lost(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project)
+    with project.service.store.database.writing() as connection:
+        connection.execute(tables.label_sessions.delete())
+    press(page, "1")
+    page.get_by_label("Name").fill("anna")
+    press(page, "Enter")
+    page.get_by_role("heading", name="All done").wait_for()
+    assert len(project.answers) == 1
+    pages.errors = [e for e in pages.errors if "401" not in e]
+
+
+@pytest.mark.slow
+def test_signing_in_with_a_token(tmp_path, pages):
+    with serve_project(tmp_path, token="correct-horse") as project:
+        project.ask_clips(2)
+        page = pages.open(project, ready=False)
+        page.get_by_label("Name").fill("anna")
+        page.get_by_label("Token").fill("wrong-horse")
+        press(page, "Enter")
+        until(page, "document.querySelector('.problem').textContent !== ''")
+        page.get_by_label("Token").fill("correct-horse")
+        press(page, "Enter")
+        page.wait_for_selector("[data-state=ready]")
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Name").wait_for()
+        page.goto(f"{project.address}/?annotator=ben#token=correct-horse")
+        page.wait_for_selector("[data-state=ready]")
+        assert page.evaluate("location.search + location.hash") == ""
+        assert page.locator(".who").inner_text() == "ben"
+    pages.errors = [e for e in pages.errors if "403" not in e]
