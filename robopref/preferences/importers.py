@@ -262,6 +262,7 @@ def _preference(
         comparison.ranking,
         annotator=annotator,
         criterion=criterion,
+        confidence=comparison.confidence,
     )
 
 

@@ -59,6 +59,7 @@ class Comparison:
         ranking: The answer; item 0 is a, item 1 is b.
         annotator: Who answered, where the source tells several apart.
         question: Which of several questions about the pair it answers.
+        confidence: Probability that the order is right.
     """
 
     a: Clip
@@ -66,10 +67,15 @@ class Comparison:
     ranking: Ranking
     annotator: str = ""
     question: str = ""
+    confidence: float = 1.0
 
 
-def rankings_of(labels: np.ndarray, meaning: Mapping[Any, Ranking], where: str) -> list[Ranking]:
-    """Return what each label says.
+def rankings_of(
+    labels: np.ndarray, meaning: Mapping[Any, Ranking], where: str
+) -> list[tuple[Ranking, float]]:
+    """Return what each label says, and how sure it is of that.
+
+    A number between those of the table is a probability: of the order that it is nearer to.
 
     Args:
         labels: One number a pair, (N,), or one row a pair, (N, 2).
@@ -82,13 +88,24 @@ def rankings_of(labels: np.ndarray, meaning: Mapping[Any, Ranking], where: str) 
     rankings = []
     for number, label in enumerate(labels.tolist()):
         key = tuple(label) if isinstance(label, list) else label
-        if key not in meaning:
+        said = (meaning[key], 1.0) if key in meaning else _soft(key, meaning)
+        if said is None:
             raise DataError(
-                f"{where} is {label} for pair {number}; it must be one of {sorted(meaning)}. A "
-                "ranking says who won or that they tie, not how probable it is."
+                f"{where} is {label} for pair {number}; it must be one of {sorted(meaning)}, or a "
+                "probability between two of them."
             )
-        rankings.append(meaning[key])
+        rankings.append(said)
     return rankings
+
+
+def _soft(
+    key: float | tuple[float, ...], meaning: Mapping[Any, Ranking]
+) -> tuple[Ranking, float] | None:
+    row = key if isinstance(key, tuple) else (key, 1 - key)
+    if len(row) != 2 or not min(row) > 0 or abs(sum(row) - 1) > 1e-6:
+        return None
+    nearest = tuple(float(round(share)) for share in row)
+    return meaning[nearest if isinstance(key, tuple) else nearest[0]], max(row)
 
 
 def to_float32(values: np.ndarray, where: str) -> np.ndarray:

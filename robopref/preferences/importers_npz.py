@@ -57,8 +57,8 @@ def read_preference_transformer(path: Path) -> list[Comparison]:
 
     Keys `obs_1`, `obs_2` (N, L, Do), `action_1`, `action_2` (N, L, Da) and `label` (N,): **1 means
     that the second segment is preferred**, 0 the first, 0.5 a tie, and so does -1, as which
-    Preference Transformer saves the ties of people. A label may be a row [first, second] as well,
-    with [0.5, 0.5] for a tie.
+    Preference Transformer saves the ties of people; a number between is the probability of that.
+    A label may be a row [first, second] as well, with [0.5, 0.5] for a tie.
 
     Raises:
         DataError: The file is damaged, lacks a key, or a value is not what it should be.
@@ -195,4 +195,7 @@ def _comparisons(
             f"{seconds[0].action.shape}; they must be equal."
         )
     rankings = rankings_of(labels, meaning, where)
-    return [Comparison(*parts) for parts in zip(firsts, seconds, rankings, strict=True)]
+    return [
+        Comparison(first, second, ranking, confidence=confidence)
+        for first, second, (ranking, confidence) in zip(firsts, seconds, rankings, strict=True)
+    ]

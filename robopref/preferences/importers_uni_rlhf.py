@@ -53,6 +53,7 @@ class Label:
     ranking: Ranking
     annotator: str = ""
     question: str = ""
+    confidence: float = 1.0
 
 
 def read_uni_rlhf(path: Path, data: Path | None, options: Sequence[str]) -> list[Comparison]:
@@ -97,7 +98,9 @@ def read_uni_rlhf(path: Path, data: Path | None, options: Sequence[str]) -> list
             for span in dict.fromkeys(s for label in labels for s in (label.first, label.second))
         }
     return [
-        Comparison(clips[x.first], clips[x.second], x.ranking, x.annotator, x.question)
+        Comparison(
+            clips[x.first], clips[x.second], x.ranking, x.annotator, x.question, x.confidence
+        )
         for x in labels
     ]
 
@@ -125,8 +128,10 @@ def _json_labels(text: str, path: Path) -> Iterator[Label]:
         )
     meaning: Mapping[Any, Ranking] = ONE_HOT if labels.ndim == 2 else SECOND_IS_ONE
     rankings = rankings_of(labels, meaning, f"'{path}': 'label'")
-    for a, b, ranking in zip(firsts.tolist(), seconds.tolist(), rankings, strict=True):
-        yield Label((a, a + length), (b, b + length), ranking)
+    for a, b, (ranking, confidence) in zip(
+        firsts.tolist(), seconds.tolist(), rankings, strict=True
+    ):
+        yield Label((a, a + length), (b, b + length), ranking, confidence=confidence)
 
 
 def _csv_labels(text: str, path: Path, options: Sequence[str]) -> Iterator[Label]:

@@ -74,6 +74,23 @@ def test_npz_there_and_back(tmp_path, rng):
     assert [p.query for p in again.preferences] == [p.query for p in imported.preferences]
 
 
+def test_probabilities_are_read_as_unsure_answers_and_written_again(tmp_path, rng):
+    soft = [0.25, 0.75, 0.5, 1.0]
+    for source in (
+        write_pt(tmp_path / "a.npz", rng, soft),
+        write_pt(tmp_path / "rows.npz", rng, [[1 - p, p] for p in soft]),
+        write_imitation(tmp_path / "b.npz", rng, [1 - p for p in soft]),
+    ):
+        answers = PreferenceSet.from_source(source).preferences
+        assert [pair[2] for a in answers for pair in a.segment_pairs()] == soft
+        assert [a.confidence for a in answers] == [0.75, 0.75, 1.0, 1.0]
+    imported = PreferenceSet.from_source(write_pt(tmp_path / "a.npz", rng, soft))
+    imported.save(tmp_path / "out")
+    write_npz(imported.preferences, EpisodeStore.open(tmp_path / "out").cut, tmp_path / "c.npz")
+    again = PreferenceSet.from_source(Source(tmp_path / "c.npz", env="e/t", fps=80.0))
+    assert again.preferences == imported.preferences
+
+
 def test_npz_errors_name_file_and_key(tmp_path, rng):
     path = tmp_path / "a.npz"
     where = f"'{path}'"
@@ -81,10 +98,11 @@ def test_npz_errors_name_file_and_key(tmp_path, rng):
     def refused(labels=(1, 0), **changes):
         return error_of(write_pt(path, rng, labels, **changes))
 
-    assert refused([1, 0.3]) == (
-        f"{where}: 'label' is 0.3 for pair 1; it must be one of [-1.0, 0.0, 0.5, 1.0]. A ranking "
-        "says who won or that they tie, not how probable it is."
+    assert refused([1, 1.3]) == (
+        f"{where}: 'label' is 1.3 for pair 1; it must be one of [-1.0, 0.0, 0.5, 1.0], or a "
+        "probability between two of them."
     )
+    assert "is [0.3, 0.9] for pair 0" in refused([[0.3, 0.9], [1.0, 0.0]])
     nan = np.zeros((2, LENGTH, DO))
     nan[1, 2, 0] = np.nan
     assert refused(obs_2=nan) == f"{where}: 'obs_2' is not finite at [1, 2, 0]."
