@@ -31,6 +31,16 @@ REWARDS.register(
     "robopref.rewards.criteria:CriteriaRewardConfig",
     "A reward for each criterion, all of which have to be satisfied.",
 )
+REWARDS.register(
+    "rapl",
+    "robopref.rewards.rapl:RAPLConfig",
+    "Features aligned by rankings, optimal transport to preferred clips (RAPL).",
+)
+REWARDS.register(
+    "rapl-plus",
+    "robopref.rewards.rapl:RAPLPlusConfig",
+    "RAPL with order, all comparisons, terms without labels, an ensemble.",
+)
 REWARDS.register("random", "robopref.rewards.trivial:RandomRewardConfig", "Control: fixed noise.")
 REWARDS.register("zero", "robopref.rewards.trivial:ZeroRewardConfig", "Control: 0 everywhere.")
 

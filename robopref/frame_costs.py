@@ -49,8 +49,9 @@ def pair_mask(
     Args:
         first: Which frames of the first are real; real ones come first.
         second: Which of the second are.
-        band: Frames of the second that a match may lie off the diagonal, which leads from both
-            starts to both ends whatever the lengths (TemporalOT); None for any.
+        band: Frames of the longer clip that a match may lie off the diagonal, which leads from
+            both starts to both ends whatever the lengths (TemporalOT); None for any. With very
+            few frames it is as wide as equal masses need.
 
     Raises:
         ValueError: `band` is below 1.
@@ -60,8 +61,10 @@ def pair_mask(
         return allowed
     check_at_least("band", band, 1)
     off = progress(first)[:, :, None] - progress(second)[:, None]
-    longest = torch.maximum(first.sum(1), second.sum(1)) - 1
-    width = (band + 0.5) / longest.clamp_min(1)
+    num, other = first.sum(1).clamp_min(1), second.sum(1).clamp_min(1)
+    width = (band + 0.5) / (torch.maximum(num, other) - 1).clamp_min(1)
+    # Narrower than this, frames of equal masses could not all be matched.
+    width = torch.maximum(width, 1 / num + 1 / other)
     return allowed & (off.abs() <= width[:, None, None])
 
 

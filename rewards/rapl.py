@@ -1,0 +1,300 @@
+"""RAPL [1, 2]: spend the labels on how frames are seen, and read the reward off alignments.
+
+Frames are embedded by a small network on the features of a frozen encoder. It learns that, of two
+clips which lost against a third, the better one is nearer to it (`robopref.rewards.rapl_loss`). The
+reward of a clip is minus its distance from the nearest of a few preferred ones, by frame: what its
+matches cost. The features take the place of the state observation; see
+`robopref.rewards.visual_features`, which makes them. Actions are not looked at.
+
+`RAPLConfig` is RAPL as published. Differences from the authors' code [3]: no backbone is trained;
+batch normalisation keeps its statistics; pictures are normalised; training and reward use one
+metric (cosine); the likelihood is the paper's logarithm (`likelihood` "linear" for the code's).
+Where no answer compares three clips there is no anchor, and pairs are judged by their distance
+from preferred clips. `RAPLPlusConfig` turns on what improves on it; each part is a field.
+
+Shapes: M members, B clips, L steps, K experts, T frames of an expert, Do features, E embedding.
+
+References:
+    [1] Tian et al., What matters to you? Towards visual representation alignment for robot
+        learning, 2023, arXiv:2310.07932.
+    [2] Tian et al., Maximizing alignment with minimal feedback, 2024, arXiv:2412.04835.
+    [3] github.com/thomasrantian/mvp.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from robopref.errors import check_at_least, check_choice
+from robopref.nn import EnsembleMLP
+from robopref.preferences.preference import PairwiseView
+from robopref.rewards.clip_distance import ClipDistanceConfig, Clips, clip_distances
+from robopref.rewards.ensemble import EnsembleReward
+from robopref.rewards.experts import choose_experts, sample_frames
+from robopref.rewards.fit import FitConfig, Inputs
+from robopref.rewards.rapl_fit import RAPLObjective, ranked_losses
+from robopref.rewards.rapl_loss import Likelihood
+from robopref.seeding import make_generator
+from robopref.trainer import TrainerConfig
+from robopref.types import SegmentBatch
+
+INITIAL_SCALE = 5.0
+"""Of distances where it is learned: the difference of two is well below 1, and odds are clear."""
+
+
+def _trainer(num_steps: int, learning_rate: float) -> TrainerConfig:
+    return TrainerConfig(
+        num_steps=num_steps, batch_size=512, learning_rate=learning_rate, weight_decay=1e-4,
+        warmup_steps=10, validation_interval=25, patience=4,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RAPLConfig:
+    """RAPL as published: one linear embedding, transport with regularisation 1."""
+
+    num_members: int = 1
+    """Embeddings in the ensemble."""
+    embedding_size: int = 32
+    """Size of a frame's embedding."""
+    hidden_sizes: tuple[int, ...] = ()
+    """Hidden layers of the embedding; none for a linear one."""
+    standardise: bool = False
+    """Give every feature mean 0 and deviation 1 over the labelled clips first."""
+    distance: ClipDistanceConfig = field(default_factory=ClipDistanceConfig)
+    """How clips are compared, in training and in the reward."""
+    num_experts: int = 6
+    """Preferred clips that the reward compares with."""
+    max_frames: int = 45
+    """Frames that a preferred clip, and a clip in training, is thinned out to."""
+    anchor_weight: float = 1.0
+    """Of the comparisons of two clips by their distance from a better one."""
+    expert_weight: float = 0.0
+    """Of all comparisons, by the distance from preferred clips."""
+    plackett_luce: bool = False
+    """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
+    likelihood: Likelihood = "log"
+    """log: the paper's; linear: 1 less the probability, as in the authors' code."""
+    learned_scale: bool = False
+    """Learn how many distances make the odds e : 1, and scale the reward by it."""
+    cycle_weight: float = 0.0
+    """Of temporal cycle consistency between clips, labelled or not."""
+    view_weight: float = 0.0
+    """Of the distance between a frame's embedding and that of its augmented views."""
+    head_weight: float = 0.0
+    """Of a number for each frame that is added to the reward; learned with it."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(trainer=_trainer(200, 1e-3)))
+    """How it learns from preferences."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("num_members", "embedding_size", "num_experts"):
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("max_frames", self.max_frames, 2)
+        check_choice("likelihood", self.likelihood, ("log", "linear"))
+        for name in ("anchor_weight", "expert_weight", "cycle_weight", "view_weight",
+                     "head_weight"):  # fmt: skip
+            check_at_least(name, getattr(self, name), 0)
+        for size in self.hidden_sizes:
+            check_at_least("hidden_sizes", size, 1)
+        if self.fit.mistake_rate:
+            raise ValueError("`fit.mistake_rate` is not for RAPL. Use `fit.label_smoothing`.")
+
+    def build(
+        self, obs_dim: int, action_dim: int, *, generator: torch.Generator | None = None
+    ) -> "RAPLReward":
+        """Return an untrained reward; without a generator its weights are always the same."""
+        return RAPLReward(self, obs_dim, action_dim, generator or make_generator(0, "reward"))
+
+
+@dataclass(frozen=True)
+class RAPLPlusConfig(RAPLConfig):
+    """RAPL with order, all comparisons, unlabelled clips, and a measure of doubt."""
+
+    num_members: int = 3
+    """Embeddings in the ensemble."""
+    standardise: bool = True
+    """Give every feature mean 0 and deviation 1 over the labelled clips first."""
+    distance: ClipDistanceConfig = field(
+        default_factory=lambda: ClipDistanceConfig(
+            "soft-dtw", smoothing=0.05, debiased=True, context=3
+        )
+    )
+    """How clips are compared, in training and in the reward."""
+    num_experts: int = 4
+    """Preferred clips that the reward compares with."""
+    max_frames: int = 24
+    """Frames that a preferred clip, and a clip in training, is thinned out to."""
+    expert_weight: float = 1.0
+    """Of all comparisons, by the distance from preferred clips."""
+    plackett_luce: bool = True
+    """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
+    learned_scale: bool = True
+    """Learn how many distances make the odds e : 1, and scale the reward by it."""
+    cycle_weight: float = 0.1
+    """Of temporal cycle consistency between clips, labelled or not."""
+    view_weight: float = 0.1
+    """Of the distance between a frame's embedding and that of its augmented views."""
+    head_weight: float = 1.0
+    """Of a number for each frame that is added to the reward; learned with it."""
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(trainer=_trainer(120, 2e-3), label_smoothing=0.05)
+    )
+    """How it learns from preferences."""
+
+
+class RAPLReward(EnsembleReward):
+    """Minus the distance of a clip from the nearest of the preferred ones, by frame.
+
+    Before it is fitted there are no preferred clips, and the reward is that of the head, or 0.
+
+    Args:
+        config: How it is built and fitted.
+        obs_dim: Do, the size of a frame's features.
+        action_dim: Da; actions are not looked at.
+        generator: Draws the first weights.
+    """
+
+    config: RAPLConfig
+    experts: Tensor
+    expert_mask: Tensor
+    unlabelled: SegmentBatch | None = None
+    """Clips that nobody compared, for the terms without labels; None for those compared."""
+
+    def __init__(
+        self, config: RAPLConfig, obs_dim: int, action_dim: int, generator: torch.Generator
+    ) -> None:
+        super().__init__(config, obs_dim, action_dim, config.num_members)
+        size = config.embedding_size
+        self.embedding = EnsembleMLP(
+            config.num_members, obs_dim, config.hidden_sizes, size, generator=generator
+        )
+        self.head = EnsembleMLP(config.num_members, size, (), 1, generator=generator)
+        self.log_scale = nn.Parameter(torch.zeros(config.num_members))
+        shape = (config.num_experts, config.max_frames)
+        self.register_buffer("experts", torch.zeros(*shape, obs_dim))
+        self.register_buffer("expert_mask", torch.zeros(shape, dtype=torch.bool))
+        for parameter, used in (
+            (self.log_scale, config.learned_scale),
+            *((p, config.head_weight > 0) for p in self.head.parameters()),
+        ):
+            parameter.requires_grad_(used)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw new weights."""
+        self.embedding.reset_parameters(generator)
+        self.head.reset_parameters(generator)
+        with torch.no_grad():
+            self.log_scale.fill_(math.log(INITIAL_SCALE) if self.config.learned_scale else 0.0)
+
+    def prepare(
+        self,
+        state: Float[Tensor, "B L Do"],
+        action: Float[Tensor, "B L Da"],
+        mask: Bool[Tensor, "B L"],
+    ) -> dict[str, Tensor]:
+        """Return the features of the frames and which are real."""
+        return {"features": state, "mask": mask}
+
+    def embed(self, features: Float[Tensor, "*S Do"]) -> Float[Tensor, "M *S E"]:
+        """Return every member's embedding of frames."""
+        if self.config.standardise:
+            features = self.normalize_state(features)
+        embedded: Tensor = self.embedding(features.flatten(0, -2))
+        return embedded.unflatten(1, features.shape[:-1])
+
+    def compute_rewards(self, inputs: Inputs) -> Float[Tensor, "M B L"]:
+        """Return every member's reward of each step; padded steps are 0."""
+        if not len(inputs["mask"]):
+            return inputs["mask"].float().expand(self.num_members, -1, -1)
+        embedded = self.embed(inputs["features"])
+        distance, parts = self.expert_distances(Clips(embedded, inputs["mask"]))
+        nearest = distance.argmin(2)
+        chosen = parts.gather(2, nearest[..., None, None].expand(-1, -1, 1, parts.shape[3]))
+        rewards = -self.scale * chosen[:, :, 0]
+        return rewards + self.head_rewards(embedded, inputs["mask"])
+
+    @property
+    def scale(self) -> Float[Tensor, "M 1 1"]:
+        """Reward that a distance of 1 costs, of every member."""
+        return self.log_scale.exp()[:, None, None]
+
+    def head_rewards(
+        self, embedded: Float[Tensor, "M B L E"], mask: Bool[Tensor, "B L"]
+    ) -> Float[Tensor, "M B L"]:
+        """Return what the head adds to each step; over a clip it is a mean, within the weight."""
+        if not self.config.head_weight:
+            return torch.zeros_like(embedded[..., 0])
+        numbers = self.head(embedded.flatten(1, 2)).view(embedded.shape[:3])
+        share = mask / mask.sum(1, keepdim=True).clamp_min(1)
+        return self.config.head_weight * torch.tanh(numbers) * share
+
+    def expert_distances(
+        self, clips: Clips
+    ) -> tuple[Float[Tensor, "M B K"], Float[Tensor, "M B K L"]]:
+        """Return each clip's distance from each preferred one, and each frame's part in it.
+
+        Args:
+            clips: Every member's embedded frames (M, B, L, E), and which are real (B, L).
+        """
+        frames, mask = clips
+        used = self.expert_mask.any(1)
+        if not bool(used.any()):
+            return frames.new_zeros(*frames.shape[:2], 1), frames.new_zeros(
+                *frames.shape[:2], 1, mask.shape[1]
+            )
+        experts, expert_mask = self.embed(self.experts[used]), self.expert_mask[used]
+        num_clips, num_experts = len(mask), len(expert_mask)
+        clip = torch.arange(num_clips, device=mask.device).repeat_interleave(num_experts)
+        expert = torch.arange(num_experts, device=mask.device).repeat(num_clips)
+        distance, parts = self.distances(
+            Clips(frames[:, clip], mask[clip]), Clips(experts[:, expert], expert_mask[expert])
+        )
+        return distance.unflatten(1, (num_clips, -1)), parts.unflatten(1, (num_clips, -1))
+
+    def distances(
+        self, first: Clips, second: Clips
+    ) -> tuple[Float[Tensor, "M B"], Float[Tensor, "M B L"]]:
+        """Return the distances between embedded clips (M, B, L, E), and each frame's part."""
+        flat = [
+            Clips(clips.frames.flatten(0, 1), clips.mask.repeat(self.num_members, 1))
+            for clips in (first, second)
+        ]
+        distance, parts = clip_distances(*flat, self.config.distance)
+        return distance.view(self.num_members, -1), parts.unflatten(0, (self.num_members, -1))
+
+    def pair_losses(
+        self, inputs: Inputs, pairs: Any, generator: torch.Generator | None
+    ) -> Float[Tensor, " M"]:
+        """Return every member's loss on comparisons of clips, a `RankedBatch`."""
+        return ranked_losses(self, inputs, pairs, generator)
+
+    def _objective(self, preferences: PairwiseView, generator: torch.Generator | None) -> Any:
+        """Return what is trained; for the training pairs, choose the preferred clips first."""
+        places = None
+        if generator is not None:
+            places = choose_experts(preferences, self.config.num_experts)
+            self._keep_experts(preferences, places)
+        unlabelled = self.unlabelled and self._prepare(self.unlabelled)
+        return RAPLObjective(
+            self,
+            preferences,
+            self._prepare(preferences.segments),
+            experts=places,
+            generator=generator,
+            unlabelled=unlabelled,
+        )
+
+    @torch.no_grad()
+    def _keep_experts(self, preferences: PairwiseView, places: np.ndarray) -> None:
+        inputs = self._prepare(preferences.segments[places])
+        features, mask = sample_frames(inputs["features"], inputs["mask"], self.config.max_frames)
+        self.experts.zero_()
+        self.expert_mask.zero_()
+        self.experts[: len(places), : features.shape[1]] = features
+        self.expert_mask[: len(places), : mask.shape[1]] = mask
