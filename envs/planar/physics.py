@@ -2,9 +2,9 @@
 
 A Chipmunk space keeps more than its bodies: contacts of the last step warm-start the next one, and
 the order in which the broad phase finds contacts depends on everything that was ever added. None of
-that can be put back exactly, not even by pymunk's own pickling of a space. So every action gets a
-new space, built from the bodies alone, which costs about as much as the simulation itself and makes
-states exact.
+that can be put back exactly: a copy of a space by pymunk's own `Space.copy`, made while something is
+pushed, is 7 µm off two steps later. So every action gets a new space, built from the bodies alone.
+That takes most of the quarter of a millisecond that an action takes, and makes states exact.
 
 Shapes: N bodies: the hand, its fingers if it has any, the blocks; each a row x, y [m], angle [rad],
 and their velocities [m/s, rad/s].

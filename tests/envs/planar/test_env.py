@@ -1,5 +1,8 @@
 """Tests of the planar tasks beyond what every environment has to do."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -56,6 +59,31 @@ def test_a_state_in_the_midst_of_pushing_continues_bit_for_bit(env, rng):
         env.get_state().step[1:].reshape(-1, 6)[-2:, :2] - state.step[1:].reshape(-1, 6)[-2:, :2]
     )
     assert np.abs(touched).max() > 0.05  # Something was pushed meanwhile.
+
+
+_PUSH = """
+import numpy as np
+from robopref.envs.planar.hands import HANDS
+from robopref.envs.planar.physics import advance, resting
+bodies = np.concatenate([resting(HANDS["gripper"], 0.0, -0.9), np.zeros((2, 6))])
+bodies[-2:, :3] = [(-0.05, -0.5, 0.3), (0.1, -0.3, 0.1)]
+for _ in range(15):
+    bodies = advance(HANDS["gripper"], bodies, np.array([0.1, 1.0, 0.05, 1.0]))
+print(bodies.tobytes().hex())
+"""
+
+
+def test_a_push_is_the_same_in_every_process():
+    """Nothing depends on where objects lie in memory, or on how Python hashes."""
+    ended = [
+        subprocess.run(
+            [sys.executable, "-c", _PUSH], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert len(ended[0]) > 100
+    assert ended[0] == ended[1]
 
 
 def test_the_observation_is_a_function_of_the_state_alone(env):
