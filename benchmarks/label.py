@@ -58,7 +58,11 @@ FULL, QUICK = Size(), Size(episodes=1000, labels=100_000, annotators=10, seconds
 
 def run(quick: bool) -> dict[str, Any]:
     """Let 50 annotators work for 60 s, or 10 for 15 s, twice."""
-    size = QUICK if quick else FULL
+    return measure(QUICK if quick else FULL)
+
+
+def measure(size: Size) -> dict[str, Any]:
+    """Make a project, let annotators work on it, and compare what they saw with what is stored."""
     memory = Path("/dev/shm")  # Recording many episodes flushes many files.
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as episodes,
@@ -131,13 +135,20 @@ class Server:
         while time.monotonic() - began < _START_S:
             if self._process.poll() is not None:
                 break
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-                connection.request("GET", "/api/project")
-                if connection.getresponse().status == 200:
-                    return time.monotonic() - began
+            if self._answers():
+                return time.monotonic() - began
             time.sleep(0.05)
         raise RuntimeError(f"The server does not answer:\n{self._log.read_text()[-2000:]}")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/api/project")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def kill(self) -> None:
         """End the server as a power cut would."""
@@ -175,6 +186,7 @@ def _look_first(server: Server) -> tuple[float, list[str]]:
             clips.append(url)
         first_s = first_s or time.monotonic() - began
         annotator.answer(query)
+    annotator.close()
     if annotator.log.refused:
         raise RuntimeError(f"The server refuses to work: {annotator.log.refused[0]}")
     return first_s, clips

@@ -88,6 +88,7 @@ class Annotator:
                 self.request("GET", self._rng.choice(self._clips), None, "clip")
             time.sleep(self._rng.uniform(*THINK_S))
             self.answer(query)
+        self.close()
 
     def answer(self, query: dict[str, Any]) -> None:
         """Answer a query at random."""
@@ -120,7 +121,8 @@ class Annotator:
             try:
                 status, content = self._send(method, path, body)
             except (OSError, http.client.HTTPException):
-                self._connection, outage = None, True
+                self.close()
+                outage = True
                 if time.monotonic() - began > GIVE_UP_S:
                     raise
                 time.sleep(0.1)
@@ -133,6 +135,12 @@ class Annotator:
                 self.log.refused.append(f"{kind}: {status} {content[:200]!r}")
                 return None
             return content if method == "GET" else json.loads(content)
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def _send(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         if self._connection is None:

@@ -1,0 +1,24 @@
+"""The load test of the labelling server, with little load: nothing acknowledged is lost."""
+
+import pytest
+
+from benchmarks.label import Size, measure
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_loses_and_doubles_nothing():
+    size = Size(episodes=6, labels=200, annotators=4, seconds=8.0, kills=1)
+    found = measure(size)
+    figures = found["figures"]
+    assert found["refused"] == []
+    for name in (
+        "acknowledged answers lost",
+        "answers stored beside those acknowledged",
+        "queries handed to too many",
+        "requests refused",
+    ):
+        assert figures[name]["value"] == 0
+    assert figures["acknowledged answers lost"]["n"] >= size.annotators
+    assert figures["restart after a kill [s]"]["n"] >= 1
+    assert figures["wait of an annotator over a kill [s]"]["n"] >= 1
+    assert figures["next, 95 % within [ms]"]["n"] >= size.annotators
