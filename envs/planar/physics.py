@@ -1,8 +1,8 @@
 """The planar world as a pure function: bodies before an action in, bodies after it out.
 
 A Chipmunk space keeps more than its bodies: contacts of the last step warm-start the next one, and
-the order in which the broad phase finds contacts depends on everything that was ever added. None of
-that can be put back exactly: a copy of a space by pymunk's own `Space.copy`, made while something is
+the order in which the broad phase finds contacts depends on everything that was ever added. None
+of that can be put back exactly: a copy by pymunk's own `Space.copy`, made while something is
 pushed, is 7 µm off two steps later. So every action gets a new space, built from the bodies alone.
 That takes most of the quarter of a millisecond that an action takes, and makes states exact.
 
