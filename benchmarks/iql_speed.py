@@ -2,17 +2,21 @@
 
 Batches of 256 with 39 observations and 4 actions, two hidden layers of 256, as published. Ours with
 one member and with eight, and the plain loop, are timed in turns in the same run, so that what else
-runs slows all alike. An update counts once for every member that it moves; the ratios are of such
-updates. What is left out of all: reading data and writing checkpoints.
+runs slows all alike. Rewards are scaled as `robopref train iql` scales them, and the temperature is
+one that served on Meta-World: weights of actions spread as they do in training. An update counts
+once for every member that it moves; the ratios are of such updates. What is left out of all:
+reading data and writing checkpoints.
 """
 
 import copy
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
@@ -22,8 +26,10 @@ from benchmarks.timing import figure, matmul_seconds
 from robopref.policies.iql import IQLConfig, IQLRun
 from robopref.policies.iql_data import Transitions
 from robopref.seeding import make_generator
+from robopref.train_iql import RewardScaling
 
-OBS_DIM, ACTION_DIM, NUM_TRANSITIONS = 39, 4, 50_000
+OBS_DIM, ACTION_DIM, NUM_TRANSITIONS, EPISODE = 39, 4, 50_000, 500
+CONFIG = IQLConfig(num_steps=1_000_000, inverse_temperature=20.0)
 MEMBERS = (1, 8)
 PRECISIONS = ("no", "bf16")
 AIM = 330.0
@@ -92,13 +98,15 @@ def make_transitions() -> Transitions:
 
 
 def make_rewards(members: int) -> Tensor:
-    """Return random rewards of each member."""
-    return torch.randn(members, NUM_TRANSITIONS, generator=make_generator(0, "rewards"))
+    """Return random rewards of each member, on the scale that IQL is trained with."""
+    drawn = torch.randn(members, NUM_TRANSITIONS, generator=make_generator(0, "rewards")).numpy()
+    lengths = [EPISODE] * (NUM_TRANSITIONS // EPISODE)
+    return torch.from_numpy(np.stack([RewardScaling().apply(one, lengths) for one in drawn]))
 
 
 def make_ours(transitions: Transitions, members: int, precision: Any) -> Callable[[], Any]:
     """Return an update of our own loop, with its draws and its learning rate."""
-    config = IQLConfig(num_steps=1_000_000, mixed_precision=precision)
+    config = replace(CONFIG, mixed_precision=precision)
     training = IQLRun(
         config, transitions, make_rewards(members), list(range(members)),
         clones=[False] * members, device="cpu",
@@ -110,7 +118,7 @@ class PlainIQL:
     """IQL as one writes it: what tests compare ours with takes the same steps."""
 
     def __init__(self, transitions: Transitions) -> None:
-        self.config = IQLConfig()
+        self.config = CONFIG
         self.data = transitions
         self.rewards = make_rewards(1)[0]
         self.generator = make_generator(0, "batches")
@@ -124,7 +132,9 @@ class PlainIQL:
         self.value_optimizer = torch.optim.Adam(self.value.parameters(), lr=rate)
         actor = [*self.actor.parameters(), self.log_std]
         self.actor_optimizer = torch.optim.Adam(actor, lr=rate)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.actor_optimizer, 1_000_000)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.actor_optimizer, CONFIG.num_steps
+        )
 
     def _network(self, num_in: int, num_out: int) -> nn.Sequential:
         sizes = [num_in, *self.config.policy.hidden_sizes]

@@ -88,10 +88,10 @@ def score_task(task: str, seed: int, quick: bool) -> dict[tuple[str, str], Score
     rng = make_rng(seed, "robust-rewards", task)
     order = rng.permutation(len(store.rows))
     lengths = [(store.rows[i].episode_id, store.rows[i].length) for i in order]
-    tested = _draw(store, dict(lengths[:NUM_TEST_EPISODES]), NUM_TESTED, rng)
+    tested = draw_judged(store, dict(lengths[:NUM_TEST_EPISODES]), NUM_TESTED, rng)
     found = {}
     for num, kind in product(NUM_LABELS[:1] if quick else NUM_LABELS, HARD if quick else KINDS):
-        pairs = _draw(store, dict(lengths[NUM_TEST_EPISODES:]), 2 * num, rng)
+        pairs = draw_judged(store, dict(lengths[NUM_TEST_EPISODES:]), 2 * num, rng)
         answers = answer(pairs, kind, rng)
         for name in _tried(kind, seed, quick):
             reward = learn(METHODS[name], store, answers, name == DOUBTED)
@@ -163,11 +163,17 @@ def score(reward: Any, store: EpisodeStore, tested: Judged) -> Scores:
     }
 
 
-def _draw(
-    store: EpisodeStore, lengths: dict[str, int], num: int, rng: np.random.Generator
+def draw_judged(
+    store: EpisodeStore,
+    lengths: dict[str, int],
+    num: int,
+    rng: np.random.Generator,
+    *,
+    length: int = LENGTH,
 ) -> Judged:
-    segments = sample_segments(lengths, LENGTH, num, rng)
-    rewards = [store.episode(s.episode_id).reward[s.start : s.start + LENGTH] for s in segments]
+    """Return windows of the episodes whose lengths are given, with their true returns."""
+    segments = sample_segments(lengths, length, num, rng)
+    rewards = [store.episode(s.episode_id).reward[s.start : s.start + length] for s in segments]
     return Judged(segments, np.array([r.sum(dtype=np.float64) for r in rewards]))
 
 
