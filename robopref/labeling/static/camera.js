@@ -57,7 +57,8 @@ export class OrbitCamera {
     ];
     const near = this.distance / 100;
     const far = this.distance * 20;
-    const scale = 1 / Math.tan(FIELD / 2);
+    // The smaller side of the view is the one that shows the angle.
+    const scale = Math.min(1, aspect) / Math.tan(FIELD / 2);
     const lens = [
       scale / aspect, 0, 0, 0, 0, scale, 0, 0,
       0, 0, (far + near) / (near - far), -1, 0, 0, (2 * far * near) / (near - far), 0,

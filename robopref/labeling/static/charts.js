@@ -110,8 +110,10 @@ function ticks(low, high) {
   return Array.from({ length: 5 }, (_each, k) => low + (k * (high - low)) / 4);
 }
 
+/** Return a round number not below `value` whose quarters are round as well. */
 function niceAbove(value) {
-  const unit = 10 ** Math.floor(Math.log10(Math.max(value, 4)));
-  const step = [1, 2, 4, 5, 8, 10].find((each) => each * unit >= value);
-  return Math.max(4, step * unit);
+  const quarter = Math.max(value / 4, 1);
+  const unit = 10 ** Math.floor(Math.log10(quarter));
+  const steps = unit < 10 ? [1, 2, 3, 4, 5, 6, 8, 10] : [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
+  return 4 * unit * steps.find((each) => each * unit >= quarter);
 }

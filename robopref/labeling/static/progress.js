@@ -64,7 +64,7 @@ function tiles(own, { trainer, blocked = [] }) {
     tile("Labels", own.labels, `${own.answers} answers of ${own.annotators.length} annotators`),
     tile("Still open", own.remaining, blocked.length ? `${blocked.length} cannot be shown` : "queries"),
     tile("Agreement", number(agreement.alpha), isKnown(agreement.alpha)
-      ? `Krippendorff's α; ${own.disagreements ?? 0} disagreements`
+      ? `Krippendorff's α${isKnown(own.disagreements) ? `; ${own.disagreements} disagreements` : ""}`
       : "known once two annotators answer one query"),
     tile("First preferred", isKnown(position.value) ? percent(position.value) : "–",
       isKnown(position.value)
@@ -84,7 +84,7 @@ export function criterionPicker({ criteria }, onchange) {
 }
 
 function tile(name, value, words) {
-  return h("div", { class: "card tile" }, h("h2", {}, name), h("p", { class: "figure" }, String(value)),
+  return h("div", { class: "card stat" }, h("h2", {}, name), h("p", { class: "figure" }, String(value)),
     h("p", { class: "muted small" }, words));
 }
 

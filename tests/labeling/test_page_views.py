@@ -1,0 +1,202 @@
+"""The other pages, and what everybody needs of all of them: names, sizes, words for who cannot see."""
+
+import pytest
+
+from robopref.labeling.adjudication import read_decisions
+from tests.labeling.page_project import answer, press, serve_project, until
+
+# What a screen reader would say of a control; empty is a fault.
+NAMELESS = """() => [...document.querySelectorAll(
+    'button, input, select, textarea, a[href], [role=img], canvas, [tabindex="0"]')]
+  .filter((element) => element.checkVisibility() && !element.closest('[aria-hidden=true]'))
+  .filter((element) => !(element.getAttribute('aria-label') || element.textContent.trim()
+    || element.labels?.length || element.closest('[role=img][aria-label]')))
+  .map((element) => element.outerHTML.slice(0, 120))"""
+# Controls that a finger misses, and parts that stick out of the window.
+SMALL = """() => [...document.querySelectorAll('button, select, input:not([type=checkbox])')]
+  .filter((element) => element.checkVisibility()).map((element) => [
+    element.textContent, element.getBoundingClientRect()])
+  .filter(([, box]) => box.height < 32 || box.width < 32).map(([text]) => text)"""
+OUTSIDE = """() => [...document.querySelectorAll('main button, main select, main canvas, main input')]
+  .filter((element) => element.checkVisibility()).map((element) => [
+    element.outerHTML.slice(0, 120), element.getBoundingClientRect()])
+  .filter(([, box]) => box.left < 0 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1)
+  .map(([text]) => text)"""
+# The contrast of text with what is behind it (WCAG 2.2, 1.4.3), for plain colours.
+FAINT = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = parse(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll('button, p, h1, h2, label, th, td, a, dt, dd, .badge, kbd')]
+    .filter((e) => e.checkVisibility({ opacityProperty: true }) && !e.disabled && !e.closest(':disabled'))
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+    .map((e) => {
+      const style = getComputedStyle(e);
+      const [a, b] = [light(parse(style.color)), light(behind(e))].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), e.textContent.trim().slice(0, 40)];
+    })
+    .filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serve_project(tmp_path_factory.mktemp("project"), overlap=2) as project:
+        yield project
+
+
+@pytest.fixture
+def project(served):
+    served.forget()
+    return served
+
+
+def disagree(project, pages, count=2):
+    """Have two annotators answer `count` pairs in opposite ways; return the queries."""
+    queries = project.ask_clips(*[2] * count, length=12)
+    for name, better in (("anna", 0), ("ben", 1)):
+        page = pages.open(project, name)
+        for _ in range(count):
+            place = page.evaluate("robopref.page.query.order").index(better)
+            answer(page, str(place + 1))
+    return queries
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (820, 1180), (1180, 820)])
+@pytest.mark.parametrize("kind", ["pair", "ranking", "candidates", "rating"])
+@pytest.mark.slow
+def test_every_kind_fits_and_every_control_has_a_name(project, pages, kind, size):
+    ask = {
+        "pair": lambda: project.ask_clips(2), "ranking": lambda: project.ask_clips(4, length=12),
+        "candidates": lambda: project.ask_actions(4), "rating": project.ask_rating,
+    }  # fmt: skip
+    ask[kind]()
+    width, height = size
+    page = pages.open(project, viewport={"width": width, "height": height})
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(SMALL) == []
+    clip = page.locator(".picture, .cloud").first.bounding_box()
+    assert clip["width"] > 0.2 * width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_named_and_readable(project, pages, scheme):
+    disagree(project, pages, 1)
+    project.ask_clips(2)
+    page = pages.open(project, "cleo", color_scheme=scheme)
+    for path, heading in (
+        ("/", "Which one is better?"), ("/progress", "Progress"),
+        ("/adjudicate", "Which one is better?"), ("/compare", "Policies, compared blindly"),
+    ):  # fmt: skip
+        page.goto(project.address + path)
+        page.get_by_role("heading", name=heading, level=1).wait_for()
+        page.wait_for_timeout(300)
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate(FAINT) == []
+    press(page, "?")
+    assert page.get_by_role("dialog", name="Keys").is_visible()
+    press(page, "Escape")
+    assert not page.get_by_role("dialog", name="Keys").is_visible()
+
+
+def test_a_disagreement_is_decided_by_keys(project, pages):
+    queries = disagree(project, pages)
+    page = pages.open(project, "cleo", path="/adjudicate")
+    given = page.locator(".given").inner_text()
+    assert "anna First is better" in given
+    assert "ben Second is better" in given
+    for left in (1, 0):
+        decided = page.evaluate("robopref.page.query.id")
+        press(page, "2")
+        until(page, "id => robopref.page.query?.id !== id || !robopref.page.judge", decided)
+        assert page.evaluate("robopref.page.queries.length") == left
+        if left:
+            page.wait_for_selector("[data-state=ready]")
+    page.get_by_role("heading", name="Nothing to decide").wait_for()
+    found = read_decisions(project.service.store.database, "overall")
+    assert {query_id for query_id, _ in found} == {query.id for query in queries}
+    assert all(ranking.order == ((1,), (0,)) for ranking in found.values())
+
+
+def test_progress_counts_labels_and_says_what_cannot_be_shown(project, pages):
+    disagree(project, pages)
+    [stuck] = project.ask_clips(2)
+    project.service.queue.block(stuck.id, "Its video <i>cannot</i> be read.")
+    page = pages.open(project, "cleo", path="/progress", ready=False)
+    page.get_by_role("heading", name="Labels", exact=True).wait_for()
+    assert "Its video <i>cannot</i> be read." in page.inner_text("main")
+    labels = page.locator(".stat").filter(has_text="Labels").first
+    assert labels.locator(".figure").inner_text() == "4"
+    row = page.get_by_role("row").filter(has_text="ben")
+    assert row.first.get_by_role("cell").first.inner_text() == "2"
+
+
+def test_without_webgl_actions_are_seen_from_above(project, pages):
+    project.ask_actions(3)
+    page = pages.open(project, "anna", ready=False)
+    page.add_init_script(
+        """const { getContext } = HTMLCanvasElement.prototype;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+          return kind === 'webgl2' ? null : getContext.call(this, kind, ...rest); };"""
+    )
+    page.reload()
+    page.wait_for_selector("[data-state=ready]")
+    assert page.evaluate("robopref.page.judge.cloud.mode") == "top"
+    drawn = page.evaluate(
+        """() => { const canvas = document.querySelector('.cloud canvas');
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          return data.filter((value, k) => k % 4 === 3 && value).length / (data.length / 4); }"""
+    )
+    assert drawn > 0.005
+    answer(page, "1", "2", "3", "Enter")
+    assert len(project.answers) == 1
+
+
+def test_a_browser_that_cannot_play_the_clips_is_told_what_to_do(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project, "anna", ready=False)
+    page.add_init_script(
+        """HTMLMediaElement.prototype.canPlayType = () => '';
+        Object.defineProperty(HTMLMediaElement.prototype, 'src', {
+          set() { setTimeout(() => this.dispatchEvent(new Event('error'))); } });"""
+    )
+    page.reload()
+    page.wait_for_selector("[data-state=unplayable]")
+    assert "This browser does not play H.264" in page.inner_text("main")
+    assert "--clips.codec vp9" in page.inner_text("main")
+    press(page, "x")
+    page.get_by_role("heading", name="All done").wait_for()
+    assert [a.ranking.answer for a in project.answers] == ["skipped"]
+
+
+def test_tiles_are_dragged_by_a_finger(project, pages):
+    project.ask_clips(3, length=12)
+    page = pages.open(project, has_touch=True, viewport={"width": 820, "height": 1180})
+    order = page.evaluate("robopref.page.query.order")
+
+    def drag(name, target):
+        box = page.get_by_role("button", name=name, exact=True).last.bounding_box()
+        to = page.locator(target).bounding_box()
+        page.mouse.move(box["x"] + 20, box["y"] + 20)
+        page.mouse.down()
+        page.mouse.move(to["x"] + to["width"] / 2, to["y"] + to["height"] / 2, steps=5)
+        page.mouse.up()
+        page.wait_for_timeout(50)
+
+    drag("Clip 2", "[data-drop='gap:0']")
+    drag("Clip 3", "[data-drop='gap:0']")  # Better than 2.
+    drag("Clip 1", "[data-drop='level:1']")  # As good as 2.
+    page.get_by_role("button", name="Done").tap()
+    page.get_by_role("heading", name="All done").wait_for()
+    [preference] = project.answers
+    assert preference.ranking.order == ((order[2],), tuple(sorted((order[0], order[1]))))
+
