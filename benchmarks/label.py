@@ -177,7 +177,8 @@ def _look_first(server: Server) -> tuple[float, list[str]]:
     server.start()
     annotator = Annotator("first", server.port, [])
     annotator.request("POST", "/api/session", {"annotator": "first"}, "sign in")
-    first_s, clips = 0.0, []
+    first_s = 0.0
+    clips: list[str] = []
     while len(clips) < NUM_CLIPS:
         query = annotator.request("POST", "/api/next", {}, "next")["query"]
         for item in query["items"]:

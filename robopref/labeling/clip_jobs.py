@@ -6,6 +6,7 @@ process that has OpenGL.
 
 import dataclasses
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, assert_never
 
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
-from robopref.errors import check_at_least, check_choice
+from robopref.errors import DataError, check_at_least, check_choice
 from robopref.labeling.clip_cache import ClipCache
 from robopref.labeling.clips import Pictures, Timing, check_size, num_pictures, shown_steps
 from robopref.labeling.clouds import Cloud, make_cloud
@@ -47,8 +48,8 @@ class ClipConfig:
     """Cameras to offer, the first one shown first; () for all."""
     cache_gib: float = 4.0
     """Size of the folder of clips [GiB]."""
-    num_processes: int = 1
-    """Processes that draw clips, each about one core."""
+    num_processes: int = max(1, (os.cpu_count() or 1) // 4)
+    """Processes that draw clips; each takes about one core."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -142,7 +143,7 @@ class Renderer:
     @cached_property
     def _pictures(self) -> Pictures:
         # Not before the first job: a data set that cannot be read is an answer, not a crash.
-        episodes = EpisodeStore.open(self._settings.data, cache_size=_EPISODES)
+        episodes = _open(self._settings.data)
         return Pictures(episodes, width=self._config.width, height=self._config.height)
 
     def __call__(self, job: CameraJob | ClipJob) -> list[str] | None:
@@ -175,7 +176,7 @@ class Measurer:
 
     @cached_property
     def _episodes(self) -> EpisodeStore:
-        return EpisodeStore.open(self._settings.data, cache_size=_EPISODES)
+        return _open(self._settings.data)
 
     def __call__(self, job: LanesJob | CloudJob) -> list[Lane] | Cloud:
         """Do a job."""
@@ -215,6 +216,13 @@ def check_unchanged(episodes: EpisodeStore, item: Item, content_hash: str) -> No
     episodes.refresh()
     if episodes.row(item.episode_id).content_hash != content_hash:
         raise ClipError(f"Episode {item.episode_id} of '{episodes.root}' has changed.")
+
+
+def _open(data: Path) -> EpisodeStore:
+    try:
+        return EpisodeStore.open(data, cache_size=_EPISODES)
+    except (DataError, OSError) as error:
+        raise ClipError(str(error), passing=True) from error
 
 
 def named(job: ClipJob, config: ClipConfig) -> ClipJob:

@@ -230,7 +230,7 @@ class ClipService:
         try:
             if self._episodes.refresh():
                 self._plans.clear()
-        except (DataError, FileNotFoundError) as error:
+        except (DataError, OSError) as error:
             raise ClipError(str(error), passing=True) from error
         spent = time.monotonic() - start
         self._next_refresh_s = time.monotonic() + max(_REFRESH_S, 20 * spent)

@@ -9,6 +9,7 @@ import numpy as np
 
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
+from robopref.labeling.worker import ClipError
 from robopref.preferences.query import ActionCandidate
 from robopref.types import STATE
 
@@ -39,13 +40,16 @@ class Simulators:
         Raises:
             UnknownNameError: There is no such environment or task.
             MissingExtraError: It needs a package that is not installed.
-            ValueError: MUJOCO_GL names no OpenGL library.
+            ClipError: MUJOCO_GL names no OpenGL library.
         """
         from robopref.envs.gl import check_mujoco_gl
         from robopref.envs.make import make_env
 
         if env_id not in self._envs:
-            check_mujoco_gl()
+            try:
+                check_mujoco_gl()
+            except ValueError as error:  # No query is to blame for it.
+                raise ClipError(str(error), passing=True) from error
             self._envs[env_id] = make_env(env_id)
         return self._envs[env_id]
 

@@ -13,7 +13,7 @@ from robopref.types import IMAGES, STATE
 
 ENV = "metaworld/reach-v3"
 NUM_STEPS = 24
-SMALL = ClipConfig(width=96, height=64)
+SMALL = ClipConfig(width=96, height=64, num_processes=1)
 
 
 def record_simulated(folder, num_episodes, *, cameras=(), num_steps=NUM_STEPS):

@@ -11,7 +11,7 @@ import pytest
 
 from robopref.labeling import clip_service
 from robopref.labeling.worker import ClipError
-from tests.labeling.clip_data import decode, pair, record_real
+from tests.labeling.clip_data import decode, pair, record_real, record_simulated
 
 WAIT = 60
 
@@ -68,6 +68,30 @@ def test_an_episode_exchanged_after_the_plan_is_not_shown(services, tmp_path):
         service.request(query, 0, "wrist").result(WAIT)
     episode_id = query.items[0].episode_id
     assert str(error.value) == f"Episode {episode_id} of '{store.root}' has changed."
+
+
+def test_a_data_set_that_is_away_stalls_clips_until_it_is_back(services, tmp_path):
+    store = record_real(tmp_path / "data")
+    service = services(store.root, tmp_path / "clips")
+    query = pair(store.ids, "query")
+    store.root.rename(tmp_path / "away")
+    with pytest.raises(ClipError) as error:
+        service.describe(query)
+    assert str(error.value) == f"No data set at '{store.root}'."
+    assert error.value.passing
+    assert service.state(query, 0, "wrist") == f"stalled: {error.value}"
+    (tmp_path / "away").rename(store.root)
+    assert service.request(query, 0, "wrist").result(WAIT) is None
+
+
+def test_a_wrong_opengl_library_is_no_query_s_fault(services, tmp_path, monkeypatch):
+    store = record_simulated(tmp_path / "data", 2, num_steps=8)
+    monkeypatch.setenv("MUJOCO_GL", "elg")
+    service = services(store.root, tmp_path / "clips")
+    with pytest.raises(ClipError) as error:
+        service.describe(pair(store.ids, "query", second=(0, 5)))
+    assert str(error.value).startswith("MUJOCO_GL must be one of ['egl', ")
+    assert error.value.passing
 
 
 @pytest.fixture
