@@ -1,15 +1,21 @@
 """`robopref label`: people compare in a browser."""
 
+import contextlib
 import getpass
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from robopref.config import component
+from robopref.errors import check_name
 from robopref.labeling.clip_jobs import ClipConfig
 
 if TYPE_CHECKING:
     from robopref.labeling.config import LabelConfig
     from robopref.labeling.server import ServerConfig
+    from robopref.labeling.training import TrainerConfig
+
+NO_LEARNER = "none"
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,13 @@ class LabelCommand:
     """Preference store: a SQLite file, made if missing, or a URL like postgresql://user@host/name;
     None for preferences.sqlite in the data set's folder."""
     reward: Path | None = None
-    """Run of a reward, to be drawn under the clips for who asks for it."""
+    """Run of a reward that chooses what to ask until one has been fitted to the answers."""
+    learner: str = "mlp"
+    """Reward that is fitted while people answer; "none" fits none."""
+    strategy: Any = component("robopref.preferences:STRATEGIES", default="disagreement")
+    """What is asked next."""
+    refit_every: int = 10
+    """Answers after which the reward is fitted anew."""
     criterion: tuple[str, ...] = ("overall",)
     """By what is judged, as `name` or `name=question`; several are asked one after the other."""
     title: str = "robopref"
@@ -65,30 +77,40 @@ class LabelCommand:
     """How clips are drawn and kept."""
 
     def __post_init__(self) -> None:
-        """Check that the settings go together."""
+        """Check that the settings go together, and that there is such a reward."""
         self._settings()
+        self._training()
+        if self.learner != NO_LEARNER:
+            from robopref.rewards import REWARDS
+
+            check_name("reward", self.learner, [*REWARDS.names(), NO_LEARNER])
 
     def run(self) -> None:
         """Serve until Ctrl-C."""
+        from robopref.labeling.background import Trainer
         from robopref.labeling.server import open_project, serve
 
         config, project = self._settings()
-        with open_project(config, project) as service:
+        with open_project(config, project) as service, contextlib.ExitStack() as stack:
             service.clips.reward = self.reward
-
-            def announce(address: str, _server: object) -> None:
-                print(f"Label at {address}?annotator={getpass.getuser()}", flush=True)
-                if self.token is not None:
-                    print("Annotators sign in with the token.", flush=True)
-                print("Ctrl-C stops; every answer is on disk already.", flush=True)
-
+            trainer = None
+            if self.learner != NO_LEARNER:
+                trainer = stack.enter_context(
+                    Trainer(self._training(), service.store.database, service.show_reward)
+                )
             serve(
-                service, config, announce=announce, browser=not self.no_browser,
-                stop_after_s=self.stop_after,
+                service, config, announce=self._announce, trainer=trainer,
+                browser=not self.no_browser, stop_after_s=self.stop_after,
             )  # fmt: skip
             for name in project.names:
                 print(f"Labels by '{name}' in {config.db}: {service.store.num_labels(name)}.")
         print(f"Next:   robopref train reward --data {self.data} --db {config.db}")
+
+    def _announce(self, address: str, _server: object) -> None:
+        print(f"Label at {address}?annotator={getpass.getuser()}", flush=True)
+        if self.token is not None:
+            print("Annotators sign in with the token.", flush=True)
+        print("Ctrl-C stops; every answer is on disk already.", flush=True)
 
     def _settings(self) -> "tuple[ServerConfig, LabelConfig]":
         from robopref.labeling.config import Criterion, LabelConfig
@@ -109,3 +131,13 @@ class LabelCommand:
             self.seed, self.clips,
         )  # fmt: skip
         return config, project
+
+    def _training(self) -> "TrainerConfig":
+        from robopref.labeling.training import TrainerConfig
+
+        config, project = self._settings()
+        return TrainerConfig(
+            data=self.data, db=config.db, out=self.out, project=project, learner=self.learner,
+            strategy=self.strategy, refit_every=self.refit_every,
+            segment_length=self.segment_length, reward=self.reward, seed=self.seed,
+        )  # fmt: skip

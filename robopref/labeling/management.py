@@ -97,7 +97,7 @@ class Management:
         for query_id, answers in find_disagreements(self.store.database, criterion).items():
             query = self.service.query(query_id)
             try:
-                shown = self.service.describe(query, criterion)
+                shown = self.service.presenter.describe(query, criterion)
             except ClipError:
                 continue  # It can be decided by nobody who cannot see it.
             found.append({"query": shown, "answers": answers})

@@ -14,13 +14,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from robopref.labeling.adjudication import find_disagreements
 from robopref.labeling.queue import ATTENTION, GOLD, LabelQueue
+from robopref.labeling.recent import read_history, recent_answers
+from robopref.labeling.value import METHOD
 from robopref.preferences import tables
 from robopref.preferences.agreement import measure_agreement
 from robopref.preferences.belief import measure_reliability
 from robopref.preferences.preference import Preference
 from robopref.preferences.ranking import Answer, Ranking
-from robopref.preferences.records import preference_of, query_of
 from robopref.preferences.store import PreferenceStore
 from robopref.statistics import Proportion, wilson
 
@@ -78,9 +80,10 @@ class Progress:
         }  # fmt: skip
 
     def _of(self, criterion: str) -> Plain:
-        answers, roles = self._last_answers(criterion)
-        counts = self._counts(criterion)
-        history = self._history(criterion)
+        database = self._store.database
+        answers, _ = recent_answers(database, criterion, LAST)
+        roles, counts = self._roles(criterion), self._counts(criterion)
+        history = read_history(database, criterion, NUM_SHOWN)
         # Attention checks say nothing of the clips.
         judged = [a for a in answers if roles.get(a.query.id, ("", None))[0] != ATTENTION]
         return {
@@ -94,33 +97,17 @@ class Progress:
             "remaining": self._queue.num_open(criterion),
             "history": history,
             "value_of_ten": history[-1]["value_of_ten"] if history else None,
+            "value_method": METHOD,
+            "disagreements": len(find_disagreements(database, criterion)),
         }
 
-    def _last_answers(self, criterion: str) -> tuple[list[Preference], dict[str, tuple[str, Any]]]:
-        """Return the last answers, and the role and known answer of each of their queries."""
-        latest = (
-            sa.select(preferences)
-            .where(preferences.c.criterion == criterion, ~preferences.c.undone)
-            .order_by(preferences.c.seq.desc())
-            .limit(LAST)
+    def _roles(self, criterion: str) -> dict[str, tuple[str, Any]]:
+        """Return the role and the known answer of queries that check annotators."""
+        statement = sa.select(queue.c.query_id, queue.c.role, queue.c.expected).where(
+            queue.c.criterion == criterion, queue.c.expected.is_not(None)
         )
         with self._store.database.reading() as connection:
-            rows = [dict(row) for row in connection.execute(latest).mappings()][::-1]
-            ids = list({row["query_id"] for row in rows})
-            asked, roles = {}, {}
-            for start in range(0, len(ids), 500):
-                some = ids[start : start + 500]
-                for row in connection.execute(
-                    sa.select(queries).where(queries.c.id.in_(some))
-                ).mappings():
-                    asked[row["id"]] = query_of(row)
-                for row in connection.execute(
-                    sa.select(queue.c.query_id, queue.c.role, queue.c.expected).where(
-                        queue.c.query_id.in_(some), queue.c.criterion == criterion
-                    )
-                ).mappings():
-                    roles[row["query_id"]] = (row["role"], row["expected"])
-        return [preference_of(row, asked[row["query_id"]]) for row in rows], roles
+            return {name: (role, known) for name, role, known in connection.execute(statement)}
 
     def _counts(self, criterion: str) -> dict[str, Counter[str]]:
         """Return how many answers of each kind each annotator gave."""
@@ -154,20 +141,6 @@ class Progress:
              "labels": int(num)}
             for day, num in rows
         ]  # fmt: skip
-
-    def _history(self, criterion: str) -> list[Plain]:
-        table = tables.label_history
-        statement = (
-            sa.select(table)
-            .where(table.c.criterion == criterion)
-            .order_by(table.c.seq.desc())
-            .limit(NUM_SHOWN)
-        )
-        with self._store.database.reading() as connection:
-            rows = [dict(row) for row in connection.execute(statement).mappings()][::-1]
-        return [
-            {"time_s": row["time_s"], "labels": row["num_labels"], **row["figures"]} for row in rows
-        ]
 
     def _ratings(self) -> list[Plain]:
         columns = (ratings.c.criterion, ratings.c.annotator, ratings.c.rating)

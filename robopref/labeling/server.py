@@ -11,6 +11,7 @@ from typing import Any
 
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
+from robopref.labeling.background import Trainer
 from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.config import LabelConfig
@@ -125,6 +126,7 @@ def serve(
     config: ServerConfig,
     *,
     announce: Callable[[str, Any], None] | None = None,
+    trainer: Trainer | None = None,
     browser: bool = False,
     stop_after_s: float | None = None,
 ) -> None:
@@ -135,6 +137,7 @@ def serve(
         config: Where.
         announce: Told the address once the server listens, and given the server, whose
             `should_exit` ends it.
+        trainer: What refits the reward meanwhile.
         browser: Open it in a browser.
         stop_after_s: Stop by itself after this time [s].
     """
@@ -151,6 +154,7 @@ def serve(
         Management(service),
         Sessions(service.store.database, config.token),
         f"robopref_session_{port}",
+        trainer,
     )
     settings = uvicorn.Config(
         make_app(desk, allowed_hosts(config.host)), log_level="warning", access_log=False,

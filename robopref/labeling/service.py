@@ -3,9 +3,9 @@
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -14,12 +14,11 @@ from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.labeling.answers import Answers, Stored
 from robopref.labeling.assignment import Assigned, Assignment
-from robopref.labeling.clip_plan import ItemView
 from robopref.labeling.clip_service import ClipService
-from robopref.labeling.clips import Comparison
 from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.messages import AnswerIn, RatingIn
-from robopref.labeling.queue import LabelQueue, kind_of, read_query
+from robopref.labeling.presenting import Presenter
+from robopref.labeling.queue import LabelQueue, read_query
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.preference import Preference
@@ -62,6 +61,7 @@ class LabelService:
         self.assignment = Assignment(store.database, config)
         self.answers = Answers(store.database, self.assignment)
         self.questions = {c.name: c.question for c in config.criteria}
+        self.presenter = Presenter(clips, self.questions)
         self._queries: Recent[Query | RatingQuery] = Recent(20_000)
         self.lock = threading.Lock()
         self._remaining: dict[str, tuple[float, int]] = {}
@@ -94,8 +94,11 @@ class LabelService:
         """
         entry, query = assigned.entry, assigned.query
         self._check_unchanged(query)
-        shown = self.describe(query, entry.criterion)
-        ahead = self.assignment.ahead(annotator, entry.criterion, kinds)
+        shown = self.presenter.describe(query, entry.criterion)
+        ahead = [
+            self.presenter.look_ahead(self.query(query_id))
+            for query_id in self.assignment.ahead(annotator, entry.criterion, kinds)
+        ]
         return {
             "query": {
                 **shown,
@@ -105,28 +108,8 @@ class LabelService:
                 "lease": {"id": assigned.lease.id, "expires_s": assigned.lease.expires_s},
                 "answered_by_others": entry.num_answers,
             },
-            "ahead": [each for each in map(self._look_ahead, ahead) if each is not None],
+            "ahead": [each for each in ahead if each is not None],
             "progress": self.progress_of(annotator, entry.criterion),
-        }
-
-    def describe(self, query: Query | RatingQuery, criterion: str) -> dict[str, Any]:
-        """Return a query as the page shows it; its clips are asked for.
-
-        Raises:
-            ClipError: It cannot be shown.
-        """
-        views = self.clips.describe(query)
-        self._prefetch(query, views, urgent=True)
-        kind = kind_of(query)
-        return {
-            "id": query.id,
-            "kind": kind,
-            "criterion": criterion,
-            "question": self.questions.get(criterion, criterion),
-            "why": query.reason,
-            "items": [self._item(query, view) for view in views],
-            "order": list(range(len(views))),
-            "observation": self._observation(query, kind),
         }
 
     def progress_of(self, annotator: str, criterion: str) -> dict[str, int]:
@@ -223,6 +206,10 @@ class LabelService:
         with self.lock:
             return self._queries.fetch(query_id, lambda: query)
 
+    def show_reward(self, folder: Path) -> None:
+        """Draw a reward under the clips for who asks for it."""
+        self.clips.reward = folder
+
     def check_criterion(self, criterion: str) -> str:
         """Return a criterion if the project has it.
 
@@ -247,49 +234,6 @@ class LabelService:
             changed = self.store.verify(self.episodes.content_hash, [query.id])
         if changed:
             raise ClipError(f"Item of episode {changed[0].item.episode_id}: {changed[0].problem}.")
-
-    def _prefetch(self, query: Comparison, views: Sequence[ItemView], *, urgent: bool) -> None:
-        """Have the usual camera's clips drawn."""
-        for view in views:
-            for camera in view.cameras[:1]:
-                self.clips.request(query, view.index, camera, urgent=urgent)
-
-    def _look_ahead(self, query_id: str) -> dict[str, Any] | None:
-        """Return where the clips of a query to come are, and have them drawn."""
-        query = self.query(query_id)
-        try:
-            views = self.clips.describe(query)
-            self._prefetch(query, views, urgent=False)
-        except ClipError:
-            return None  # It is blocked when its turn comes.
-        items = [self._item(query, view) for view in views]
-        return {"query_id": query_id, "clips": [item["clips"] for item in items]}
-
-    def _item(self, query: Comparison, view: ItemView) -> dict[str, Any]:
-        name = quote(query.id, safe="")
-        suffix = self.clips.codec.suffix
-        return {
-            "index": view.index,
-            "kind": view.kind,
-            "num_frames": view.num_frames,
-            "num_moving": view.num_moving,
-            "num_steps": view.num_steps,
-            "stride": view.stride,
-            "fps": view.fps,
-            "cameras": list(view.cameras),
-            "clips": {
-                camera: f"/api/clips/{name}/{view.index}/{quote(camera, safe='')}{suffix}"
-                for camera in view.cameras
-            },
-            "lanes": f"/api/lanes/{name}/{view.index}" if view.kind == "segment" else None,
-            "label": f"Clip {chr(ord('A') + view.index)}",
-        }
-
-    def _observation(self, query: Comparison, kind: str) -> Mapping[str, Any] | None:
-        if kind != "candidates":
-            return None
-        meta = self.clips.cloud(query).meta()
-        return {"cloud": f"/api/clouds/{quote(query.id, safe='')}", **meta}
 
     def _num_open(self, criterion: str) -> int:
         now = time.monotonic()

@@ -84,7 +84,7 @@ def test_who_is_not_signed_in_sees_the_project_and_nothing_else(running):
         "/api/lanes/q/0",
         "/api/clouds/q",
     ):
-        assert code(running.raw(path=f"/api/{path}")) == (401, "signed-out")
+        assert code(running.raw(path=path)) == (401, "signed-out")
     assert code(running.raw("POST", "/api/next", WRITE, b"{}")) == (401, "signed-out")
     forged = {"Cookie": f"robopref_session_{running.port}=" + "x" * 43}
     assert code(running.raw(path="/api/answers/mine", headers=forged)) == (401, "signed-out")

@@ -1,0 +1,279 @@
+"""Refitting the reward while people label, and asking what it would learn most from next.
+
+Runs in a process of its own: it needs torch, which the server does not. What it finds is in the
+database: priorities of the queue with the reason of each, and the history of the held-out accuracy.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robopref.config import component, resolve
+from robopref.data.episode import batch_segments
+from robopref.data.segment import Segment
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError, check_at_least
+from robopref.labeling.adjudication import read_decisions
+from robopref.labeling.config import LabelConfig
+from robopref.labeling.first_queries import draw_pairs
+from robopref.labeling.queue import LabelQueue
+from robopref.labeling.recent import (
+    add_to_history,
+    num_ranked_since,
+    read_history,
+    recent_answers,
+    recent_queries,
+)
+from robopref.labeling.value import value_of_more
+from robopref.preferences.belief import believe, settle
+from robopref.preferences.pool import CandidatePool, sample_segments
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Query
+from robopref.preferences.store import PreferenceStore
+from robopref.seeding import make_rng
+from robopref.statistics import wilson
+
+MIN_LABELS = 8
+"""Decided pairs before a reward is fitted: with fewer, folds hold out one or two."""
+MAX_FITTED = 2_000
+"""Answers that the reward is fitted to, the newest; a refit is to take seconds."""
+MAX_RANKED = 500
+"""Open queries that are put in order."""
+NUM_ASKED = 5_000
+"""Queries, the newest, that are not asked again."""
+NUM_HISTORY = 200
+"""Fits, the newest, that say how the accuracy rises."""
+FIXED = ("asked", "policy-comparison")
+"""Strategies whose queries keep the priority that they came with."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How the reward is refitted and new queries are found."""
+
+    data: Path
+    """Data set that is compared."""
+    db: str
+    """Preference store."""
+    out: Path
+    """Folder for the rewards."""
+    project: LabelConfig = field(default_factory=LabelConfig)
+    """The project."""
+    learner: Any = "mlp"
+    """Reward that is fitted: its name, or its config; a name brings in torch only where it is
+    fitted."""
+    strategy: Any = component("robopref.preferences:STRATEGIES", default="disagreement")
+    """What is asked next."""
+    refit_every: int = 10
+    """Answers after which the reward is fitted anew."""
+    min_open: int = 20
+    """Open queries below which more are made."""
+    num_new: int = 20
+    """How many are made at a time."""
+    segment_length: int | None = 50
+    """Steps of a segment of the queries that are made; None compares whole episodes."""
+    num_segments: int = 200
+    """Segments drawn from the data set, from which the pairs are made."""
+    reward: Path | None = None
+    """Run of a reward that chooses until one has been fitted."""
+    seed: int = 0
+    """Decides everything random."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("refit_every", "min_open", "num_new"):
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("num_segments", self.num_segments, 2)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What `RewardFitting` asks for."""
+
+    reward: Any = component("robopref.rewards:REWARDS", default="mlp")
+    """Which reward."""
+    seed: int = 0
+    """Decides everything random."""
+
+
+class Refitter:
+    """Fits rewards to the answers so far, and puts the queue in order by them.
+
+    Args:
+        config: How.
+    """
+
+    def __init__(self, config: TrainerConfig) -> None:
+        self.config = config
+        self.episodes = EpisodeStore.open(config.data)
+        self.store = PreferenceStore(config.db, create=False)
+        self.queue = LabelQueue(self.store.database, config.project)
+        self.strategy = resolve(config, "strategy").build()
+        self._rewards: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.store.close()
+
+    def is_due(self, criterion: str) -> bool:
+        """Return whether enough was answered since the reward was fitted last."""
+        last = self._last_figures(criterion).get("last_seq", 0)
+        num = num_ranked_since(self.store.database, criterion, last)
+        return num >= (self.config.refit_every if last else MIN_LABELS)
+
+    def refit(self, criterion: str) -> dict[str, Any] | None:
+        """Fit a reward, measure it, and put the queue in order; None if there is too little.
+
+        Returns:
+            What stands in the history: accuracy on held-out pairs with its interval, what ten
+            more labels are worth, the seconds that it took, and the folder of the reward.
+        """
+        from robopref.align.reward_fitting import RewardFitting
+
+        start = time.monotonic()
+        preferences, last_seq = self._answers(criterion)
+        settings = FitSettings(self.config.learner, self.config.seed)
+        try:
+            fitting = RewardFitting(settings, preferences, self.episodes.cut)
+        except DataError:
+            return None
+        decided = int((fitting.view.prefers_b != 0.5).sum())
+        if decided < MIN_LABELS:
+            return None
+        margins = fitting.held_out_margins()
+        known = margins[np.isfinite(margins)]
+        share = wilson(int((known > 0).sum()), len(known))
+        reward, _ = fitting.fit("label", str(last_seq))
+        folder = self._save(reward, criterion, last_seq)
+        self._rewards[criterion] = reward
+        self.reorder(criterion, reward)
+        measured = [*self._history(criterion), (len(fitting.view), share.value)]
+        figures = {
+            "accuracy": share.value if share.num else None, "low": share.low, "high": share.high,
+            "value_of_ten": value_of_more(measured) if share.num else None,
+            "seconds": time.monotonic() - start, "strategy": self.strategy.name,
+            "reward": str(folder), "last_seq": last_seq,
+        }  # fmt: skip
+        add_to_history(self.store.database, criterion, len(fitting.view), figures)
+        return figures
+
+    def reorder(self, criterion: str, reward: Any) -> int:
+        """Put the open pairs in the order in which the strategy would ask them; return how many."""
+        found = self.queue.open_queries(criterion, MAX_RANKED)
+        waiting: dict[frozenset[Segment], list[Query]] = defaultdict(list)
+        for query in found:
+            segments = frozenset(item for item in query.items if isinstance(item, Segment))
+            if len(segments) == len(query.items) == 2 and query.strategy not in FIXED:
+                waiting[segments].append(query)
+        if not waiting:
+            return 0
+        segments = list({segment: None for pair in waiting for segment in sorted(pair, key=repr)})
+        place = {segment: i for i, segment in enumerate(segments)}
+        pairs = np.array([[place[s] for s in sorted(pair, key=repr)] for pair in waiting])
+        rng = make_rng(self.config.seed, "reorder", len(found))
+        pool = CandidatePool.build(segments, self._batch(segments), rng=rng, pairs=pairs)
+        returns = pool.member_returns(reward) if self.strategy.needs_returns else None
+        choice = self.strategy.choose(pool, returns, len(pool.pairs), rng)
+        order = []
+        for rank, ((a, b), why) in enumerate(zip(choice.pairs, choice.reasons, strict=True)):
+            for query in waiting[frozenset((segments[a], segments[b]))]:
+                order.append((query.id, 1 - rank / len(pool.pairs), why))
+        self.queue.reorder(criterion, order)
+        return len(order)
+
+    def refill(self, criterion: str) -> int:
+        """Make more queries if few are open; return how many were made."""
+        if self.queue.num_open(criterion) >= self.config.min_open:
+            return 0
+        self.queue.fill()
+        if self.queue.num_open(criterion) >= self.config.min_open:
+            return 0
+        asked = recent_queries(self.store.database, NUM_ASKED)
+        rng = make_rng(self.config.seed, "refill", len(asked), asked[-1].id if asked else "")
+        reward = self._reward(criterion)
+        try:
+            made = self._propose(reward, asked, rng)
+        except DataError as error:
+            log.info("No more queries: %s", error)
+            return 0
+        context = {"data": str(self.config.data)}
+        num = self.store.add_queries(made, cut_hash=self.episodes.content_hash, context=context)
+        self.queue.fill()
+        if reward is not None:
+            self.reorder(criterion, reward)
+        return num
+
+    def _propose(self, reward: Any, asked: list[Query], rng: np.random.Generator) -> list[Query]:
+        config = self.config
+        if reward is None:
+            return draw_pairs(
+                self.episodes, config.num_new, rng, segment_length=config.segment_length,
+                asked=asked,
+            )  # fmt: skip
+        lengths = {row.episode_id: row.length for row in self.episodes.rows}
+        if config.segment_length is None:
+            chosen = rng.permutation(list(lengths))[: config.num_segments]
+            segments = [Segment(str(i), 0, lengths[str(i)]) for i in chosen]
+        else:
+            length = min(config.segment_length, max(lengths.values()))
+            segments = sample_segments(lengths, length, config.num_segments, rng)
+        pool = CandidatePool.build(segments, self._batch(segments), rng=rng, asked=asked)
+        num = min(config.num_new, len(pool.pairs))
+        proposed: list[Query] = self.strategy.propose(pool, reward, max(num, 1), rng)
+        return proposed
+
+    def _batch(self, segments: list[Segment]) -> Any:
+        return batch_segments([self.episodes.cut(segment) for segment in segments])
+
+    def _reward(self, criterion: str) -> Any:
+        """Return the reward that was fitted last, the one given at first, or None."""
+        if criterion in self._rewards:
+            return self._rewards[criterion]
+        from robopref.align.actors import find_saved
+        from robopref.rewards.serialization import load_reward
+
+        last = self._last_figures(criterion).get("reward")
+        for folder in (last, self.config.reward):
+            if folder is not None and Path(folder).is_dir():
+                self._rewards[criterion] = load_reward(find_saved(Path(folder), "reward"))
+                return self._rewards[criterion]
+        return None
+
+    def _answers(self, criterion: str) -> tuple[list[Preference], int]:
+        """Return the newest answers, believed as far as they deserve, and the last one's number."""
+        database = self.store.database
+        answers, last = recent_answers(database, criterion, MAX_FITTED, ranked=True)
+        settled = settle(answers, read_decisions(database, criterion))
+        return [p for p in believe(settled) if self._can_be_cut(p)], last
+
+    def _can_be_cut(self, preference: Preference) -> bool:
+        try:
+            for item in preference.query.items:
+                if isinstance(item, Segment):
+                    self.episodes.cut(item)
+        except DataError as error:
+            log.warning("An answer is left out: %s", error)
+            return False
+        return True
+
+    def _save(self, reward: Any, criterion: str, number: int) -> Path:
+        place = self.config.project.names.index(criterion)
+        folder = self.config.out / "rewards" / f"{place}-{number:08d}"
+        reward.save_pretrained(folder)
+        return folder
+
+    def _history(self, criterion: str) -> list[tuple[int, float]]:
+        """Return labels and held-out accuracy of the rewards fitted so far."""
+        found = read_history(self.store.database, criterion, NUM_HISTORY)
+        return [(row["labels"], row["accuracy"]) for row in found if row["accuracy"] is not None]
+
+    def _last_figures(self, criterion: str) -> dict[str, Any]:
+        found = read_history(self.store.database, criterion, 1)
+        return found[0] if found else {}
