@@ -15,6 +15,7 @@ import math
 import numpy as np
 import pymunk
 from jaxtyping import Float
+from pymunk.constraints import DampedSpring, GearJoint, GrooveJoint, PivotJoint
 
 from robopref.envs.planar.hands import FINGER_M, NARROWEST_M, THICKNESS_M, WIDEST_M, Hand, finger_y
 
@@ -111,9 +112,9 @@ def _add_finger(
     shape.filter = _HAND_GROUP
     forward = (THICKNESS_M + length) / 2
     inner, outer = (side * (gap + thickness) / 2 for gap in (NARROWEST_M, WIDEST_M))
-    rail = pymunk.GrooveJoint(palm, body, (forward, inner), (forward, outer), (0.0, 0.0))
-    gear = pymunk.GearJoint(palm, body, 0.0, 1.0)
-    spring = pymunk.DampedSpring(
+    rail = GrooveJoint(palm, body, (forward, inner), (forward, outer), (0.0, 0.0))
+    gear = GearJoint(palm, body, 0.0, 1.0)
+    spring = DampedSpring(
         palm, body, (forward, 0.0), (0.0, 0.0), finger_y(opening), _FINGER_N_PER_M, _FINGER_DAMPING
     )
     spring.max_force = _FINGER_N
@@ -146,8 +147,8 @@ def _hold(
     space: pymunk.Space, base: pymunk.Body, body: pymunk.Body, force: float, torque: float
 ) -> None:
     """Make `body` move as `base` does, as far as force [N] and torque [N m] go."""
-    pivot = pymunk.PivotJoint(base, body, (0.0, 0.0), (0.0, 0.0))
-    gear = pymunk.GearJoint(base, body, 0.0, 1.0)
+    pivot = PivotJoint(base, body, (0.0, 0.0), (0.0, 0.0))
+    gear = GearJoint(base, body, 0.0, 1.0)
     for joint, limit in ((pivot, force), (gear, torque)):
         joint.max_bias = 0.0  # Velocities only: where the two are does not matter.
         joint.max_force = limit

@@ -46,11 +46,11 @@ class PlanStyle:
 
     def _wander(self, shape: tuple[int, ...]) -> np.ndarray:
         assert self._rng is not None
-        fresh = _WANDER * self._rng.standard_normal(shape)
-        if self._drift is None:
-            self._drift = fresh
-        self._drift = _MEMORY * self._drift + math.sqrt(1.0 - _MEMORY**2) * fresh
-        return self._drift
+        drift: np.ndarray = _WANDER * self._rng.standard_normal(shape)
+        if self._drift is not None:
+            drift = _MEMORY * self._drift + math.sqrt(1.0 - _MEMORY**2) * drift
+        self._drift = drift
+        return drift
 
 
 _PLANS: dict[str, dict[str, tuple[Plan, float]]] = {

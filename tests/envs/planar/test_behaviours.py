@@ -108,16 +108,16 @@ def test_intrusion_is_how_deep_the_deepest_point_is(place, depth):
 
 
 def test_a_wide_hand_reaches_in_where_a_narrow_one_does_not():
-    beside = {"hand": (-0.5, 0.25)}
-    assert intrusion(table(**beside, width=0.28))[0] == 0.0
-    assert intrusion(table(**beside, width=0.56))[0] == pytest.approx(0.03, abs=1e-6)
+    beside = (-0.5, 0.25)
+    assert intrusion(table(hand=beside, width=0.28))[0] == 0.0
+    assert intrusion(table(hand=beside, width=0.56))[0] == pytest.approx(0.03, abs=1e-6)
 
 
 def test_the_tips_of_fingers_count():
-    below = {"hand": (0.1, -0.08)}
+    below = (0.1, -0.08)
     gripper = HANDS["gripper"].width_m
-    assert intrusion(table(**below, width=0.56))[0] == 0.0
-    assert intrusion(table(**below, width=gripper))[0] == pytest.approx(0.04, abs=1e-6)
+    assert intrusion(table(hand=below, width=0.56))[0] == 0.0
+    assert intrusion(table(hand=below, width=gripper))[0] == pytest.approx(0.04, abs=1e-6)
 
 
 def test_a_corner_of_a_block_counts():

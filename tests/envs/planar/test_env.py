@@ -149,14 +149,14 @@ def test_the_gripper_closes_around_a_block_and_takes_it_along():
     bodies = state.step[1:].reshape(-1, 6)
     bodies[-2] = (bodies[0, 0], bodies[0, 1] + 0.14, 0.0, 0.0, 0.0, 0.0)
     env.set_state(state)
-    opening = [1.0]
-    for motion in (0.0, 0.5, -0.5):  # Closed first, then up, then back.
-        for _ in range(8):
-            obs, *_ = env.step(np.array([0.0, motion, 0.0, 1.0], np.float32))
-            opening.append(float(obs[STATE][4]))
-    assert opening[8] < 0.35
-    assert opening[8] > 0.15  # The block is between the fingers.
-    assert obs[STATE][HAND][1] - obs[STATE][BLOCKS[0]][1] == pytest.approx(-0.14, abs=0.05)
+    seen = [
+        env.step(np.array([0.0, motion, 0.0, 1.0], np.float32))[0][STATE]
+        for motion in [0.0] * 8 + [0.5] * 8 + [-0.5] * 8  # Close, then push, then pull.
+    ]
+    assert 0.15 < seen[7][4] < 0.35  # The block is between the fingers.
+    assert seen[15][BLOCKS[0]][1] > seen[7][BLOCKS[0]][1] + 0.2
+    assert seen[23][BLOCKS[0]][1] < seen[15][BLOCKS[0]][1] - 0.2
+    assert seen[23][HAND][1] - seen[23][BLOCKS[0]][1] == pytest.approx(-0.14, abs=0.05)
 
 
 def test_the_region_lies_between_blocks_and_goal_and_leaves_room_on_both_sides():
