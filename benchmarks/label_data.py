@@ -57,7 +57,10 @@ def fill(location: str, episodes: EpisodeStore, *, num_labels: int, num_open: in
         # In the order of the data set, so that each episode is read once for its hash.
         pairs = sorted(_pair(rng, sorted(lengths)) for _ in range(num_open))
         queries = [Query(_name(rng), pair, "uniform", "Drawn at random.") for pair in pairs]
-        hashes = {item: episodes.content_hash(item) for item in sorted(set(sum(pairs, ())))}
+        hashes = {
+            item: episodes.content_hash(item)
+            for item in sorted({item for pair in pairs for item in pair})
+        }
         rng.shuffle(queries)
         store.add_queries(queries, cut_hash=hashes.__getitem__)
         LabelQueue(store.database, LabelConfig(overlap=2)).fill()

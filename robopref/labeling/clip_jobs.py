@@ -67,6 +67,13 @@ class CameraJob:
 
 
 @dataclass(frozen=True)
+class WarmJob:
+    """Draw one picture of an environment, after which others come quickly."""
+
+    env: str
+
+
+@dataclass(frozen=True)
 class ClipJob:
     """Draw a clip.
 
@@ -146,11 +153,13 @@ class Renderer:
         episodes = _open(self._settings.data)
         return Pictures(episodes, width=self._config.width, height=self._config.height)
 
-    def __call__(self, job: CameraJob | ClipJob) -> list[str] | None:
+    def __call__(self, job: CameraJob | WarmJob | ClipJob) -> list[str] | None:
         """Do a job; the cameras' names are returned, a clip is on disk then."""
         if isinstance(job, CameraJob):
             return self._pictures.simulators.cameras(job.env)
-        if self._cache.find(job.name) is None:  # Another server may have drawn it meanwhile.
+        if isinstance(job, WarmJob):
+            self._pictures.warm(job.env)
+        elif self._cache.find(job.name) is None:  # Another server may have drawn it meanwhile.
             self._draw(job)
         return None
 

@@ -27,6 +27,7 @@ from robopref.labeling.clip_jobs import (
     LanesJob,
     Measurer,
     Renderer,
+    WarmJob,
 )
 from robopref.labeling.clip_plan import ItemView, Plan, Source, make_plan
 from robopref.labeling.clips import Comparison
@@ -90,6 +91,7 @@ class ClipService:
         if SIM_STATE in self._episodes.features:
             for env in list(dict.fromkeys(row.env for row in self._episodes.rows))[:_WARM_ENVS]:
                 self._renderers.submit(CameraJob(env), CameraJob(env), urgent=True)
+                self._renderers.submit(WarmJob(env), WarmJob(env))
 
     def close(self) -> None:
         """End the child processes."""

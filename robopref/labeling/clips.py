@@ -170,6 +170,13 @@ class Pictures:
         for part in _parts(np.minimum(steps, len(states) - 1)):
             yield env.render_states(states[part], fixed, camera=camera, **self.size)
 
+    def warm(self, env_id: str) -> None:
+        """Draw a first picture of an environment, which takes longer than others."""
+        env = self.simulators.get(env_id)
+        env.reset(seed=0)
+        state = env.get_state()
+        env.render_states(state.step[None], state.episode, camera=env.default_camera, **self.size)
+
     def close(self) -> None:
         """Free the simulators."""
         self.simulators.close()
