@@ -19,7 +19,7 @@ from typing import Any
 
 from robopref.errors import DataError
 from robopref.labeling.queue import read_meta, write_meta
-from robopref.labeling.training import TrainerConfig
+from robopref.labeling.training import Refitter, TrainerConfig
 from robopref.preferences.database import Database
 from robopref.preferences.store import PreferenceStore
 
@@ -125,11 +125,6 @@ def run_trainer(config: TrainerConfig, stop: Any, parent: int) -> None:
     """Train until told to stop, or until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     os.nice(10)
-    import torch
-
-    from robopref.labeling.training import Refitter
-
-    torch.set_num_threads(1)
     with PreferenceStore(config.db, create=False) as store:
         turn = Turn(store.database)
         refitter = Refitter(config)
@@ -146,16 +141,18 @@ def run_trainer(config: TrainerConfig, stop: Any, parent: int) -> None:
             turn.leave()
 
 
-def look(refitter: Any, turn: "Turn") -> None:
-    """Refit what is due, and make queries where few are left."""
+def look(refitter: Refitter, turn: "Turn") -> None:
+    """Make queries where few are left, then refit what is due."""
+    for criterion in refitter.config.project.names:
+        # Before anything slow: people wait for them.
+        if refitter.refill(criterion):
+            turn.say("waiting", f"Made queries by '{criterion}'.")
     for criterion in refitter.config.project.names:
         if refitter.is_due(criterion):
             turn.say("fitting", f"Fitting the reward by '{criterion}'.")
             figures = refitter.refit(criterion)
             if figures is not None:
                 turn.say("waiting", f"Fitted by '{criterion}'.", reward=figures["reward"])
-        if refitter.refill(criterion):
-            turn.say("waiting", f"Made queries by '{criterion}'.")
     turn.say("waiting", "Waiting for answers.")
 
 

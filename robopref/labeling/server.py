@@ -25,7 +25,7 @@ from robopref.seeding import make_rng
 
 MIN_TOKEN = 8
 """Letters of a token; fewer could be guessed."""
-NUM_FIRST = 10
+NUM_FIRST = 20
 """Queries made before the first one is shown; more follow while it is answered."""
 
 

@@ -135,8 +135,11 @@ class Refitter:
             What stands in the history: accuracy on held-out pairs with its interval, what ten
             more labels are worth, the seconds that it took, and the folder of the reward.
         """
+        import torch
+
         from robopref.align.reward_fitting import RewardFitting
 
+        torch.set_num_threads(1)  # the others are for who waits for clips
         start = time.monotonic()
         preferences, last_seq = self._answers(criterion)
         settings = FitSettings(self.config.learner, self.config.seed)

@@ -57,16 +57,16 @@ def test_progress_says_who_agrees_and_who_is_quick(tmp_path, data):
     with Running(tmp_path, data, overlap=3) as running:
         first = lambda _: [[0], [1]]  # noqa: E731
         with running.client("anna") as client:
-            assert answer_all(client, first) == 10
+            assert answer_all(client, first) == 20
         with running.client("ben") as client:
-            assert answer_all(client, first) == 10
+            assert answer_all(client, first) == 20
         with running.client("mallory") as client:
             while (query := client.next()["query"]) is not None:
                 winner = query["order"][0]
                 client.answer(query, [[winner], [1 - winner]], response_time_s=0.5)
             found = client.progress()
         (criterion,) = found["criteria"]
-        assert (criterion["labels"], criterion["answers"], criterion["remaining"]) == (30, 30, 0)
+        assert (criterion["labels"], criterion["answers"], criterion["remaining"]) == (60, 60, 0)
         people = {person["name"]: person for person in criterion["annotators"]}
         assert people["anna"]["seconds_median"] == 2.0
         assert people["mallory"]["first_shown_share"]["value"] == 1.0
@@ -75,7 +75,7 @@ def test_progress_says_who_agrees_and_who_is_quick(tmp_path, data):
         kappa = {(row["a"], row["b"]): row["kappa"] for row in criterion["agreement"]["kappa"]}
         assert set(kappa) == {("anna", "ben"), ("anna", "mallory"), ("ben", "mallory")}
         assert criterion["agreement"]["alpha"] is not None
-        assert [row["labels"] for row in criterion["per_day"]] == [30]
+        assert [row["labels"] for row in criterion["per_day"]] == [60]
         assert found["trainer"]["state"] == "off"
         json.dumps(found, allow_nan=False)
 
@@ -106,7 +106,7 @@ def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, data):
         with running.client("anna") as anna, running.client("ben") as ben:
             answer_all(anna, lambda _: [[0], [1]])
             assert anna.disagreements() == []
-            for number in range(10):
+            for number in range(20):
                 query = ben.next()["query"]
                 ben.answer(query, [[1], [0]] if number < 2 else [[0], [1]])
         with running.client("judge") as judge:
@@ -125,7 +125,7 @@ def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, data):
         settled = settle(store.preferences(), read_decisions(store.database))
         (decided,) = [p for p in settled if p.query.id == name]
         assert decided.ranking.order == ((1,), (0,))
-        assert len(settled) == 19
+        assert len(settled) == 39
 
 
 def test_policies_are_compared_blind(tmp_path):
@@ -193,7 +193,7 @@ def test_answers_go_out_and_into_another_store(tmp_path, data):
         with PreferenceStore(tmp_path / "store.sqlite") as store:
             store.export_jsonl(tmp_path / "same.jsonl")
         assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "same.jsonl").read_bytes()
-        assert pq.read_table(tmp_path / "out.parquet").num_rows == 10
+        assert pq.read_table(tmp_path / "out.parquet").num_rows == 20
         assert client.import_jsonl(tmp_path / "out.jsonl") == 0
         with pytest.raises(ClientError) as error:
             client.export("pickle", tmp_path / "x")
@@ -206,8 +206,8 @@ def test_answers_go_out_and_into_another_store(tmp_path, data):
         )  # fmt: skip
     (tmp_path / "other").mkdir()
     with Running(tmp_path / "other", data) as other, other.client() as client:
-        assert client.import_jsonl(tmp_path / "out.jsonl") == 10
-        assert client.progress()["criteria"][0]["labels"] == 10
+        assert client.import_jsonl(tmp_path / "out.jsonl") == 20
+        assert client.progress()["criteria"][0]["labels"] == 20
 
 
 def test_queries_that_cannot_be_are_refused(tmp_path, data):

@@ -46,7 +46,7 @@ def test_an_annotator_labels_from_first_to_last(tmp_path, data):
             assert sorted(query["order"]) == [0, 1]
             answered.append(client.answer(query, [[1], [0]], strength=3, tags=["faster"], note="ü"))
         assert found["reason"] == "all answered"
-        assert len(answered) == 10
+        assert len(answered) == 20
         assert client.project()["annotator"] == "anna"
         assert {own["id"] for own in client.mine()} == set(answered)
         back = client.undo(answered[-1])["query"]
@@ -293,7 +293,7 @@ def test_a_query_whose_data_is_gone_is_passed_over_and_reported(tmp_path, data):
         client.answer(first, [[0], [1]])
         assert client.next()["query"] is None
         blocked = running.service.queue.blocked()
-        assert len(blocked) == 9
+        assert len(blocked) == 19
         assert all("has no episode 'gone'" in row["blocked"] for row in blocked)
 
 
