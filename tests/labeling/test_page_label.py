@@ -128,3 +128,26 @@ def test_markup_in_names_notes_and_reasons_stays_text(project, pages):
     row = page.locator(".history-list li").filter(has_text="First is better")
     assert mark in row.text_content()
     assert page.locator("img[src='x']").count() == 0
+
+
+def test_curves_show_the_reward_only_when_asked(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project)
+
+    def with_reward(route):
+        answer = route.fetch()
+        found = answer.json()
+        learned = {"name": "learned reward", "unit": "", "values": [0.0, 1.0], "hidden": True}
+        route.fulfill(response=answer, json={"lanes": [*found["lanes"], learned]})
+
+    page.route("**/api/lanes/**", with_reward)
+    press(page, "l")
+    until(page, "document.querySelectorAll('.lane').length > 0")
+    names = page.locator(".lanes").first.locator(".lane-name")
+    assert "wrench" in names.all_inner_texts()
+    assert "learned reward" not in names.all_inner_texts()
+    page.get_by_role("button", name="Show the learned reward").first.click()
+    for lanes in page.locator(".lanes").all():
+        assert "learned reward" in lanes.locator(".lane-name").all_inner_texts()
+    press(page, "l")
+    assert page.locator(".lanes").first.is_hidden()

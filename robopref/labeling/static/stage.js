@@ -95,30 +95,27 @@ export class Stage {
 
   async toggleLanes() {
     this.lanesOn = !this.lanesOn;
-    this.lanes ??= Promise.all(this.items.map((item) =>
-      item.lanes ? call("GET", item.lanes) : { lanes: [] }));
-    const found = await this.lanes;
-    this.figures.forEach(({ lanes }, place) => {
-      lanes.hidden = !this.lanesOn;
-      if (lanes.childElementCount) return;
-      this.drawn ??= [];
-      this.drawn[place] = drawLanes(lanes, found.map((each) => each.lanes), place, {
-        numFrames: this.player.numFrames, showHidden: this.showReward,
-        onreveal: () => this.revealReward(found),
-      });
-    });
     this.transport.setLanes(this.lanesOn);
+    for (const { lanes } of this.figures) lanes.hidden = !this.lanesOn;
     this.fit();
-    this.refresh();
+    if (!this.lanesOn || this.drawn) return;
+    for (const { lanes } of this.figures) lanes.replaceChildren(h("p", { class: "muted small" }, "Measuring"));
+    try {
+      const found = await Promise.all(this.items.map((item) =>
+        item.lanes ? call("GET", item.lanes) : { lanes: [] }));
+      this.drawLanes(found.map((each) => each.lanes));
+    } catch (error) {
+      for (const { lanes } of this.figures) lanes.replaceChildren(h("p", { class: "small" }, error.message));
+    }
   }
 
-  /** Show the learned reward under every clip, not under one alone. */
-  revealReward(found) {
-    this.showReward = true;
-    this.figures.forEach(({ lanes }, place) => {
+  drawLanes(found) {
+    this.drawn = this.figures.map(({ lanes }, place) => {
       lanes.replaceChildren();
-      this.drawn[place] = drawLanes(lanes, found.map((each) => each.lanes), place, {
-        numFrames: this.player.numFrames, showHidden: true, onreveal: () => {},
+      return drawLanes(lanes, found, place, {
+        numFrames: this.player.numFrames, showHidden: this.showReward,
+        // Under every clip, not under one alone.
+        onreveal: () => { this.showReward = true; this.drawLanes(found); },
       });
     });
     this.fit();
