@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from robopref.data.segment import Segment
+from robopref.labeling.background import Trainer
 from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.config import Criterion, LabelConfig
 from robopref.labeling.server import ServerConfig, open_project, serve
+from robopref.labeling.training import TrainerConfig
 from robopref.preferences import tables
 from robopref.preferences.query import ActionCandidate, Query
 from robopref.preferences.rating import RatingQuery, rating_query_row
@@ -124,8 +126,11 @@ class Project:
 
 
 @contextlib.contextmanager
-def serve_project(folder, *, data=None, port=0, token=None, **settings):
-    """Serve a project on `data`, or on two recorded episodes; yield it."""
+def serve_project(folder, *, data=None, token=None, refit_every=None, **settings):
+    """Serve a project on `data`, or on two recorded episodes; yield it.
+
+    With `refit_every`, the reward is refitted after so many answers.
+    """
     if data is None:
         data = folder / "data"
         if not data.exists():
@@ -135,12 +140,21 @@ def serve_project(folder, *, data=None, port=0, token=None, **settings):
         "gold_every": 0, **settings,
     }  # fmt: skip
     config = ServerConfig(
-        data, str(folder / "preferences.sqlite"), folder / "out", port=port, token=token,
+        data, str(folder / "preferences.sqlite"), folder / "out", port=0, token=token,
         clips=ClipConfig(num_processes=1),
     )  # fmt: skip
-    with open_project(config, LabelConfig(**settings)) as service:
+    label_config = LabelConfig(**settings)
+    with open_project(config, label_config) as service, contextlib.ExitStack() as stack:
         project = Project(service)
         project.forget()
+        trainer = None
+        if refit_every is not None:
+            training = TrainerConfig(
+                config.data, config.db, config.out, label_config, refit_every=refit_every
+            )
+            trainer = stack.enter_context(
+                Trainer(training, service.store.database, lambda folder: None)
+            )
         started, found = threading.Event(), {}
 
         def announce(address, server):
@@ -148,7 +162,7 @@ def serve_project(folder, *, data=None, port=0, token=None, **settings):
             started.set()
 
         thread = threading.Thread(
-            target=serve, args=(service, config), kwargs={"announce": announce}
+            target=serve, args=(service, config), kwargs={"announce": announce, "trainer": trainer}
         )
         thread.start()
         try:
