@@ -41,6 +41,31 @@ REWARDS.register(
     "robopref.rewards.rapl:RAPLPlusConfig",
     "RAPL with order, all comparisons, terms without labels, an ensemble.",
 )
+REWARDS.register(
+    "visual-rlhf",
+    "robopref.rewards.visual_rlhf:VisualRLHFConfig",
+    "Bradley-Terry ensemble on the features of frames.",
+)
+REWARDS.register(
+    "visual-set",
+    "robopref.rewards.visual_set:VisualSetConfig",
+    "Similarity of whole clips to preferred ones (SARA).",
+)
+REWARDS.register(
+    "visual-imagenet-ot",
+    "robopref.rewards.visual_matching:ImageNetOTConfig",
+    "Optimal transport to preferred clips, features as they are.",
+)
+REWARDS.register(
+    "visual-temporal-ot",
+    "robopref.rewards.visual_matching:TemporalOTConfig",
+    "The same with temporal windows (TemporalOT).",
+)
+REWARDS.register(
+    "visual-tcc-ot",
+    "robopref.rewards.visual_matching:TCCOTConfig",
+    "The same on features aligned by temporal cycle consistency (TCC).",
+)
 REWARDS.register("random", "robopref.rewards.trivial:RandomRewardConfig", "Control: fixed noise.")
 REWARDS.register("zero", "robopref.rewards.trivial:ZeroRewardConfig", "Control: 0 everywhere.")
 

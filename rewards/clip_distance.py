@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robopref.errors import check_above, check_at_least, check_choice
@@ -66,7 +66,11 @@ class ClipDistanceConfig:
 
 
 def clip_distances(
-    first: Clips, second: Clips, config: ClipDistanceConfig
+    first: Clips,
+    second: Clips,
+    config: ClipDistanceConfig,
+    *,
+    pairs: tuple[Int[Tensor, " B"], Int[Tensor, " B"]] | None = None,
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B N"]]:
     """Return how far the first clips are from the second, and each frame's part in it.
 
@@ -75,19 +79,22 @@ def clip_distances(
 
     Args:
         first: The clips that are judged.
-        second: What each is compared with.
+        second: What they are compared with.
         config: How.
+        pairs: Places of the first and of the second of each pair; None for one after the other.
 
     Raises:
         ValueError: A clip has no frames, or an embedding is not finite.
     """
-    distance, parts = _align(first, second, config)
+    if pairs is None:
+        pairs = (torch.arange(len(first.mask)), torch.arange(len(second.mask)))
+    distance, parts = _align(first.at(pairs[0]), second.at(pairs[1]), config)
     if config.debiased:
         own, own_parts = _align(first, first, config)
-        distance = distance - (own + _align(second, second, config)[0]) / 2
-        parts = parts - own_parts / 2
+        distance = distance - (own[pairs[0]] + _align(second, second, config)[0][pairs[1]]) / 2
+        parts = parts - own_parts[pairs[0]] / 2
     # What belongs to no single frame, such as an entropy, is shared by all.
-    real = first.mask.to(parts.dtype)
+    real = first.mask[pairs[0]].to(parts.dtype)
     missing = (distance - parts.sum(1)) / real.sum(1)
     return distance, parts + missing[:, None] * real
 

@@ -8,9 +8,9 @@ matches cost. The features take the place of the state observation; see
 
 `RAPLConfig` is RAPL as published. Differences from the authors' code [3]: no backbone is trained;
 batch normalisation keeps its statistics; pictures are normalised; training and reward use one
-metric (cosine); the likelihood is the paper's logarithm (`likelihood` "linear" for the code's).
-Where no answer compares three clips there is no anchor, and pairs are judged by their distance
-from preferred clips. `RAPLPlusConfig` turns on what improves on it; each part is a field.
+metric (cosine); the likelihood is the paper's logarithm, by default. Where no answer compares three
+clips there is no anchor, and pairs are judged by their distance from preferred clips.
+`RAPLPlusConfig` turns on what improves on it; each part is a field.
 
 Shapes: M members, B clips, L steps, K experts, T frames of an expert, Do features, E embedding.
 
@@ -47,7 +47,8 @@ INITIAL_SCALE = 5.0
 """Of distances where it is learned: the difference of two is well below 1, and odds are clear."""
 
 
-def _trainer(num_steps: int, learning_rate: float) -> TrainerConfig:
+def make_trainer(num_steps: int, learning_rate: float) -> TrainerConfig:
+    """Return how a small network on features is trained: all comparisons in every step."""
     return TrainerConfig(
         num_steps=num_steps, batch_size=512, learning_rate=learning_rate, weight_decay=1e-4,
         warmup_steps=10, validation_interval=25, patience=4,
@@ -88,7 +89,7 @@ class RAPLConfig:
     """Of the distance between a frame's embedding and that of its augmented views."""
     head_weight: float = 0.0
     """Of a number for each frame that is added to the reward; learned with it."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(trainer=_trainer(200, 1e-3)))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(trainer=make_trainer(200, 1e-3)))
     """How it learns from preferences."""
 
     def __post_init__(self) -> None:
@@ -136,14 +137,14 @@ class RAPLPlusConfig(RAPLConfig):
     """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
     learned_scale: bool = True
     """Learn how many distances make the odds e : 1, and scale the reward by it."""
-    cycle_weight: float = 0.1
+    cycle_weight: float = 0.03
     """Of temporal cycle consistency between clips, labelled or not."""
     view_weight: float = 0.1
     """Of the distance between a frame's embedding and that of its augmented views."""
     head_weight: float = 1.0
     """Of a number for each frame that is added to the reward; learned with it."""
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(trainer=_trainer(120, 2e-3), label_smoothing=0.05)
+        default_factory=lambda: FitConfig(trainer=make_trainer(80, 1e-2), label_smoothing=0.05)
     )
     """How it learns from preferences."""
 
@@ -221,7 +222,7 @@ class RAPLReward(EnsembleReward):
 
     @property
     def scale(self) -> Float[Tensor, "M 1 1"]:
-        """Reward that a distance of 1 costs, of every member."""
+        """What a distance of 1 costs, of every member."""
         return self.log_scale.exp()[:, None, None]
 
     def head_rewards(
@@ -245,27 +246,26 @@ class RAPLReward(EnsembleReward):
         frames, mask = clips
         used = self.expert_mask.any(1)
         if not bool(used.any()):
-            return frames.new_zeros(*frames.shape[:2], 1), frames.new_zeros(
-                *frames.shape[:2], 1, mask.shape[1]
-            )
+            none = frames.new_zeros(*frames.shape[:2], 1, mask.shape[1])
+            return none.sum(3), none
         experts, expert_mask = self.embed(self.experts[used]), self.expert_mask[used]
         num_clips, num_experts = len(mask), len(expert_mask)
         clip = torch.arange(num_clips, device=mask.device).repeat_interleave(num_experts)
         expert = torch.arange(num_experts, device=mask.device).repeat(num_clips)
-        distance, parts = self.distances(
-            Clips(frames[:, clip], mask[clip]), Clips(experts[:, expert], expert_mask[expert])
-        )
+        distance, parts = self.distances(clips, Clips(experts, expert_mask), (clip, expert))
         return distance.unflatten(1, (num_clips, -1)), parts.unflatten(1, (num_clips, -1))
 
     def distances(
-        self, first: Clips, second: Clips
+        self, first: Clips, second: Clips, pairs: tuple[Tensor, Tensor]
     ) -> tuple[Float[Tensor, "M B"], Float[Tensor, "M B L"]]:
-        """Return the distances between embedded clips (M, B, L, E), and each frame's part."""
-        flat = [
-            Clips(clips.frames.flatten(0, 1), clips.mask.repeat(self.num_members, 1))
-            for clips in (first, second)
-        ]
-        distance, parts = clip_distances(*flat, self.config.distance)
+        """Return the distances of pairs of embedded clips (M, ., L, E), and each frame's part."""
+        flat, places = [], []
+        for clips, place in zip((first, second), pairs, strict=True):
+            mask = clips.mask.repeat(self.num_members, 1)
+            flat.append(Clips(clips.frames.flatten(0, 1), mask))
+            member = torch.arange(self.num_members, device=place.device)[:, None]
+            places.append((member * len(clips.mask) + place).flatten())
+        distance, parts = clip_distances(*flat, self.config.distance, pairs=(places[0], places[1]))
         return distance.view(self.num_members, -1), parts.unflatten(0, (self.num_members, -1))
 
     def pair_losses(

@@ -212,9 +212,8 @@ def _anchored_scores(
     codes = place[:2] * len(used) + place[2]
     ways, which = torch.unique(codes, return_inverse=True)
     item, anchor = ways // len(used), ways % len(used)
-    distance, _ = reward.distances(
-        Clips(embedded[:, item], clips.mask[item]), Clips(embedded[:, anchor], clips.mask[anchor])
-    )
+    whole = Clips(embedded, clips.mask)
+    distance, _ = reward.distances(whole, whole, (item, anchor))
     scores = -reward.scale[..., 0] * distance
     return scores[:, which[0]], scores[:, which[1]]
 

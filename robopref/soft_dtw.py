@@ -6,8 +6,10 @@ $-\gamma \log \sum_A e^{-\langle A, C \rangle / \gamma}$; its gradient in C is t
 alignment. Order counts: a reversed clip is far away, the same clip at another speed is not.
 Cells of one anti-diagonal do not depend on one another and are worked out together.
 
-Shapes: B pairs, N frames of the first of each, J of the second, D anti-diagonals (N + J - 1).
-Notation: code name -> symbol in [1]: reached -> R, alignment -> E, smoothing -> gamma.
+Shapes: B pairs, N frames of the first of each, J of the second, D anti-diagonals (N + J - 1), X
+rows with one before the first (N + 1).
+Notation: code name -> symbol in [1]: reached -> -R / gamma, gain -> -C / gamma, alignment -> E,
+smoothing -> gamma.
 
 References:
     [1] Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, 2017,
@@ -23,7 +25,7 @@ from torch import Tensor
 from robopref.errors import check_above
 
 FAR = 1e10
-"""Cost of what may not be matched; finite, so that no difference of two of them is NaN."""
+"""Loss of what may not be matched; finite, so that no difference of two of them is NaN."""
 
 
 class Warping(NamedTuple):
@@ -59,25 +61,26 @@ def soft_dtw(
         rows, columns = allowed.any(2).sum(1), allowed.any(1).sum(1)
         if not bool((rows > 0).all()):
             raise ValueError("`allowed` must leave each pair a cell: a clip has no frames.")
-        cost = cost.masked_fill(~allowed, FAR)
+        cost = cost.masked_fill(~allowed, FAR * smoothing)
     if not bool(torch.isfinite(cost.detach().sum())):
         raise ValueError("`cost` must hold finite numbers only where frames may be matched.")
     with torch.no_grad():
-        reached, shares = _reach(_skew(cost), smoothing)
-        alignment = _align(shares, rows, columns)
-        value = reached[torch.arange(len(cost)), rows + columns - 2, rows - 1]
+        gain = _skew(cost / -smoothing)
+        reached, best = _reach(gain)
+        alignment = _align(_shares(reached, best), rows, columns)
+        value = -smoothing * reached[rows + columns - 2, torch.arange(len(cost)), rows]
     if cost.requires_grad:
         change = torch.where(alignment > 0, cost - cost.detach(), 0.0) * alignment
         value = value + change.sum((1, 2))
     return Warping(value, alignment)
 
 
-def _skew(cost: Float[Tensor, "B N J"]) -> Float[Tensor, "B D N"]:
-    """Return the costs by anti-diagonal and row; cells that do not exist are far."""
-    num_pairs, num, other = cost.shape
-    skewed = cost.new_full((num_pairs, num + other - 1, num), FAR)
-    row, column = _cells(num, other, cost.device)
-    skewed[:, row + column, row] = cost.flatten(1)
+def _skew(gain: Float[Tensor, "B N J"]) -> Float[Tensor, "D B N"]:
+    """Return gains by anti-diagonal and row; cells that do not exist are far."""
+    num_pairs, num, other = gain.shape
+    skewed = gain.new_full((num + other - 1, num_pairs, num), -FAR)
+    row, column = _cells(num, other, gain.device)
+    skewed[row + column, :, row] = gain.flatten(1).T
     return skewed
 
 
@@ -86,46 +89,50 @@ def _cells(num: int, other: int, device: Any) -> tuple[Tensor, Tensor]:
     return cells // other, cells % other
 
 
-def _reach(
-    cost: Float[Tensor, "B D N"], smoothing: float
-) -> tuple[Float[Tensor, "B D N"], Float[Tensor, "B D 3 N"]]:
-    """Return the soft least cost of getting to each cell, and the shares of the ways into it.
+def _reach(gain: Float[Tensor, "D B N"]) -> tuple[Float[Tensor, "D B X"], Float[Tensor, "D B N"]]:
+    """Return the logarithm of what all ways to each cell weigh, with it and without its own gain.
 
-    They come from the cell to the left, from that above, and from that across.
+    Rows are shifted by one: there is no way from before the first.
     """
-    reached = torch.full_like(cost, FAR)
-    reached[:, 0] = cost[:, 0]
-    shares = cost.new_zeros(*cost.shape[:2], 3, cost.shape[2])
-    far = cost.new_full((len(cost), 1), FAR)
-    before = torch.full_like(cost[:, 0], FAR)
-    for diagonal in range(1, cost.shape[1]):
-        last = reached[:, diagonal - 1]
-        above, across = (torch.cat([far, x[:, :-1]], 1) for x in (last, before))
-        ways = torch.stack([last, above, across], 1)
-        # The plain minimum comes first: with costs far above gamma float32 would lose the rest.
-        least = ways.amin(1, keepdim=True)
-        weights = ((least - ways) / smoothing).exp()
-        total = weights.sum(1, keepdim=True)
-        shares[:, diagonal] = weights / total
-        soft = (least - smoothing * total.log())[:, 0]
-        reached[:, diagonal] = (cost[:, diagonal] + soft).clamp_max(FAR)
-        before = last
-    return reached, shares
+    num_diagonals, num_pairs, num = gain.shape
+    reached = gain.new_full((num_diagonals, num_pairs, num + 1), -FAR)
+    reached[0, :, 1:] = gain[0]
+    best = torch.zeros_like(gain)
+    across = torch.full_like(gain[0], -FAR)
+    for diagonal in range(1, num_diagonals):
+        last = reached[diagonal - 1]
+        torch.logaddexp(last[:, 1:], last[:, :-1], out=best[diagonal])
+        torch.logaddexp(best[diagonal], across, out=best[diagonal])
+        torch.add(best[diagonal], gain[diagonal], out=reached[diagonal, :, 1:])
+        across = last[:, :-1]
+    return reached.clamp_min_(-FAR), best
 
 
-def _align(
-    shares: Float[Tensor, "B D 3 N"], rows: Tensor, columns: Tensor
-) -> Float[Tensor, "B N J"]:
-    """Return the probability that the alignment goes through each cell, from the ends back."""
-    num_pairs, num_diagonals, _, num = shares.shape
-    through = shares.new_zeros(num_pairs, num_diagonals, num)
-    everyone = torch.arange(num_pairs, device=shares.device)
-    through[everyone, rows + columns - 2, rows - 1] = 1.0
+def _shares(
+    reached: Float[Tensor, "D B X"], best: Float[Tensor, "D B N"]
+) -> Float[Tensor, "3 D B N"]:
+    """Return the shares of the cells to the left, above and across in what comes to each cell."""
+    shares = torch.zeros(3, *best.shape, dtype=best.dtype, device=best.device)
+    shares[0, 1:] = reached[:-1, :, 1:] - best[1:]
+    shares[1, 1:] = reached[:-1, :, :-1] - best[1:]
+    shares[2, 1:2] = -FAR
+    shares[2, 2:] = reached[:-2, :, :-1] - best[2:]
+    shares = shares.clamp_max_(0).exp_()
+    # With gains far above 1 their differences have lost digits.
+    return shares / shares.sum(0).clamp_min(1e-30)
+
+
+def _align(shares: Float[Tensor, "3 D B N"], rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the probability that the alignment goes through each cell, (B, N, J)."""
+    _, num_diagonals, num_pairs, num = shares.shape
+    through = shares.new_zeros(num_diagonals, num_pairs, num)
+    through[rows + columns - 2, torch.arange(num_pairs, device=shares.device), rows - 1] = 1.0
+    left, above, across = shares
     for diagonal in range(num_diagonals - 1, 0, -1):
-        left, above, across = (through[:, diagonal, None] * shares[:, diagonal]).unbind(1)
-        through[:, diagonal - 1] += left
-        through[:, diagonal - 1, :-1] += above[:, 1:]
+        here = through[diagonal]
+        through[diagonal - 1].addcmul_(here, left[diagonal])
+        through[diagonal - 1, :, :-1].addcmul_(here[:, 1:], above[diagonal, :, 1:])
         if diagonal > 1:
-            through[:, diagonal - 2, :-1] += across[:, 1:]
+            through[diagonal - 2, :, :-1].addcmul_(here[:, 1:], across[diagonal, :, 1:])
     row, column = _cells(num, num_diagonals - num + 1, shares.device)
-    return through[:, row + column, row].unflatten(1, (num, -1))
+    return through[row + column, :, row].T.unflatten(1, (num, -1))
