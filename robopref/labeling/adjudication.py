@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from robopref.labeling.assignment import ConflictError
+from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
 from robopref.preferences.belief import Decisions
 from robopref.preferences.database import Database, find

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from robopref.errors import DataError
-from robopref.labeling.assignment import Assigned, Assignment, ConflictError
+from robopref.labeling.assignment import Assigned, Assignment
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.queue import Entry
+from robopref.labeling.refusals import ConflictError, UnknownError
 from robopref.preferences import records, tables
 from robopref.preferences.database import Database, count_answer, find
 from robopref.preferences.preference import Preference
@@ -52,7 +53,7 @@ class Answers:
         Raises:
             ConflictError: The query has all answers that it needs, this annotator answered it
                 already, or another answer has its id.
-            DataError: The query is not asked here by this criterion.
+            UnknownError: The query is not asked here by this criterion.
         """
         row = records.preference_row(preference) | {"query_id": preference.query.id}
         with self.database.writing() as connection:
@@ -100,7 +101,7 @@ class Answers:
         Taken back again, it comes back as it does the first time.
 
         Raises:
-            DataError: There is no such answer of theirs.
+            UnknownError: There is no such answer of theirs.
         """
         with self.database.writing() as connection:
             for table in (preferences, ratings):
@@ -108,7 +109,7 @@ class Answers:
                 if row is not None and row["annotator"] == annotator:
                     break
             else:
-                raise DataError(f"'{annotator}' has given no answer '{answer_id}'.")
+                raise UnknownError(f"'{annotator}' has given no answer '{answer_id}'.")
             entry = find_entry(connection, row["query_id"], row["criterion"])
             if row["undone"]:
                 return self._again(connection, row, entry, annotator)

@@ -14,25 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 import sqlalchemy as sa
 
-from robopref.errors import DataError
 from robopref.labeling import checks
 from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.eligible import askable, first, is_left, reserved_for
 from robopref.labeling.queue import GOLD, Entry, queue, read_query
+from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
 from robopref.preferences.database import Database
 from robopref.preferences.query import Query
 from robopref.preferences.rating import RatingQuery
 
 leases, annotators = tables.label_leases, tables.label_annotators
-
-
-class ConflictError(DataError):
-    """Raised when a write comes too late; `code` says in one word what is in the way."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)

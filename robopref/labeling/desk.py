@@ -9,10 +9,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from robopref.errors import DataError
-from robopref.labeling.assignment import ConflictError
 from robopref.labeling.management import Management
 from robopref.labeling.messages import Failure
-from robopref.labeling.service import LabelService, UnknownError
+from robopref.labeling.refusals import ConflictError, UnknownError
+from robopref.labeling.service import LabelService
 from robopref.labeling.sessions import Sessions
 from robopref.labeling.worker import ClipError
 

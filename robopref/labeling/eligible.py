@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from robopref.errors import DataError
 from robopref.labeling.queue import ASK, ATTENTION, REPEAT, Entry, is_waiting, queue
+from robopref.labeling.refusals import UnknownError
 from robopref.preferences import tables
 
 leases = tables.label_leases
@@ -17,13 +17,13 @@ def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entr
     """Return the place of a query in the queue.
 
     Raises:
-        DataError: It is not queued for this criterion.
+        UnknownError: It is not queued for this criterion.
     """
     row = connection.execute(
         sa.select(queue).where(queue.c.query_id == query_id, queue.c.criterion == criterion)
     ).mappings().first()  # fmt: skip
     if row is None:
-        raise DataError(f"Query '{query_id}' is not asked here by the criterion '{criterion}'.")
+        raise UnknownError(f"Query '{query_id}' is not asked here by the criterion '{criterion}'.")
     return Entry(**row)
 
 

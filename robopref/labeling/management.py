@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.labeling.adjudication import decide, find_disagreements
-from robopref.labeling.assignment import ConflictError
 from robopref.labeling.comparison import STRATEGY, compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.messages import AdjudicationIn, CandidateIn, QueriesIn, QueryIn
 from robopref.labeling.progress import Progress
-from robopref.labeling.service import LabelService, UnknownError
+from robopref.labeling.refusals import ConflictError, UnknownError
+from robopref.labeling.service import LabelService
 from robopref.labeling.sidecar import write_sidecar
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables

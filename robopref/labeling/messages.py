@@ -64,7 +64,7 @@ class SignIn(Message):
 class NextIn(Message):
     """What somebody is to be asked next."""
 
-    criterion: Name | None = None
+    criterion: Key | None = None
     kinds: Annotated[list[Kind], Field(max_length=4)] = []
 
 
@@ -73,7 +73,7 @@ class Judged(Message):
 
     id: UUID
     query: Key
-    criterion: Name
+    criterion: Key
     lease: Key | None = None
     tags: Annotated[list[Tag], Field(max_length=20)] = []
     note: Text = ""
@@ -105,7 +105,7 @@ class AdjudicationIn(Message):
 
     id: UUID
     query: Key
-    criterion: Name
+    criterion: Key
     answer: Literal["ranked", "incomparable"]
     order: Annotated[list[Group], Field(max_length=100)] = []
     note: Text = ""
@@ -142,7 +142,10 @@ class QueryIn(Message):
     """A query to be asked: several items to compare, or one segment to rate."""
 
     id: UUID | None = None
-    items: Annotated[list[SegmentIn] | list[CandidateIn], Field(min_length=1, max_length=16)]
+    items: (
+        Annotated[list[SegmentIn], Field(min_length=1, max_length=16)]
+        | Annotated[list[CandidateIn], Field(min_length=1, max_length=16)]
+    )
     reason: Text = ""
     priority: Real = 0.0
     gold: ExpectedIn | None = None

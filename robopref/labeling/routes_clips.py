@@ -12,7 +12,7 @@ from robopref.labeling.clip_service import ClipService
 from robopref.labeling.clips import Comparison
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.messages import Plain
-from robopref.labeling.service import UnknownError
+from robopref.labeling.refusals import UnknownError
 from robopref.labeling.worker import ClipError
 
 WAIT_S = 30.0

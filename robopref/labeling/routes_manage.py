@@ -16,7 +16,7 @@ from robopref.labeling.messages import (
     AdjudicationIn,
     ComparisonIn,
     Imported,
-    Name,
+    Key,
     Plain,
     QueriesIn,
     Stored,
@@ -38,7 +38,7 @@ def progress(desk: ADesk, annotator: Annotator) -> Plain:
 
 @router.get("/adjudication")
 def disagreements(
-    desk: ADesk, annotator: Annotator, criterion: Annotated[Name | None, Query()] = None
+    desk: ADesk, annotator: Annotator, criterion: Annotated[Key | None, Query()] = None
 ) -> Plain:
     """Return the queries that annotators answered differently."""
     name = desk.service.check_criterion(criterion or desk.service.config.names[0])

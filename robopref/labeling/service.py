@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from robopref.data.reader import Recent
 from robopref.data.store import EpisodeStore
-from robopref.errors import DataError
 from robopref.labeling.answers import Answers, Stored
 from robopref.labeling.assignment import Assigned, Assignment
 from robopref.labeling.clip_service import ClipService
@@ -19,6 +18,7 @@ from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.messages import AnswerIn, RatingIn
 from robopref.labeling.presenting import Presenter
 from robopref.labeling.queue import LabelQueue, read_query
+from robopref.labeling.refusals import UnknownError
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.preference import Preference
@@ -33,10 +33,6 @@ RETRY_S = 3.0
 """When a page without a query asks again [s]."""
 REMAINING_S = 2.0
 """How long the number of open queries is taken for right [s]."""
-
-
-class UnknownError(DataError):
-    """Raised when what a request names is not there."""
 
 
 class LabelService:

@@ -17,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.labeling.answers import Answers
-from robopref.labeling.assignment import Assignment, ConflictError
+from robopref.labeling.assignment import Assignment
 from robopref.labeling.config import Criterion, LabelConfig
 from robopref.labeling.eligible import askable
 from robopref.labeling.queue import ATTENTION, GOLD, REPEAT, UNLIMITED, LabelQueue
+from robopref.labeling.refusals import ConflictError
 from robopref.preferences import Preference, Query, Ranking, tables
 from robopref.preferences.rating import Rating, RatingQuery, Verdict, rating_query_row
 from robopref.preferences.store import PreferenceStore
