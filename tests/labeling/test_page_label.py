@@ -30,9 +30,13 @@ def first(answers):
 
 @pytest.mark.parametrize(
     ("key", "kind", "winner"),
-    [("1", "ranked", 0), ("ArrowRight", "ranked", 1), ("ArrowUp", "ranked", None),
-     ("ArrowDown", "incomparable", None)],
-)  # fmt: skip
+    [
+        ("1", "ranked", 0),
+        pytest.param("ArrowRight", "ranked", 1, marks=pytest.mark.slow),
+        pytest.param("ArrowUp", "ranked", None, marks=pytest.mark.slow),
+        ("ArrowDown", "incomparable", None),
+    ],
+)
 def test_one_key_answers_a_pair(project, pages, key, kind, winner):
     [query] = project.ask_clips(2)
     page = pages.open(project)
@@ -89,6 +93,7 @@ def test_actions_all_bad_and_one_placed_by_keys(project, pages):
     assert preference.ranking.num_items == 3
 
 
+@pytest.mark.slow
 def test_one_clip_is_judged_with_a_mark(project, pages):
     project.ask_rating()
     page = pages.open(project)
@@ -130,6 +135,7 @@ def test_markup_in_names_notes_and_reasons_stays_text(project, pages):
     assert page.locator("img[src='x']").count() == 0
 
 
+@pytest.mark.slow
 def test_curves_show_the_reward_only_when_asked(project, pages):
     project.ask_clips(2)
     page = pages.open(project)

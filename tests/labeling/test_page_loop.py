@@ -1,4 +1,4 @@
-"""The loop as an annotator sees it: what is answered changes what is asked, and the page says so."""
+"""The loop as an annotator sees it: answers change what is asked, and the page says so."""
 
 import time
 
@@ -25,12 +25,18 @@ def test_answers_refit_the_reward_which_orders_what_comes_next(tmp_path, pages):
         answer(page, "1")
         assert page.locator(".why").inner_text() != ASKED
         progress = pages.open(project, path="/progress", ready=False)
-        until(progress, """[...document.querySelectorAll('.stat')].some((stat) =>
-            stat.textContent.startsWith('Labels11'))""")
+        until(
+            progress,
+            """[...document.querySelectorAll('.stat')].some((stat) =>
+            stat.textContent.startsWith('Labels11'))""",
+        )
         answer(page, "2")
         # By itself, without being loaded again.
-        until(progress, """[...document.querySelectorAll('.stat')].some((stat) =>
-            stat.textContent.startsWith('Labels12'))""")
+        until(
+            progress,
+            """[...document.querySelectorAll('.stat')].some((stat) =>
+            stat.textContent.startsWith('Labels12'))""",
+        )
 
 
 def num_fits(project):

@@ -26,6 +26,7 @@ def state(page):
     return page.evaluate("robopref.page.element.dataset.state")
 
 
+@pytest.mark.slow
 def test_two_annotators_answer_at_once(project, pages):
     project.ask_clips(2, 2, 2, length=12)
     anna, ben = pages.open(project, "anna"), pages.open(project, "ben")
@@ -37,6 +38,7 @@ def test_two_annotators_answer_at_once(project, pages):
     assert len({(a.query.id, a.annotator) for a in answers}) == 6
 
 
+@pytest.mark.slow
 def test_a_query_is_given_back_when_nobody_looks(project, pages):
     project.ask_clips(2)
     page = pages.open(project)
@@ -50,6 +52,7 @@ def test_a_query_is_given_back_when_nobody_looks(project, pages):
     assert len(project.answers) == 1
 
 
+@pytest.mark.slow
 def test_who_looks_keeps_the_query(project, pages):
     project.ask_clips(2)
     page = pages.open(project)
@@ -99,6 +102,7 @@ def test_an_answer_is_not_counted_twice_when_its_receipt_is_lost(project, pages)
     pages.errors = [e for e in pages.errors if "ERR_FAILED" not in e]
 
 
+@pytest.mark.slow
 def test_a_late_answer_that_others_gave_is_refused_in_words(project, pages):
     project.ask_clips(2)
     page = pages.open(project, "anna")

@@ -1,4 +1,4 @@
-"""The other pages, and what everybody needs of all of them: names, sizes, words for who cannot see."""
+"""The other pages, and what everybody needs of all of them: names, sizes, contrast."""
 
 import pytest
 
@@ -17,7 +17,7 @@ SMALL = """() => [...document.querySelectorAll('button, select, input:not([type=
   .filter((element) => element.checkVisibility()).map((element) => [
     element.textContent, element.getBoundingClientRect()])
   .filter(([, box]) => box.height < 32 || box.width < 32).map(([text]) => text)"""
-OUTSIDE = """() => [...document.querySelectorAll('main button, main select, main canvas, main input')]
+OUTSIDE = """() => [...document.querySelectorAll('main :is(button, select, canvas, input)')]
   .filter((element) => element.checkVisibility()).map((element) => [
     element.outerHTML.slice(0, 120), element.getBoundingClientRect()])
   .filter(([, box]) => box.left < 0 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1)
@@ -36,7 +36,7 @@ FAINT = """() => {
     return [255, 255, 255];
   };
   return [...document.querySelectorAll('button, p, h1, h2, label, th, td, a, dt, dd, .badge, kbd')]
-    .filter((e) => e.checkVisibility({ opacityProperty: true }) && !e.disabled && !e.closest(':disabled'))
+    .filter((e) => e.checkVisibility({ opacityProperty: true }) && !e.closest(':disabled'))
     .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
     .map((e) => {
       const style = getComputedStyle(e);
@@ -89,6 +89,7 @@ def test_every_kind_fits_and_every_control_has_a_name(project, pages, kind, size
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_pages_are_named_and_readable(project, pages, scheme):
     disagree(project, pages, 1)
     project.ask_clips(2)
@@ -102,6 +103,14 @@ def test_pages_are_named_and_readable(project, pages, scheme):
         page.wait_for_timeout(300)
         assert page.evaluate(NAMELESS) == []
         assert page.evaluate(FAINT) == []
+    # The measures themselves see what is wrong.
+    page.evaluate(
+        """() => { const bad = document.createElement('button'), faint = document.createElement('p');
+          faint.textContent = 'faint'; faint.style.color = faint.style.backgroundColor = '#777';
+          document.getElementById('main').append(bad, faint); }"""
+    )
+    assert len(page.evaluate(NAMELESS)) == 1
+    assert [text for _, text in page.evaluate(FAINT)] == ["faint"]
     press(page, "?")
     assert page.get_by_role("dialog", name="Keys").is_visible()
     press(page, "Escape")
@@ -127,6 +136,7 @@ def test_a_disagreement_is_decided_by_keys(project, pages):
     assert all(ranking.order == ((1,), (0,)) for ranking in found.values())
 
 
+@pytest.mark.slow
 def test_progress_counts_labels_and_says_what_cannot_be_shown(project, pages):
     disagree(project, pages)
     [stuck] = project.ask_clips(2)
@@ -140,6 +150,7 @@ def test_progress_counts_labels_and_says_what_cannot_be_shown(project, pages):
     assert row.first.get_by_role("cell").first.inner_text() == "2"
 
 
+@pytest.mark.slow
 def test_without_webgl_actions_are_seen_from_above(project, pages):
     project.ask_actions(3)
     page = pages.open(project, "anna", ready=False)
@@ -161,6 +172,7 @@ def test_without_webgl_actions_are_seen_from_above(project, pages):
     assert len(project.answers) == 1
 
 
+@pytest.mark.slow
 def test_a_browser_that_cannot_play_the_clips_is_told_what_to_do(project, pages):
     project.ask_clips(2)
     page = pages.open(project, "anna", ready=False)
@@ -199,4 +211,3 @@ def test_tiles_are_dragged_by_a_finger(project, pages):
     page.get_by_role("heading", name="All done").wait_for()
     [preference] = project.answers
     assert preference.ranking.order == ((order[2],), tuple(sorted((order[0], order[1]))))
-

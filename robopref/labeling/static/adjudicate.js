@@ -26,9 +26,9 @@ export class AdjudicatePage {
     this.element = h("div", { class: "label-page", "data-state": "loading" },
       h("div", { class: "ask" },
         h("div", { class: "ask-words" }, h("p", { class: "criterion" }, "Adjudicate"),
-          this.question = h("h1", { class: "question" }), this.words),
+          this.question = h("h1", { class: "question" })),
         h("div", { class: "ask-side" }, this.criterion.element,
-          button("Later", { class: "quiet", key: "X", onclick: () => this.later() }))),
+          button("Later", { class: "quiet", key: "X", onclick: () => this.later() })), this.words),
       this.stageBox, this.transportBox, this.barBox,
       h("div", { class: "extras" }, this.answers,
         h("label", { class: "gold", for: "gold" }, this.gold, "Ask it of everybody from now on, as one whose answer is known")));

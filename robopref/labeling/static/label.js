@@ -34,8 +34,8 @@ export class LabelPage {
     this.extrasBox = h("div", { class: "extras-box" });
     this.element = h("div", { class: "label-page", "data-state": "loading" },
       h("div", { class: "ask" },
-        h("div", { class: "ask-words" }, this.criterion, this.question, this.why),
-        h("div", { class: "ask-side" }, this.count, this.undoButton())),
+        h("div", { class: "ask-words" }, this.criterion, this.question),
+        h("div", { class: "ask-side" }, this.count, this.undoButton()), this.why),
       this.stageBox, this.transportBox, this.barBox, this.extrasBox);
     this.history = new History((id) => this.undo(id));
     this.stopKeys = addKeys({ Z: () => this.undo(), X: () => this.skip(), "Shift+Z": () => this.history.open() });

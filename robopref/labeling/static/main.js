@@ -130,7 +130,8 @@ class App {
       },
     }, name));
     document.getElementById("header").replaceChildren(
-      h("span", { class: "brand" }, h("img", { src: "/static/icon.svg", alt: "" }), this.project.title),
+      h("span", { class: "brand" }, h("img", { src: "/static/icon.svg", alt: "" }),
+        h("span", { class: "brand-name" }, this.project.title)),
       this.annotator ? h("nav", { "aria-label": "Pages" }, links) : "",
       this.connection,
       this.annotator ? h("span", { class: "who", title: "Signed in as" }, this.annotator) : "",

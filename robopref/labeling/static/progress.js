@@ -71,7 +71,7 @@ function tiles(own, { trainer, blocked = [] }) {
         ? `${percent(position.low)} to ${percent(position.high)}; chance gives half`
         : "of pairs with a preference"),
     tile("Ten more labels", isKnown(gain) ? `${gain < 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %` : "–",
-      own.value_method || "held-out accuracy that they would add"),
+      "of held-out accuracy, estimated"),
     tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || "refits the reward as labels come"));
 }
 
@@ -101,7 +101,7 @@ function dayName(day) {
   return new Date(`${day}T12:00:00Z`).toLocaleDateString([], { day: "numeric", month: "short" });
 }
 
-function accuracy({ history = [] }) {
+function accuracy({ history = [], value_method: method }) {
   const points = history.filter((row) => isKnown(row.accuracy));
   return section("Held-out accuracy of the reward", lineChart(
     points.map(({ labels: x, accuracy: y, low, high }) => ({ x, y, low, high })),
@@ -109,7 +109,10 @@ function accuracy({ history = [] }) {
       label: "Held-out accuracy", range: [0, 1], guide: { y: 0.5, label: "chance" },
       xLabel: (x) => `${x} labels`, yLabel: percent,
     },
-  ));
+  ), method && points.length > 1
+    ? h("details", { class: "muted small" },
+      h("summary", {}, "How the value of ten more labels is estimated"), h("p", {}, method))
+    : null);
 }
 
 function annotators({ annotators: rows }) {
