@@ -1,10 +1,10 @@
 r"""Transfer without an alignment: one linear reward on features that mean the same in every task.
 
 Each source gives weights by Bradley-Terry on its own standardised features. The target's weights
-are drawn around their mean: how far is learned from how the sources differ, and where there is one
-source only, weights that matter there may differ more. Answers about the target turn the prior into
-a posterior (Laplace), and the probability of a preference is averaged over it, so that confidence
-counts what is not known about the target. Votes are bootstraps over a source's segments.
+are drawn around their mean, and those that matter may differ more. Answers about the target turn
+the prior into a posterior (Laplace), and the probability of a preference is averaged over it, so
+that confidence counts what is not known about the target. Votes are bootstraps over a source's
+segments.
 
 This is the line that an alignment by distances has to be worth something beside; on tasks whose
 rewards are alike it is ahead of it (`robopref bench transfer`).
@@ -17,6 +17,7 @@ References:
         (the predictive probability, eq. 4.153).
     [2] Houlsby et al., Bayesian active learning for classification and preference learning, 2011,
         arXiv:1112.5745, section 3 (what to ask).
+    [3] Boyd and Vandenberghe, Convex optimization, 2004, algorithm 9.5 (damped Newton steps).
 """
 
 from collections.abc import Sequence
@@ -24,21 +25,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from robopref.errors import check_above, check_at_least
 from robopref.preferences.pool import pair_codes
 from robopref.rewards.transfer import TaskSegments, Transferred, check_tasks, standardise
 
+MOST_STEPS, TOLERANCE, SHORTEST_STEP = 50, 1e-10, 1e-6
+"""Of the Newton steps to the most probable weights, which mostly take fewer than ten."""
+
 
 @dataclass(frozen=True)
 class SharedFeaturesConfig:
     """A linear reward on task-agnostic features, whose weights the target's answers correct."""
 
-    decay: float = 0.02
+    decay: float = 0.07
     """Weight of the squared weights beside the mean loss of a source's pairs."""
-    task_deviation: float = 0.45
+    sharpness: float = 4.0
+    """How much surer the target's weights are than those of a source, which `decay` makes small."""
+    task_deviation: float = 0.8
     """Standard deviation of a weight between tasks, where it matters as much as most do."""
     num_votes: int = 20
     """Bootstraps over the sources' segments that vote."""
@@ -46,6 +51,7 @@ class SharedFeaturesConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_above("decay", self.decay, 0)
+        check_above("sharpness", self.sharpness, 0)
         check_above("task_deviation", self.task_deviation, 0)
         check_at_least("num_votes", self.num_votes, 1)
 
@@ -78,15 +84,33 @@ class Belief:
         if not len(difference):
             return self
 
-        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-            logit, off = difference @ w, w - self.mean
-            pull = self.precision @ off
-            value = (np.logaddexp(0, logit) - prefers_b * logit).sum() + off @ pull / 2
-            return float(value), difference.T @ (expit(logit) - prefers_b) + pull
-
-        mean = minimize(loss, self.mean, jac=True, method="L-BFGS-B").x
+        mean = self._most_probable(difference, prefers_b)
         p = expit(difference @ mean)
         return Belief(mean, self.precision + (difference.T * (p * (1 - p))) @ difference)
+
+    def _most_probable(self, difference: np.ndarray, prefers_b: np.ndarray) -> np.ndarray:
+        """Return the weights that answers and belief together make most probable ([3])."""
+
+        def loss(w: np.ndarray) -> float:
+            logit, off = difference @ w, w - self.mean
+            answers = (np.logaddexp(0, logit) - prefers_b * logit).sum()
+            return float(answers + off @ self.precision @ off / 2)
+
+        w, value = self.mean, loss(self.mean)
+        for _ in range(MOST_STEPS):
+            p = expit(difference @ w)
+            slope = difference.T @ (p - prefers_b) + self.precision @ (w - self.mean)
+            curvature = self.precision + (difference.T * (p * (1 - p))) @ difference
+            step = np.linalg.solve(curvature, slope)
+            share, decrease = 1.0, float(slope @ step)
+            if decrease < TOLERANCE:
+                break
+            while (found := loss(w - share * step)) > value - share * decrease / 4:
+                share /= 2
+                if share < SHORTEST_STEP:
+                    return w
+            w, value = w - share * step, found
+        return w
 
     def probability(self, difference: Float[np.ndarray, "P F"]) -> Float[np.ndarray, " P"]:
         """Return how probably b is preferred, over what is not known of the weights."""
@@ -133,13 +157,28 @@ class SharedFeatures:
         resampled = [[_resample(s, rng) for s in sources] for _ in range(self.config.num_votes)]
         votes = np.stack([preferred_by(self.belief(drawn, target), x) for drawn in resampled])
         preferred = preferred_by(self.belief(sources, target), x)
-        return Transferred(preferred, np.ones_like(preferred), votes)
+        across = self._across(sources)
+        return Transferred(preferred, np.ones_like(preferred), votes, across=across)
 
     def belief(self, sources: Sequence[TaskSegments], target: TaskSegments) -> Belief:
         """Return what is believed about the target's weights; without sources, nothing is known."""
         x = standardise(target.features)
         prior = self._prior(sources, x.shape[1])
         return prior.update(x[target.b] - x[target.a], target.prefers_b)
+
+    def _across(self, sources: Sequence[TaskSegments]) -> float:
+        """Return the share of each source's answers that the others foretell, at the mean."""
+        if len(sources) < 2:
+            return float("nan")
+        weights = np.stack([self._fit(source) for source in sources])
+        shares = []
+        for source, others in zip(sources, weights.sum(axis=0) - weights, strict=True):
+            asked = source.prefers_b != 0.5
+            value = standardise(source.features) @ others
+            says = value[source.b[asked]] - value[source.a[asked]]
+            right = np.sign(says) * np.sign(source.prefers_b[asked] - 0.5)
+            shares.append((1 + right.mean()) / 2)
+        return float(np.mean(shares))
 
     def choose_queries(
         self, sources: Sequence[TaskSegments], target: TaskSegments, num: int
@@ -168,14 +207,10 @@ class SharedFeatures:
         if not sources:
             return Belief(np.zeros(num_features), np.eye(num_features))
         weights = np.stack([self._fit(source) for source in sources])
-        mean = weights.mean(axis=0)
+        mean = self.config.sharpness * weights.mean(axis=0)
         size = np.abs(mean) / max(float(np.abs(mean).mean()), 1e-12)
         deviation = self.config.task_deviation * (1 + size) / 2
-        covariance = np.diag(deviation**2)
-        if len(sources) > 2:
-            # What the sources show of it counts for as much as what is taken for granted.
-            covariance = (covariance + np.cov(weights.T)) / 2
-        return Belief(mean, np.linalg.inv(covariance))
+        return Belief(mean, np.diag(deviation**-2.0))
 
     def _fit(self, source: TaskSegments) -> Float[np.ndarray, " F"]:
         x = standardise(source.features)

@@ -107,12 +107,15 @@ class Transferred:
         votes: `preferred` by each restart, bootstrap or source alone, (R, M, M).
         plan: Which source segment corresponds to which target segment, (N, M); of the first
             source, where a method has such a thing.
+        across: Share of each source's answers that the other sources foretell; NaN where there is
+            one source only, or the method does not say.
     """
 
     preferred: Float[np.ndarray, "M M"]
     weight: Float[np.ndarray, "M M"]
     votes: Float[np.ndarray, "R M M"]
     plan: Float[np.ndarray, "N M"] | None = None
+    across: float = float("nan")
 
     def diagnose(self) -> dict[str, float]:
         """Return what can be known without any target label.
@@ -120,7 +123,8 @@ class Transferred:
         `expected_accuracy` is how often the more probable order is right if the probabilities are;
         `wrong_way` the share of votes that order the target the other way round than all of them
         together, the sign ambiguity of an alignment by distances; `agreement` the mean correlation
-        of a vote with the others; `abstained` the share of pairs about which nothing is said.
+        of a vote with the others; `abstained` the share of pairs about which nothing is said;
+        `across` how well the sources foretell each other, as they have to foretell the target.
         """
         upper = np.triu_indices(len(self.preferred), 1)
         known = self.weight[upper] > 0
@@ -131,6 +135,7 @@ class Transferred:
             "wrong_way": _mean(_correlations(votes, probability - 0.5) < 0),
             "agreement": _agreement(votes),
             "abstained": float(1 - known.mean()),
+            "across": self.across,
         }
 
     def pairs(

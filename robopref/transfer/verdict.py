@@ -31,6 +31,8 @@ NAMES = {
         "share of votes that order the target the other way round: the ambiguity of the sign"),
     "agreement": ("agreement", "mean correlation of a vote with the others"),
     "abstained": ("abstained", "share of pairs about which nothing is said"),
+    "across": ("across the sources",
+        "share of each source's answers that the other sources foretell"),
     "meaning": ("meaning",
         "whether what goes with being preferred in the source does so here: 1 so, -1 the opposite"),
     "source": ("source foretold",
@@ -94,6 +96,14 @@ def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdi
             "source's own answers. What was preferred there is not in the features, or the "
             "answers contradict each other.",
         )
+    across = diagnosis.get("across", math.nan)
+    if across < LEAST_FORETOLD and not known:
+        return Verdict(
+            "distrust",
+            f"Do not trust it: the sources foretell {across:.0%} of each other's answers, and can "
+            "hardly foretell another task's. What was preferred is not in the features, or not "
+            "the same everywhere.",
+        )
     doubt = _doubt(diagnosis)
     if doubt is not None:
         return doubt
@@ -142,6 +152,10 @@ def _doubt(diagnosis: Mapping[str, float]) -> Verdict | None:
         reasons.append(f"some features change their meaning ({diagnosis['meaning']:.2f})")
     if diagnosis["source"] < GOOD_FORETOLD:
         reasons.append(f"only {diagnosis['source']:.0%} of the source's own answers are foretold")
+    if diagnosis.get("across", math.nan) < GOOD_FORETOLD:
+        reasons.append(
+            f"the sources foretell only {diagnosis['across']:.0%} of each other's answers"
+        )
     if wrong_way > 0:
         reasons.append(f"{wrong_way:.0%} of the votes order the target the other way round")
     if diagnosis["expected_accuracy"] < LEAST_EXPECTED:

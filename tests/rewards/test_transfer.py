@@ -135,6 +135,18 @@ def test_shared_features_are_corrected_by_the_target_and_know_what_to_ask():
     assert accuracy(after, returns) > accuracy(before, returns) + 0.05
 
 
+def test_sources_that_contradict_each_other_are_diagnosed():
+    target, _ = make_task(5, answered=False)
+    rng = np.random.default_rng(0)
+    alike = [make_task(seed)[0] for seed in range(3)]
+    mixed = [make_task(0)[0], make_task(1, weights=(-2.0, 1.0, 0.5))[0]]
+    method = SharedFeaturesConfig(num_votes=2).build()
+    across = [method.transfer(s, target, rng).diagnose()["across"] for s in (alike, mixed)]
+    assert across[0] > 0.9
+    assert across[1] < 0.5
+    assert np.isnan(method.transfer(alike[:1], target, rng).diagnose()["across"])
+
+
 def test_pairs_are_drawn_among_confident_ones_only():
     preferred = np.array([[0.5, 0.9, 0.6], [0.1, 0.5, 0.5], [0.4, 0.5, 0.5]])
     found = Transferred(preferred, np.ones((3, 3)), preferred[None])
