@@ -35,9 +35,11 @@ TINY = 1e-30
 """Keeps quotients and logarithms of empty columns finite."""
 LARGEST_SCALE = 20.0
 """Scales beyond e to this are absorbed into the kernel: float32 holds e^88."""
-CELLS_AT_ONCE = 1 << 18
+CELLS_AT_ONCE = 1 << 17
 """Cells of the kernels that are worked on together: they stay in the cache of one core."""
-BLOCK = 10
+WIDE = 50.0
+"""Spread of costs, in units of epsilon, beyond which one starts from larger epsilons."""
+BLOCK = 8
 """Sinkhorn iterations between two looks at the error."""
 NEWTON_WORTH = 200
 """Sinkhorn iterations for which a few Newton steps are had."""
@@ -105,11 +107,10 @@ def transport(
     if not bool(torch.isfinite(cost.detach().sum())):
         raise ValueError("`cost` must hold finite numbers only where mass may go.")
     plan, value, error = _Plan.apply(cost, allowed, config)
-    # The gradient of a minimum is that of the objective at it ([2], eq. 14).
-    change = (
-        (cost - cost.detach()) * plan.detach() if cost.requires_grad else torch.zeros_like(cost)
-    )
-    return Transport(plan, value + change.sum((1, 2)), error)
+    if cost.requires_grad:
+        # The gradient of a minimum is that of the objective at it ([2], eq. 14).
+        value = value + ((cost - cost.detach()) * plan.detach()).sum((1, 2))
+    return Transport(plan, value, error)
 
 
 def transport_cost(cost: Float[Tensor, "B N J"], plan: Float[Tensor, "B N J"]) -> Tensor:
@@ -130,7 +131,8 @@ class _Plan(torch.autograd.Function):
                     config).solve()
             for i in range(0, len(cost), at_once)
         ]  # fmt: skip
-        plan, value, error = (torch.cat(values) for values in zip(*parts, strict=True))
+        solved = zip(*parts, strict=True)
+        plan, value, error = (x[0] if len(x) == 1 else torch.cat(x) for x in solved)
         context.save_for_backward(plan)
         context.regularisation = config.regularisation
         context.mark_non_differentiable(value, error)
@@ -170,7 +172,7 @@ class _Solver:
     """
 
     def __init__(self, cost: Tensor, allowed: Tensor | None, config: SinkhornConfig) -> None:
-        self.config = config
+        self.config, self.allowed = config, allowed
         dtype = torch.promote_types(cost.dtype, torch.float32)
         self.logits = cost.to(dtype) / -config.regularisation
         self.spread = float(self.logits.amax() - self.logits.amin())
@@ -189,8 +191,10 @@ class _Solver:
         self._warm_start()
         self._iterate()
         self._newton()
-        shares = self.kernel * self.scale[:, None] / self.sums[..., None]
-        plan = self.row_mass[..., None] * shares
+        # In place: nothing needs the kernel any more.
+        plan = self.kernel.mul_(self.scale[:, None]).mul_((self.row_mass / self.sums)[..., None])
+        if self.allowed is not None:
+            plan = plan.masked_fill_(~self.allowed, 0.0)
         potential = self.potential + (self.scale / self.column_mass.clamp_min(TINY)).log()
         value = torch.where(self.column_mass > 0, self.column_mass * potential, 0.0).sum(1)
         value = value - (self.row_mass * (self.sums.log() + self.top)).sum(1)
@@ -198,7 +202,7 @@ class _Solver:
 
     def _warm_start(self) -> None:
         """Take Sinkhorn iterations at larger regularisations first, where they reach far."""
-        for stage in range(max(0, math.ceil(math.log2(max(self.spread, 1.0) / 10))), 0, -1):
+        for stage in range(max(0, math.ceil(math.log2(max(self.spread, 1.0) / WIDE))), 0, -1):
             factor = 2.0**stage
             for _ in range(2):
                 logits = (self.logits + self.potential[:, None]) / factor
@@ -214,7 +218,8 @@ class _Solver:
             self.potential = self.potential + self.scale.clamp_min(TINY).log()
         logits = self.logits + self.potential[:, None]
         self.top = logits.amax(2)
-        self.kernel = logits.sub_(self.top[..., None]).exp_()
+        # What underflows is held just above 0, so that no sum is 0.
+        self.kernel = logits.sub_(self.top[..., None]).exp_().clamp_min_(TINY)
         self.scale = torch.ones_like(self.potential)
         self._measure()
 
@@ -227,13 +232,12 @@ class _Solver:
         """Take Sinkhorn iterations as long as they promise to end soon."""
         before = self.error
         while self.iterations < self.config.max_iterations:
-            for _ in range(BLOCK):
-                ratio = self.column_mass / self.columns.clamp_min(TINY)
-                self.scale = self.scale * ratio
-                self.sums, self.columns = _marginals(self.kernel, self.scale, self.row_mass)
+            self.scale = self.scale * self.column_mass / self.columns.clamp_min(TINY)
+            for _ in range(BLOCK - 1):
+                self._sweep()
+            self._measure()
             self.iterations += BLOCK
             self._keep_in_range()
-            self.error = (self.columns - self.column_mass).abs().sum(1)
             missing = (self.error / self.config.tolerance).clamp_min(1).log()
             gained = (before / self.error.clamp_min(TINY)).log() / BLOCK
             if not bool((missing > gained * NEWTON_WORTH).logical_not().all()):
@@ -241,6 +245,17 @@ class _Solver:
             if not bool((missing > 0).any()):
                 return
             before = self.error
+
+    def _sweep(self) -> None:
+        """Give rows their masses, and columns more than what they lack.
+
+        Half as much again: slow directions go half as fast again, and none turns around
+        (Thibault et al. 2021, arXiv:1711.01851). It costs little more than the two products.
+        """
+        sums = torch.bmm(self.scale[:, None], self.kernel.mT)[:, 0]
+        columns = torch.bmm((self.row_mass / sums)[:, None], self.kernel)[:, 0]
+        ratio = self.column_mass / (columns * self.scale).clamp_min(TINY)
+        self.scale = self.scale * ratio * ratio.sqrt()
 
     def _keep_in_range(self) -> None:
         real = self.column_mass > 0
