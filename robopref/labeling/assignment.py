@@ -91,7 +91,7 @@ class Assignment:
             kinds: Which kinds of queries they are shown.
         """
         criteria = criteria or self.config.names
-        with self.database.writing() as connection:
+        with self.database.writing(passing=True) as connection:
             now = self._forget_expired(connection)
             held = self._held(connection, annotator)
             if held is not None:
@@ -132,7 +132,7 @@ class Assignment:
         Raises:
             ConflictError: It has expired, or is another's.
         """
-        with self.database.writing() as connection:
+        with self.database.writing(passing=True) as connection:
             now = self._forget_expired(connection)
             held = self._held(connection, annotator)
             if held is None or held[1].id != lease_id:
@@ -145,7 +145,7 @@ class Assignment:
 
     def release(self, lease_id: str, annotator: str) -> bool:
         """Give a query back; return whether it was kept for this annotator."""
-        with self.database.writing() as connection:
+        with self.database.writing(passing=True) as connection:
             gone = connection.execute(
                 leases.delete().where(leases.c.id == lease_id, leases.c.annotator == annotator)
             )

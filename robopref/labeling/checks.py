@@ -54,9 +54,6 @@ def _make(
     attention: bool,
 ) -> bool:
     """Queue a copy of a pair that this annotator has ordered, the items turned around."""
-    repeated = sa.select(tables.label_queue.c.query_id).where(
-        tables.label_queue.c.annotator == annotator, tables.label_queue.c.criterion == criterion
-    )
     statement = (
         sa.select(queries)
         .join(preferences, preferences.c.query_id == queries.c.id)
@@ -64,7 +61,7 @@ def _make(
             preferences.c.annotator == annotator, preferences.c.criterion == criterion,
             preferences.c.answer == "ranked", ~preferences.c.undone,
             queries.c.kind == SEGMENTS, queries.c.num_items == 2,
-            queries.c.id.not_in(repeated),
+            queries.c.strategy.not_in([REPEAT, ATTENTION]),
         )
         .order_by(preferences.c.seq.desc())
         .limit(LAST)

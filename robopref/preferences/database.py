@@ -50,14 +50,17 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
+    def writing(self, *, passing: bool = False) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction, which is on disk when the block ends.
+
+        Args:
+            passing: Do not wait for the disk: what is written may be lost when the power fails.
 
         Raises:
             DataError: The database cannot be used; nothing of the block was stored.
         """
         with self._turn, schema.readable_errors(self.name), self.engine.connect() as plain:
-            connection = plain.execution_options(**{schema.WRITE: True})
+            connection = plain.execution_options(**{schema.WRITE: True, schema.PASSING: passing})
             with connection.begin():
                 schema.take_turn(connection)
                 yield connection

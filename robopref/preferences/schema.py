@@ -22,6 +22,9 @@ BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another one [s]; an answer's transaction takes milliseconds."""
 WRITE = "robopref_write"
 """Execution option that marks a connection as about to write."""
+PASSING = "robopref_passing"
+"""Execution option beside `WRITE`: what is written may be lost when the power fails, though not
+when a program is killed."""
 
 
 def open_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:
@@ -140,8 +143,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     # A writer takes its lock at once: one that reads first and locks later may find that another
     # wrote in between, which no waiting can mend.
-    writes = connection.get_execution_options().get(WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get(WRITE, False):
+        level = "NORMAL" if options.get(PASSING, False) else "FULL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("BEGIN")
 
 
 def take_turn(connection: sa.Connection) -> None:
@@ -152,6 +160,8 @@ def take_turn(connection: sa.Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7263)"))
+        if connection.get_execution_options().get(PASSING, False):
+            connection.execute(sa.text("SET LOCAL synchronous_commit TO off"))
 
 
 def _check_or_create(engine: sa.Engine, name: str, *, create: bool) -> None:

@@ -262,3 +262,12 @@ def test_the_store_needs_no_torch(tmp_path):
         f"PreferenceStore({str(tmp_path / 'store.sqlite')!r})\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_what_is_only_passing_does_not_wait_for_the_disk_and_the_rest_does(tmp_path):
+    with PreferenceStore(tmp_path / "store.sqlite") as store:
+        levels = []
+        for passing in (True, False, True):
+            with store.database.writing(passing=passing) as connection:
+                levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert levels == [1, 2, 1]
