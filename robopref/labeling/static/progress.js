@@ -72,7 +72,7 @@ function tiles(own, { trainer, blocked = [] }) {
         : "of pairs with a preference"),
     tile("Ten more labels", isKnown(gain) ? `${gain < 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %` : "–",
       "of held-out accuracy, estimated"),
-    tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || "refits the reward as labels come"));
+    tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || "fits a reward as labels come"));
 }
 
 /** Return the way to choose a criterion; hidden where there is one only. */
