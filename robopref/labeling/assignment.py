@@ -102,9 +102,9 @@ class Assignment:
                     return Assigned(entry, query, lease)
                 self._drop(connection, lease.id)
             for criterion in criteria:
-                entry = self._choose(connection, annotator, criterion, kinds)
-                if entry is not None:
-                    return self._assign(connection, entry, annotator)
+                chosen = self._choose(connection, annotator, criterion, kinds)
+                if chosen is not None:
+                    return self._assign(connection, chosen, annotator)
         return None
 
     def ahead(self, annotator: str, criterion: str, kinds: Sequence[str] = KINDS) -> list[str]:

@@ -243,8 +243,7 @@ class Client:
             headers["Cookie"] = self._cookie
         if self._connection.sock is None:
             self._connection.connect()
-            # Small requests are not to wait for the acknowledgement of the ones before.
-            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._send_at_once(self._connection.sock)
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         content = response.read()
@@ -252,6 +251,11 @@ class Client:
         if cookie:
             self._cookie = cookie.partition(";")[0]
         return response.status, content
+
+    @staticmethod
+    def _send_at_once(connection: Any) -> None:
+        # Small requests are not to wait for the acknowledgement of the ones before.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _sign_in(self) -> None:
         body = {"annotator": self.annotator, "token": self._token}

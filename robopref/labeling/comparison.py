@@ -101,7 +101,8 @@ def _scores(rows: Sequence[tuple[str, str, float]], *, reveal: bool) -> Plain:
     names = sorted({name for a, b, _ in rows for name in (a, b)}, key=_disguise)
     place = {name: i for i, name in enumerate(names)}
     shown = names if reveal else [f"Policy {i + 1}" for i in range(len(names))]
-    a, b = (np.array([place[row[side]] for row in rows]) for side in (0, 1))
+    a = np.array([place[first] for first, _, _ in rows])
+    b = np.array([place[second] for _, second, _ in rows])
     prefers_b = np.array([row[2] for row in rows])
     found = fit_bradley_terry(a, b, prefers_b, num_items=len(names))
     intervals = found.intervals()

@@ -163,13 +163,13 @@ class Management:
         ratings, queries = tables.ratings, tables.rating_queries
         with self.store.database.reading() as connection:
             asked = {
-                row["id"]: rating_query_of(row)
+                row["id"]: rating_query_of(dict(row))
                 for row in connection.execute(sa.select(queries)).mappings()
             }
             rows = connection.execute(
                 sa.select(ratings).where(~ratings.c.undone).order_by(ratings.c.seq)
             ).mappings()
-            return [rating_of(row, asked[row["query_id"]]) for row in rows]
+            return [rating_of(dict(row), asked[row["query_id"]]) for row in rows]
 
     def export(self, form: str, path: Path) -> None:
         """Write all answers to a file in one of `EXPORTS`."""

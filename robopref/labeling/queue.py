@@ -67,10 +67,10 @@ def read_query(connection: sa.Connection, query_id: str, kind: str) -> Query | R
     if kind == "rating":
         table = tables.rating_queries
         row = connection.execute(sa.select(table).where(table.c.id == query_id)).mappings().one()
-        return rating_query_of(row)
+        return rating_query_of(dict(row))
     table = tables.queries
     row = connection.execute(sa.select(table).where(table.c.id == query_id)).mappings().one()
-    return query_of(row)
+    return query_of(dict(row))
 
 
 def kind_of(query: Query | RatingQuery) -> str:
@@ -156,7 +156,7 @@ class LabelQueue:
             .limit(limit)
         )
         with self.database.reading() as connection:
-            return [query_of(row) for row in connection.execute(statement).mappings()]
+            return [query_of(dict(row)) for row in connection.execute(statement).mappings()]
 
     def num_open(self, criterion: str) -> int:
         """Return how many queries anybody may be asked."""

@@ -57,7 +57,7 @@ def recent_queries(database: Database, limit: int) -> list[Query]:
     """Return the newest queries in their order."""
     statement = sa.select(queries).order_by(queries.c.seq.desc()).limit(limit)
     with database.reading() as connection:
-        return [query_of(row) for row in connection.execute(statement).mappings()][::-1]
+        return [query_of(dict(row)) for row in connection.execute(statement).mappings()][::-1]
 
 
 def read_history(database: Database, criterion: str, limit: int) -> list[Plain]:
@@ -92,5 +92,5 @@ def _queries_of(connection: sa.Connection, ids: list[str]) -> dict[str, Query]:
     for start in range(0, len(ids), IN_ONE):
         some = sa.select(queries).where(queries.c.id.in_(ids[start : start + IN_ONE]))
         for row in connection.execute(some).mappings():
-            found[row["id"]] = query_of(row)
+            found[row["id"]] = query_of(dict(row))
     return found

@@ -172,9 +172,9 @@ class Refitter:
         found = self.queue.open_queries(criterion, MAX_RANKED)
         waiting: dict[frozenset[Segment], list[Query]] = defaultdict(list)
         for query in found:
-            segments = frozenset(item for item in query.items if isinstance(item, Segment))
-            if len(segments) == len(query.items) == 2 and query.strategy not in FIXED:
-                waiting[segments].append(query)
+            compared = frozenset(item for item in query.items if isinstance(item, Segment))
+            if len(compared) == len(query.items) == 2 and query.strategy not in FIXED:
+                waiting[compared].append(query)
         if not waiting:
             return 0
         segments = list({segment: None for pair in waiting for segment in sorted(pair, key=repr)})

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def clock():
 
 @pytest.fixture
 def server(location, clock):
-    server = Server(location, clock=clock)
+    server: Any = Server(location, clock=clock)
     yield server
     server.store.close()
 
@@ -227,7 +228,7 @@ def test_answers_given_elsewhere_count(server, clock):
 
 def test_each_criterion_is_asked_on_its_own(location, clock):
     criteria = tuple(Criterion.parse(name) for name in ("speed", "care"))
-    server = Server(location, LabelConfig(criteria=criteria, repeat_every=0), clock)
+    server: Any = Server(location, LabelConfig(criteria=criteria, repeat_every=0), clock)
     server.add(make_queries(2))
     asked = []
     while (assigned := server.assignment.next("anna")) is not None:
@@ -239,7 +240,7 @@ def test_each_criterion_is_asked_on_its_own(location, clock):
 
 
 def test_gold_queries_come_when_due_to_everybody_once(location, clock):
-    server = Server(location, LabelConfig(gold_every=3, repeat_every=0), clock)
+    server: Any = Server(location, LabelConfig(gold_every=3, repeat_every=0), clock)
     server.add(make_queries(20))
     expected = {"answer": "ranked", "order": [[1], [0]]}
     with server.store.database.writing() as connection:
@@ -256,7 +257,7 @@ def test_gold_queries_come_when_due_to_everybody_once(location, clock):
 
 
 def test_a_pair_is_repeated_turned_around_and_only_for_who_answered_it(location, clock):
-    server = Server(location, LabelConfig(gold_every=0, repeat_every=6), clock)
+    server: Any = Server(location, LabelConfig(gold_every=0, repeat_every=6), clock)
     server.add(make_queries(20))
     for _ in range(5):
         server.answer(server.assignment.next("anna"), "anna")
@@ -273,7 +274,7 @@ def test_a_pair_is_repeated_turned_around_and_only_for_who_answered_it(location,
 
 
 def test_an_attention_check_says_which_key_to_press(location, clock):
-    server = Server(location, LabelConfig(repeat_every=0, attention_every=6), clock)
+    server: Any = Server(location, LabelConfig(repeat_every=0, attention_every=6), clock)
     server.add(make_queries(20))
     for _ in range(5):
         server.answer(server.assignment.next("anna"), "anna")
@@ -401,7 +402,9 @@ def work(location, name, barrier, given):
     """Be an annotator on a server of one's own: answer until nothing is left."""
     done = []
     try:
-        server = Server(location, LabelConfig(gold_every=0, repeat_every=0, overlap=2), time.time)
+        server: Any = Server(
+            location, LabelConfig(gold_every=0, repeat_every=0, overlap=2), time.time
+        )
         barrier.wait()
         while (assigned := server.assignment.next(name)) is not None:
             key = str(uuid.uuid4())
@@ -419,7 +422,7 @@ def test_many_at_once_lose_and_double_nothing(location, kind):
     context = multiprocessing.get_context("spawn")
     if kind == "threads":
         barrier, given = threading.Barrier(4), context.SimpleQueue()
-        make = threading.Thread
+        make: Any = threading.Thread
     else:
         barrier, given = context.Barrier(3), context.SimpleQueue()
         make = context.Process
@@ -432,7 +435,7 @@ def test_many_at_once_lose_and_double_nothing(location, kind):
         worker.join()
     stored = first.store.preferences()
     assert sorted(p.id for p in stored) == sorted(acknowledged)
-    per_query = {}
+    per_query: dict[str, set[str]] = {}
     for preference in stored:
         per_query.setdefault(preference.query.id, set()).add(preference.annotator)
     assert {len(who) for who in per_query.values()} == {2}
@@ -441,7 +444,7 @@ def test_many_at_once_lose_and_double_nothing(location, kind):
 
 
 def test_the_next_query_is_found_by_the_index_of_open_rows(tmp_path):
-    server = Server(tmp_path / "store.sqlite")
+    server: Any = Server(tmp_path / "store.sqlite")
     statement = askable("anna", "overall", ["pair"]).compile(
         server.store.database.engine, compile_kwargs={"literal_binds": True}
     )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -36,8 +37,12 @@ class Program:
             "--no-browser", "--learner", learner, "--segment-length", "8", *options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENV)
-        line = self.process.stdout.readline()
-        self.url = re.search(r"http://[^?]*", line).group()
+        self.output: Any = self.process.stdout
+        line = self._line()
+        (self.url,) = re.findall(r"http://[^?]*", line)
+
+    def _line(self):
+        return self.output.readline()
 
     def __enter__(self):
         return self
@@ -48,8 +53,8 @@ class Program:
 
     def end(self, how):
         self.process.send_signal(how)
-        self.rest = self.process.stdout.read()
-        self.process.stdout.close()
+        self.rest = self.output.read()
+        self.output.close()
         return self.process.wait(60)
 
 

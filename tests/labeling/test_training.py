@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +64,8 @@ def place(tmp_path):
     )  # fmt: skip
     store = PreferenceStore(config.db)
     rng = np.random.default_rng(0)
-    answered = [pair(*map(int, rng.choice(16, 2, replace=False)), f"q{i}") for i in range(24)]
+    drawn = [rng.choice(16, 2, replace=False) for _ in range(24)]
+    answered = [pair(int(a), int(b), f"q{i}") for i, (a, b) in enumerate(drawn)]
     waiting = [pair(a, b) for a, b in [(0, 1), (0, 15), (7, 8), (3, 12), (14, 15)]]
     store.add_queries(answered + waiting, cut_hash=episodes.content_hash)
     for number, query in enumerate(answered):
@@ -74,7 +77,7 @@ def place(tmp_path):
 
 def test_the_reward_is_fitted_measured_and_puts_the_queue_in_order(place):
     store, config = place
-    refitter = Refitter(config)
+    refitter: Any = Refitter(config)
     assert refitter.is_due("overall")
     figures = refitter.refit("overall")
     assert figures["accuracy"] > 0.8
@@ -96,10 +99,10 @@ def test_the_page_says_why_and_a_restarted_trainer_knows_its_reward(place):
     from robopref.labeling.assignment import Assignment
 
     store, config = place
-    first = Refitter(config)
+    first: Any = Refitter(config)
     figures = first.refit("overall")
     first.close()
-    assigned = Assignment(store.database, LabelConfig()).next("ben")
+    assigned: Any = Assignment(store.database, LabelConfig()).next("ben")
     assert assigned.entry.why
     assert assigned.entry.why != assigned.query.reason
     again = Refitter(config)
@@ -117,7 +120,7 @@ def test_queries_are_made_before_and_after_there_is_a_reward(tmp_path):
         segment_length=6, num_segments=20, learner=LEARNER,
     )  # fmt: skip
     with PreferenceStore(config.db) as store:
-        refitter = Refitter(config)
+        refitter: Any = Refitter(config)
         assert not refitter.is_due("overall")
         assert refitter.refit("overall") is None
         assert refitter.refill("overall") == 5
@@ -142,7 +145,7 @@ def test_queries_are_made_before_and_after_there_is_a_reward(tmp_path):
 
 def test_answers_of_who_is_contradicted_pull_less(place):
     store, config = place
-    refitter = Refitter(config)
+    refitter: Any = Refitter(config)
     for number, query in enumerate(store.queries()[:24]):
         for who in ("ben", "mallory"):
             winner = int(query.items[1].episode_id > query.items[0].episode_id)
@@ -170,7 +173,7 @@ def test_one_of_several_trainers_has_the_turn(place):
 @pytest.mark.slow
 def test_the_child_process_fits_as_answers_come_and_ends_with_the_server(place):
     store, config = place
-    rewards = []
+    rewards: list[Path] = []
     with Trainer(config, store.database, rewards.append) as trainer:
         deadline = time.monotonic() + 120
         while not rewards and time.monotonic() < deadline:
@@ -188,4 +191,6 @@ def test_what_more_labels_are_worth():
     assert value_of_more(curve) == pytest.approx(2 / 80 - 2 / 90)
     assert value_of_more([(100, 0.9)]) == pytest.approx(0.1 - 0.1 * (100 / 110) ** 0.5)
     assert value_of_more([(n, 0.5) for n in (10, 20, 30)]) == pytest.approx(0, abs=1e-12)
-    assert 0 < value_of_more([(10, 1.0)]) < 0.05, "no mistake among few proves little"
+    value = value_of_more([(10, 1.0)])
+    assert value is not None
+    assert 0 < value < 0.05, "no mistake among few proves little"

@@ -72,6 +72,7 @@ def test_an_annotator_who_guesses_is_told_from_one_who_knows(rng):
     who = np.repeat([0, 1], len(a) // 2)
     guesses = rng.integers(2, size=len(a)).astype(float)
     found = fit_crowd(a, b, np.where(who == 0, right, guesses), who, num_items=9)
+    assert found.reliability is not None
     assert found.reliability[0] > 0.9
     assert found.reliability[1] < 0.75
     assert np.corrcoef(found.score, truth)[0, 1] > 0.95

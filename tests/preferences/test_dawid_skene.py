@@ -1,5 +1,7 @@
 """Tests for Dawid and Skene's method, against the example of their paper."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,12 +44,14 @@ def test_the_example_of_the_paper():
     np.testing.assert_allclose(found.share, [0.40, 0.42, 0.11, 0.07], atol=0.005)
     np.testing.assert_allclose(
         found.confusion[0],
-        [[0.89, 0.11, 0, 0], [0.07, 0.88, 0.05, 0], [0, 0.34, 0.66, 0], [0, 0, 0.56, 0.44]],
+        np.array(
+            [[0.89, 0.11, 0, 0], [0.07, 0.88, 0.05, 0], [0, 0.34, 0.66, 0], [0, 0, 0.56, 0.44]]
+        ),
         atol=0.005,
     )
     np.testing.assert_allclose(
         found.confusion[1],
-        [[0.83, 0.17, 0, 0], [0.05, 0.63, 0.31, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+        np.array([[0.83, 0.17, 0, 0], [0.05, 0.63, 0.31, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
         atol=0.01,
     )
     truth = found.truth.argmax(axis=1) + 1
@@ -72,7 +76,7 @@ def test_a_single_annotator_is_believed_as_the_prior_says():
 
 @given(st.lists(st.lists(st.sampled_from([0, 1]), min_size=6, max_size=6), min_size=1, max_size=5))
 def test_names_of_the_classes_do_not_matter_with_one_rate(rows):
-    options = {"prior_right": 4.5, "prior_wrong": 0.5, "one_rate": True}
+    options: dict[str, Any] = {"prior_right": 4.5, "prior_wrong": 0.5, "one_rate": True}
     found = dawid_skene(votes(*rows), **options)
     turned = dawid_skene(votes(*[[1 - x for x in row] for row in rows]), **options)
     np.testing.assert_allclose(found.truth, turned.truth[:, ::-1], atol=1e-6)
