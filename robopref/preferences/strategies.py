@@ -107,12 +107,12 @@ class Disagreement(ModelStrategy):
         return variance
 
     def reason(self, prefers_b: Float[np.ndarray, " M"]) -> str:
-        """Return the range of the members' probabilities, in words."""
+        """Return how far the members' probabilities lie apart, in words that favour no side."""
         if len(prefers_b) == 1:
             return "The reward has one member, which cannot disagree; drawn at random."
         return (
-            f"The reward's {len(prefers_b)} members disagree: that the second is better has "
-            f"probability {prefers_b.min():.2f} to {prefers_b.max():.2f}."
+            f"The reward's {len(prefers_b)} members disagree: their probabilities lie "
+            f"{prefers_b.max() - prefers_b.min():.2f} apart."
         )
 
 
@@ -153,11 +153,9 @@ class Entropy(ModelStrategy):
         return binary_entropy(prefers_b.mean(axis=0))
 
     def reason(self, prefers_b: Float[np.ndarray, " M"]) -> str:
-        """Return the mean probability, in words."""
-        return (
-            "The reward is unsure: that the second is better has probability "
-            f"{prefers_b.mean():.2f}."
-        )
+        """Return how far the mean probability is from even, in words that favour no side."""
+        distance = abs(float(prefers_b.mean()) - 0.5)
+        return f"The reward is unsure: its probability lies {distance:.2f} from even."
 
 
 def binary_entropy(probability: np.ndarray) -> np.ndarray:
