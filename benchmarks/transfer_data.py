@@ -1,13 +1,15 @@
 """Segments of Meta-World tasks with true answers, for the transfer benchmark; kept in `runs/`."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.mixed_data import record
+from robopref.data.episode import Episode
+from robopref.data.segment import Segment
 from robopref.envs.features import GOAL_FEATURES, TASK_FEATURES
-from robopref.preferences.pool import sample_segments
 from robopref.rewards.transfer import TaskSegments
 from robopref.seeding import make_rng
 from robopref.transfer.tasks import make_task
@@ -55,27 +57,52 @@ class Labelled:
         )
 
 
-def load_task(task: str, seed: int, *, runs: Path = RUNS) -> Labelled:
+Judge = Callable[[Episode, Segment], float]
+"""Says how good a segment is."""
+
+
+def sum_of_rewards(episode: Episode, segment: Segment) -> float:
+    """Return the true return of a segment."""
+    rewards = episode.reward[segment.start : segment.start + segment.length]
+    return float(rewards.sum(dtype=np.float64))
+
+
+def load_task(
+    task: str, seed: int, *, judge: Judge = sum_of_rewards, runs: Path = RUNS
+) -> Labelled:
     """Return a task's segments, recorded first where they are missing.
 
     Args:
         task: A task of Meta-World.
         seed: Decides the episodes and the segments.
+        judge: Says which segments are better.
         runs: Where recordings are kept.
     """
     store = record(task, seed, runs)
-    rng = make_rng(seed, "transfer", task)
     lengths = {row.episode_id: row.length for row in store.rows}
-    segments = sample_segments(lengths, LENGTH, NUM_SEGMENTS, rng)
+    segments = draw_segments(lengths, make_rng(seed, "transfer", task))
     made = make_task(task, store, segments)
-    returns = np.array(
-        [
-            store.episode(s.episode_id).reward[s.start : s.start + s.length].sum(dtype=np.float64)
-            for s in segments
-        ]
-    )
-    a, b = np.triu_indices(len(segments), 1)
+    return answer_all(made, [judge(store.episode(s.episode_id), s) for s in segments])
+
+
+def draw_segments(num_steps: Mapping[str, int], rng: np.random.Generator) -> list[Segment]:
+    """Return segments of all episodes in turn, so that each kind of behaviour has its share.
+
+    Successful episodes are cut off and short: were every window equally likely, most would be of
+    random actions.
+    """
+    ids = [episode for episode, steps in num_steps.items() if steps >= LENGTH]
+    rounds = -(-NUM_SEGMENTS // len(ids))
+    order = np.concatenate([rng.permutation(len(ids)) for _ in range(rounds)])[:NUM_SEGMENTS]
+    return [
+        Segment(ids[i], int(rng.integers(num_steps[ids[i]] - LENGTH + 1)), LENGTH) for i in order
+    ]
+
+
+def answer_all(task: TaskSegments, values: Sequence[float]) -> Labelled:
+    """Return the task with all pairs answered that the values decide."""
+    returns = np.array(values)
+    a, b = np.triu_indices(len(returns), 1)
     decided = returns[a] != returns[b]
-    unanswered = Labelled(made, returns)
     pairs = np.stack([a[decided], b[decided]], axis=1)
-    return Labelled(unanswered.answer(made, pairs), returns)
+    return Labelled(Labelled(task, returns).answer(task, pairs), returns)

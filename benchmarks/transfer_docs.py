@@ -1,0 +1,128 @@
+"""Put the tables of the transfer benchmarks into docs/transfer.md.
+
+`python -m benchmarks.transfer_docs` reads benchmarks/results/transfer.json and transport_speed.json
+and fills what stands between `<!-- transfer:begin -->` and `<!-- transfer:end -->`.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robopref.config import write_text_atomically
+
+PAGE = Path("docs/transfer.md")
+RESULTS = Path("benchmarks/results")
+PLACE = re.compile("(<!-- transfer:begin -->\n).*?(<!-- transfer:end -->)", re.DOTALL)
+COLUMNS = (
+    ("accuracy", "accuracy"), ("clear", "clear pairs"), ("papers_pairs", "PEARL's 8 pairs"),
+    ("worst_pair", "worst pair"), ("below_half", "below 0.5"), ("brier", "Brier"), ("ece", "ECE"),
+    ("coverage_at_90", "coverage at 90 %"),
+)  # fmt: skip
+
+
+def main() -> None:
+    """Fill the page."""
+    paths = [RESULTS / f"{name}.json" for name in ("transfer", "transport_speed")]
+    results = [json.loads(path.read_text()) for path in paths if path.exists()]
+    page = PAGE.read_text()
+    if not PLACE.search(page):
+        raise ValueError(f"{PAGE} has no place for the tables.")
+    text = fill(results[0], *results[1:])
+    write_text_atomically(PAGE, PLACE.sub(lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page))
+
+
+def fill(transfer: Mapping[str, Any], speed: Mapping[str, Any] | None = None) -> str:
+    """Return the tables of the results, with the words between them."""
+    parts = [
+        f"{transfer['pairs']} ordered pairs of six Meta-World tasks, {transfer['seeds']} seeds of "
+        "the data, 64 segments of 50 steps each (recipe `mixed`, segments of all episodes in turn; "
+        "`robopref bench transfer`). All pairs that the true return decides are scored, however "
+        "small the difference; *clear pairs* are those that differ by more than a tenth of the "
+        "returns' deviation. The settings of `shared-features` were chosen on seeds 0 to 4. "
+        "`k` answers about the target are chosen by `choose_queries`; *no goals* leaves out the "
+        "features that the goal is part of.",
+        _figures(transfer["figures"]),
+        _methods(transfer["table"]),
+        "### Where it stops\n\nTransfers by `shared-features` between tasks that are less alike, "
+        "with no answer about the target. *Verdict* counts trust / care / distrust, by the figures "
+        "that need no answer, and after ten random answers about the target. *Source* and "
+        "*across* are the shares of the sources' own answers that are foretold, and that the other "
+        "sources foretell.",
+        _harder(transfer["harder"]),
+        "Of the transfers with each verdict, those that order fewer than 60 % of the pairs right:",
+        _verdicts(transfer["verdicts"]),
+        WORDS,
+    ]
+    if speed is not None:
+        parts += ["### Time of the alignment", _figures(speed["figures"]), _speed(speed["rows"])]
+    return "\n\n".join(parts)
+
+
+WORDS = """\
+Nothing carries over where what is preferred has changed (*success there, slow here*), or is not in
+the features (*keep-away*, a place on the table; *approach-high*; `reach-v3`, which has no object).
+Figures without any answer see the second when there are several sources that fail on each other;
+the first no data shows, only answers about the target do. Ask ten of them before you train."""
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    lines = ["| figure | measured | aim | |", "| --- | --- | --- | --- |"]
+    for name, figure in figures.items():
+        aim = "" if figure["floor"] is None else f"{figure['floor']:g}"
+        held = {True: "holds", False: "**missed**"}.get(figure["ok"], "")
+        value = f"{figure['value']:.3g}"
+        if figure["low"] is not None:
+            value += f" ({figure['low']:.3g} to {figure['high']:.3g})"
+        lines.append(f"| {name} | {value} | {aim} | {held} |")
+    return "\n".join(lines)
+
+
+def _verdicts(verdicts: Mapping[str, Mapping[str, float]]) -> str:
+    lines = ["| verdict | transfers | useless |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {row['n']} | {row['value']:.0%} |" for name, row in verdicts.items()]
+    return "\n".join(lines)
+
+
+def _methods(table: Mapping[str, Mapping[str, Any]]) -> str:
+    heads = [head for _, head in COLUMNS]
+    lines = [f"| method | {' | '.join(heads)} |", "| --- |" + " --- |" * len(heads)]
+    for name, row in table.items():
+        cells = [_cell(row.get(key)) for key, _ in COLUMNS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _harder(kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [
+        "| transfer | n | accuracy | worst | expected | source | across | meaning | verdict "
+        "| verdict after 10 answers |",
+        "| --- |" + " --- |" * 9,
+    ]
+    keys = ("accuracy", "worst", "expected_accuracy", "source", "across", "meaning")
+    for kind, row in kinds.items():
+        cells = [f"{row[key]:.2f}" if row[key] is not None else "" for key in keys]
+        levels = [
+            " / ".join(str(row[when].get(level, 0)) for level in ("trust", "care", "distrust"))
+            for when in ("verdicts", "verdicts_after_answers")
+        ]
+        lines.append(f"| {kind} | {row['num']} | {' | '.join([*cells, *levels])} |")
+    return "\n".join(lines)
+
+
+def _speed(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| items | method | seconds | true matches |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {row['items']} | {row['method']} | {row['seconds']:.2f} | {row['matches']:.0%} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    main()
