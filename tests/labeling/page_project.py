@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ class Project:
         return queries
 
     def _clips(self, count, length, why):
-        items = []
+        items: list[Segment] = []
         while len(items) < count:
             episode = self.episodes[len(items) % len(self.episodes)]
             start = int(self._rng.integers(0, NUM_STEPS - length + 1)) if items else 0
@@ -155,7 +156,8 @@ def serve_project(folder, *, data=None, token=None, refit_every=None, **settings
             trainer = stack.enter_context(
                 Trainer(training, service.store.database, lambda folder: None)
             )
-        started, found = threading.Event(), {}
+        started = threading.Event()
+        found: dict[str, Any] = {}
 
         def announce(address, server):
             found.update(address=address.rstrip("/"), server=server)

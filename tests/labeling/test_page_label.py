@@ -43,7 +43,7 @@ def test_one_key_answers_a_pair(project, pages, key, kind, winner):
     order = page.evaluate("robopref.page.query.order")
     answer(page, key)
     preference = first(project.answers)
-    expected = () if kind == "incomparable" else ((0, 1),)
+    expected: tuple[tuple[int, ...], ...] = () if kind == "incomparable" else ((0, 1),)
     if winner is not None:
         expected = ((order[winner],), (order[1 - winner],))
     assert preference.query.id == query.id

@@ -86,7 +86,7 @@ def test_an_answer_outlives_a_lost_connection_and_a_reload(project, pages):
 def test_an_answer_is_not_counted_twice_when_its_receipt_is_lost(project, pages):
     project.ask_clips(2)
     page = pages.open(project)
-    lost = []
+    lost: list[object] = []
 
     def lose_receipt(route):
         if not lost:
@@ -149,3 +149,43 @@ def test_signing_in_with_a_token(tmp_path, pages):
         assert page.evaluate("location.search + location.hash") == ""
         assert page.locator(".who").inner_text() == "ben"
     pages.errors = [e for e in pages.errors if "403" not in e]
+
+
+@pytest.mark.slow
+def test_a_video_that_is_missing_stops_nobody(tmp_path, pages):
+    with serve_project(tmp_path) as project:
+        for path in (tmp_path / "data").rglob("*.mp4"):
+            path.write_bytes(b"no video")
+        bad = project.ask_clips(2, length=12)
+        page = pages.open(project, ready=False)
+        until(page, "['unplayable', 'empty'].includes(robopref.page?.element.dataset.state)")
+        if page.evaluate("robopref.page.element.dataset.state") == "unplayable":
+            assert page.get_by_role("heading", name="This query cannot be shown").is_visible()
+            press(page, "Enter")
+        page.get_by_role("heading", name="All done").wait_for()
+        page.goto(project.address + "/progress")
+        row = page.get_by_role("row").filter(has_text=bad[0].id[:8])
+        row.first.wait_for()
+        assert "video" in row.first.inner_text()
+    pages.errors = [e for e in pages.errors if "404" not in e]
+
+
+@pytest.mark.slow
+def test_the_next_clips_are_there_before_this_query_is_answered(project, pages):
+    project.ask_clips(*[2] * 4, length=10)
+    fetched = []
+    page = pages.open(project)
+    page.on("requestfinished", lambda request: fetched.append(request.url))
+    page.reload()
+    page.wait_for_selector("[data-state=ready]")
+
+    def queries():
+        return {url.split("/api/clips/")[1].split("/")[0] for url in fetched if "/clips/" in url}
+
+    for _ in range(200):
+        if len(queries()) == 3:  # This one and two ahead.
+            break
+        page.wait_for_timeout(50)
+    before = queries()
+    answer(page, "1")
+    assert page.evaluate("robopref.page.query.id") in before

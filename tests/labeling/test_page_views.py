@@ -105,7 +105,7 @@ def test_pages_are_named_and_readable(project, pages, scheme):
         assert page.evaluate(FAINT) == []
     # The measures themselves see what is wrong.
     page.evaluate(
-        """() => { const bad = document.createElement('button'), faint = document.createElement('p');
+        """() => { const [bad, faint] = ['button', 'p'].map((tag) => document.createElement(tag));
           faint.textContent = 'faint'; faint.style.color = faint.style.backgroundColor = '#777';
           document.getElementById('main').append(bad, faint); }"""
     )

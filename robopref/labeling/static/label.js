@@ -2,16 +2,16 @@
 
 import { ApiError, LostConnectionError, call, newId, pause } from "./api.js";
 import { CandidatesJudge } from "./candidates.js";
-import { prefetch, whyUnplayable } from "./clips.js";
+import { prefetch } from "./clips.js";
 import { button, h, say, toast } from "./dom.js";
 import { Extras } from "./extras.js";
 import { History } from "./history.js";
 import { addKeys } from "./keys.js";
 import { LeaseKeeper } from "./lease.js";
 import { PairJudge } from "./pair.js";
-import { PlayError } from "./player.js";
 import { RankingJudge } from "./ranking.js";
 import { RatingJudge } from "./rating.js";
+import { whyNothing, whyNotShown } from "./words.js";
 
 const JUDGES = {
   pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge, rating: RatingJudge,
@@ -236,13 +236,7 @@ export class LabelPage {
   // ---- when there is nothing to judge ---------------------------------------------------------
 
   showEmpty(reason) {
-    const words = {
-      "all answered": ["All done", "Every query has its answers. New ones appear here by themselves."],
-      "waiting for others": ["Nothing for you just now",
-        "What is left is with others. It comes here if they leave it."],
-      "no queries yet": ["No queries yet", "They appear here as soon as there are some."],
-    }[reason] ?? ["One moment", reason];
-    this.showMessage("empty", words[0], words[1]);
+    this.showMessage("empty", ...whyNothing(reason));
   }
 
   showExpired() {
@@ -255,9 +249,7 @@ export class LabelPage {
 
   showUnplayable(error) {
     if (error instanceof ApiError && error.status === 401) return this.app.handle(error);
-    const codec = whyUnplayable(this.app.project.settings.codec);
-    const isFormat = error instanceof PlayError && error.isFormat;
-    const words = (isFormat && codec) || codec || error.message;
+    const words = whyNotShown(error, this.app.project.settings.codec);
     const again = error instanceof LostConnectionError;
     if (again) this.app.handle(error);
     this.setState("unplayable");
