@@ -152,7 +152,7 @@ class RAPLPlusConfig(RAPLConfig):
 class RAPLReward(EnsembleReward):
     """Minus the distance of a clip from the nearest of the preferred ones, by frame.
 
-    Before it is fitted there are no preferred clips, and the reward is that of the head, or 0.
+    Before it is fitted there are none, and the reward is that of the head, or 0.
 
     Args:
         config: How it is built and fitted.
@@ -207,7 +207,7 @@ class RAPLReward(EnsembleReward):
         if self.config.standardise:
             features = self.normalize_state(features)
         embedded: Tensor = self.embedding(features.flatten(0, -2))
-        return embedded.unflatten(1, features.shape[:-1])
+        return embedded.view(self.num_members, *features.shape[:-1], -1)
 
     def compute_rewards(self, inputs: Inputs) -> Float[Tensor, "M B L"]:
         """Return every member's reward of each step; padded steps are 0."""
@@ -249,11 +249,11 @@ class RAPLReward(EnsembleReward):
             none = frames.new_zeros(*frames.shape[:2], 1, mask.shape[1])
             return none.sum(3), none
         experts, expert_mask = self.embed(self.experts[used]), self.expert_mask[used]
-        num_clips, num_experts = len(mask), len(expert_mask)
-        clip = torch.arange(num_clips, device=mask.device).repeat_interleave(num_experts)
-        expert = torch.arange(num_experts, device=mask.device).repeat(num_clips)
+        shape = (self.num_members, len(mask), len(expert_mask))
+        clip = torch.arange(shape[1], device=mask.device).repeat_interleave(shape[2])
+        expert = torch.arange(shape[2], device=mask.device).repeat(shape[1])
         distance, parts = self.distances(clips, Clips(experts, expert_mask), (clip, expert))
-        return distance.unflatten(1, (num_clips, -1)), parts.unflatten(1, (num_clips, -1))
+        return distance.view(shape), parts.view(*shape, -1)
 
     def distances(
         self, first: Clips, second: Clips, pairs: tuple[Tensor, Tensor]
@@ -265,8 +265,10 @@ class RAPLReward(EnsembleReward):
             flat.append(Clips(clips.frames.flatten(0, 1), mask))
             member = torch.arange(self.num_members, device=place.device)[:, None]
             places.append((member * len(clips.mask) + place).flatten())
-        distance, parts = clip_distances(*flat, self.config.distance, pairs=(places[0], places[1]))
-        return distance.view(self.num_members, -1), parts.unflatten(0, (self.num_members, -1))
+        config, both = self.config.distance, (places[0], places[1])
+        distance, parts = clip_distances(flat[0], flat[1], config, pairs=both)
+        shape = (self.num_members, len(pairs[0]))
+        return distance.view(shape), parts.view(*shape, -1)
 
     def pair_losses(
         self, inputs: Inputs, pairs: Any, generator: torch.Generator | None
@@ -280,14 +282,10 @@ class RAPLReward(EnsembleReward):
         if generator is not None:
             places = choose_experts(preferences, self.config.num_experts)
             self._keep_experts(preferences, places)
-        unlabelled = self.unlabelled and self._prepare(self.unlabelled)
+        unlabelled = None if self.unlabelled is None else self._prepare(self.unlabelled)
+        inputs = self._prepare(preferences.segments)
         return RAPLObjective(
-            self,
-            preferences,
-            self._prepare(preferences.segments),
-            experts=places,
-            generator=generator,
-            unlabelled=unlabelled,
+            self, preferences, inputs, experts=places, generator=generator, unlabelled=unlabelled
         )
 
     @torch.no_grad()

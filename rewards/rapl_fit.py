@@ -97,8 +97,11 @@ class RAPLObjective(nn.Module):
         places = np.full(1, -1) if experts is None else experts
         pair = torch.from_numpy(found.pair).to(device)
         weight = _weights(preferences, found.ranking, found.pair, reward, generator)
+        a, b, anchor = (torch.from_numpy(x).to(device) for x in (found.a, found.b, found.anchor))
         self.batch = RankedBatch(
-            *(torch.from_numpy(x).to(device) for x in (found.a, found.b, found.anchor)),
+            a,
+            b,
+            anchor,
             torch.from_numpy(preferences.prefers_b).to(device)[pair],
             torch.from_numpy(found.ranking).to(device),
             weight.to(device),

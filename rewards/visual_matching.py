@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robopref.nn import EnsembleLinear
 from robopref.rewards.clip_distance import ClipDistanceConfig
 from robopref.rewards.fit import FitConfig, Inputs
 from robopref.rewards.rapl import RAPLConfig, RAPLReward, make_trainer
@@ -87,4 +88,6 @@ class MatchingReward(RAPLReward):
     ) -> Float[Tensor, " M"]:
         """Return 0, for nothing is learned from comparisons."""
         # By way of the weights, so that there is a gradient to take.
-        return 0.0 * self.embedding.layers[0].bias.sum((1, 2))  # type: ignore[union-attr, no-any-return, operator]
+        layer = self.embedding.layers[0]
+        assert isinstance(layer, EnsembleLinear)
+        return 0.0 * layer.bias.sum((1, 2))

@@ -131,7 +131,7 @@ class VisualSetReward(EnsembleReward):
         per_clip = (log_share * same).sum(2) / same.sum(1).clamp_min(1)
         return -per_clip.mean(1)
 
-    def _objective(self, preferences: PairwiseView, generator: torch.Generator | None) -> nn.Module:
+    def _objective(self, preferences: PairwiseView, generator: torch.Generator | None) -> Any:
         liked = torch.from_numpy(win_shares(preferences) > 0.5)
         return _Contrast(self, {**self._prepare(preferences.segments), "liked": liked})
 

@@ -121,7 +121,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"No weights at '{path}'.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            loaded: dict[str, Tensor] = load_file(path)
+            return loaded
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(f"'{path}' is damaged: {error}.") from error

@@ -184,6 +184,7 @@ class _Solver:
         self.row_mass = rows / rows.sum(1, keepdim=True)
         self.column_mass = columns / columns.sum(1, keepdim=True)
         self.potential = torch.zeros_like(self.column_mass)
+        self.scale = torch.ones_like(self.column_mass)
         self.iterations = 0
 
     def solve(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,8 +215,7 @@ class _Solver:
 
     def _absorb(self) -> None:
         """Move the scales into the kernel."""
-        if hasattr(self, "scale"):
-            self.potential = self.potential + self.scale.clamp_min(TINY).log()
+        self.potential = self.potential + self.scale.clamp_min(TINY).log()
         logits = self.logits + self.potential[:, None]
         self.top = logits.amax(2)
         # What underflows is held just above 0, so that no sum is 0.
@@ -232,17 +232,21 @@ class _Solver:
         """Take Sinkhorn iterations as long as they promise to end soon."""
         before = self.error
         while self.iterations < self.config.max_iterations:
+            start = self.scale
             self.scale = self.scale * self.column_mass / self.columns.clamp_min(TINY)
             for _ in range(BLOCK - 1):
                 self._sweep()
             self._measure()
             self.iterations += BLOCK
+            if not bool(torch.isfinite(self.error).all()):
+                # Long steps from far away ran out of what a number holds; Newton's are damped.
+                self.scale = start
+                self._measure()
+                return
             self._keep_in_range()
             missing = (self.error / self.config.tolerance).clamp_min(1).log()
             gained = (before / self.error.clamp_min(TINY)).log() / BLOCK
-            if not bool((missing > gained * NEWTON_WORTH).logical_not().all()):
-                return
-            if not bool((missing > 0).any()):
+            if bool((missing <= 0).all()) or bool((missing > gained * NEWTON_WORTH).any()):
                 return
             before = self.error
 

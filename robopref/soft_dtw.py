@@ -135,4 +135,4 @@ def _align(shares: Float[Tensor, "3 D B N"], rows: Tensor, columns: Tensor) -> T
         if diagonal > 1:
             through[diagonal - 2, :, :-1].addcmul_(here[:, 1:], across[diagonal, :, 1:])
     row, column = _cells(num, num_diagonals - num + 1, shares.device)
-    return through[row + column, :, row].T.unflatten(1, (num, -1))
+    return through[row + column, :, row].T.reshape(num_pairs, num, -1)

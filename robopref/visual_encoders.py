@@ -223,9 +223,9 @@ class FrameEncoder:
         check_frames(frames)
         pictures = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
         parts = [
-            self._network(self.prepare(part)).float().cpu() for part in
-            pictures.split(FRAMES_AT_ONCE)
-        ]  # fmt: skip
+            self._network(self.prepare(pictures[i : i + FRAMES_AT_ONCE])).float().cpu()
+            for i in range(0, len(pictures), FRAMES_AT_ONCE)
+        ]
         features: np.ndarray = torch.cat(parts).numpy()
         if not np.isfinite(features).all():
             frame = int(np.argwhere(~np.isfinite(features))[0][0])

@@ -26,6 +26,7 @@ def test_black_and_equal_frames_have_finite_costs_and_gradients(metric):
     cost = frame_costs(frames, frames, metric)
     cost.sum().backward()
     assert torch.isfinite(cost).all()
+    assert frames.grad is not None
     assert torch.isfinite(frames.grad).all()
 
 

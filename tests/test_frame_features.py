@@ -18,9 +18,12 @@ def encoder():
 def counted(encoder, monkeypatch):
     """Return the encoder and the list of how many frames each call gave it."""
     calls, encode = [], encoder.encode
-    monkeypatch.setattr(
-        encoder, "encode", lambda frames: (calls.append(len(frames)), encode(frames))[1]
-    )
+
+    def counting(frames):
+        calls.append(len(frames))
+        return encode(frames)
+
+    monkeypatch.setattr(encoder, "encode", counting)
     return encoder, calls
 
 

@@ -101,6 +101,7 @@ def test_gradients_stay_finite_where_the_plan_is_nearly_a_permutation():
     cost = frame_costs(clip, clip).requires_grad_()
     found = transport(cost, SinkhornConfig(0.005))
     (transport_cost(cost, found.plan).sum() + found.regularised.sum()).backward()
+    assert cost.grad is not None
     assert torch.isfinite(cost.grad).all()
 
 
@@ -139,3 +140,16 @@ def test_what_is_refused():
     with pytest.raises(ValueError) as error:
         SinkhornConfig(regularisation=0.0)
     assert str(error.value) == "`regularisation` must be above 0, got 0.0."
+
+
+def test_two_clusters_far_apart_are_solved_or_said_not_to_be():
+    """Mass has to cross at a cost of many epsilons; kernels underflow on the way."""
+    cost = torch.full((1, 30, 30), 2.0)
+    cost[:, :10, :20] = 0.0
+    cost[:, 10:, 20:] = 0.0
+    cost += 0.01 * costs(1, 30, 30, drift=False)
+    found = transport(cost, SinkhornConfig(0.005))
+    assert torch.isfinite(found.plan).all()
+    assert float(found.error) < 1e-4
+    exact = ot.emd2([], [], cost[0].double().numpy())
+    assert float(transport_cost(cost, found.plan).sum()) == pytest.approx(exact, abs=0.02)

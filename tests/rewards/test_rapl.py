@@ -173,7 +173,7 @@ def test_members_disagree_more_about_what_nobody_compared(plus, training):
 def test_every_part_alone_changes_the_faithful_reward(training, change):
     faithful, changed = (
         fitted(short(dataclasses.replace(RAPLConfig(), **part), steps=8), training[2])
-        for part in ({}, change)
+        for part in (dict[str, object](), change)
     )
     segments = training[0]
     returns = faithful.segment_return(segments), changed.segment_return(segments)

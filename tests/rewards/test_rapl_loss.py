@@ -82,6 +82,7 @@ def test_ties_pull_scores_together(likelihood):
         likelihood=likelihood,
     )  # fmt: skip
     loss.sum().backward()
+    assert score.grad is not None
     assert float(score.grad) < 0
 
 
@@ -91,4 +92,5 @@ def test_losses_stay_finite_where_scores_are_far_apart():
     losses = ranking_loss(a, b, torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0, 0, 1]))
     losses.sum().backward()
     assert torch.isfinite(losses).all()
+    assert a.grad is not None
     assert torch.isfinite(a.grad).all()
