@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopref.align.config import AlignConfig
-from robopref.config import component, resolve
+from robopref.config import component
 from robopref.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,12 +86,11 @@ class AlignCommand(AlignConfig):
             deploy_command,
             write_offline_report,
         )
-        from robopref.commands.present import reach_person
+        from robopref.commands.present import how_to_reach
 
-        question = resolve(config, "behaviour").question
         alignment = OfflineAlignment(
             config, self.out,
-            person=functools.partial(reach_person, directory=self.out, question=question),
+            person=how_to_reach(config, self.out),
             announce=functools.partial(print, file=sys.stderr, flush=True),
         )  # fmt: skip
         found = alignment.execute()

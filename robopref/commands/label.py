@@ -59,6 +59,8 @@ class LabelCommand:
     """After so many answers comes one that says which key to press; 0 for never."""
     segment_length: int | None = 50
     """Steps of a segment of the queries that are made; None compares whole episodes."""
+    first_queries: int = 20
+    """Queries that are made where none waits; 0 for none."""
     host: str = "127.0.0.1"
     """Address to listen at; any but this machine's own needs a token."""
     port: int = 8321
@@ -127,8 +129,9 @@ class LabelCommand:
         )
         db = str(self.data / "preferences.sqlite") if self.db is None else self.db
         config = ServerConfig(
-            self.data, db, self.out, self.host, self.port, self.token, self.segment_length,
-            self.seed, self.clips,
+            data=self.data, db=db, out=self.out, host=self.host, port=self.port, token=self.token,
+            segment_length=self.segment_length, first_queries=self.first_queries, seed=self.seed,
+            clips=self.clips,
         )  # fmt: skip
         return config, project
 

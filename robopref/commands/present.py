@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from robopref.data.store import EpisodeStore
     from robopref.preferences.query import Query
     from robopref.preferences.terminal import Person
+    from robopref.preferences.web import WebTeacherConfig
 
 
 def print_evaluations(evaluations: Mapping[str, Evaluation]) -> None:
@@ -38,8 +39,7 @@ def run_loop(config: Any, directory: Path) -> None:
     from robopref.align.report import write_report
 
     with Workers(config.num_workers) as workers:
-        question = resolve(config, "behaviour").question
-        person = functools.partial(reach_person, directory=directory, question=question)
+        person = how_to_reach(config, directory)
         say = functools.partial(print, file=sys.stderr, flush=True)
         loop = AlignmentLoop(config, directory, workers, person=person, announce=say)
         evaluations = loop.execute()
@@ -47,6 +47,37 @@ def run_loop(config: Any, directory: Path) -> None:
     print_evaluations(evaluations)
     print(f"\n{loop.run.seconds:.0f} s of work, {config.num_labels} answers.")
     print(f"Report: {report}")
+
+
+def how_to_reach(config: Any, directory: Path) -> "Callable[[EpisodeStore], Person]":
+    """Return how the people are reached who are the teacher of a run, given its episodes."""
+    from robopref.preferences.web import WebTeacherConfig
+
+    question, teacher = resolve(config, "behaviour").question, resolve(config, "teacher")
+    if isinstance(teacher, WebTeacherConfig):
+        return functools.partial(
+            reach_browsers, directory=directory, question=question, teacher=teacher
+        )
+    return functools.partial(reach_person, directory=directory, question=question)
+
+
+def reach_browsers(
+    episodes: "EpisodeStore", *, directory: Path, question: str, teacher: "WebTeacherConfig"
+) -> "Person":
+    """Return how to wait for people at browsers; their server ends with this program."""
+    import atexit
+
+    from robopref.labeling.config import Criterion
+    from robopref.labeling.people import People, PeopleConfig
+    from robopref.preferences.terminal import Person
+
+    config = PeopleConfig(
+        data=episodes.root, db=directory / "preferences.sqlite", out=directory / "label",
+        criterion=Criterion(teacher.criterion, question), annotator=teacher.annotator,
+    )  # fmt: skip
+    people = People(config, functools.partial(print, file=sys.stderr, flush=True))
+    atexit.register(people.close)
+    return Person(lambda query: None, lambda prompt: None, people.wait)
 
 
 def reach_person(episodes: "EpisodeStore", *, directory: Path, question: str) -> "Person":

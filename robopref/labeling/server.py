@@ -47,6 +47,8 @@ class ServerConfig:
     """What annotators must give to sign in; required at any address but this machine's own."""
     segment_length: int | None = 50
     """Steps of a segment of the queries that are made; None compares whole episodes."""
+    first_queries: int = NUM_FIRST
+    """Queries that are made where none waits; 0 for none."""
     seed: int = 0
     """Decides which queries are drawn."""
     clips: ClipConfig = field(default_factory=ClipConfig)
@@ -80,8 +82,9 @@ def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelSe
             clips.start()
             service = LabelService(project, store, episodes, clips)
             service.queue.fill()
-            if not any(service.queue.num_open(name) for name in project.names):
-                add_random_queries(service, config, NUM_FIRST)
+            waiting = any(service.queue.num_open(name) for name in project.names)
+            if config.first_queries and not waiting:
+                add_random_queries(service, config, config.first_queries)
             yield service
         finally:
             clips.close()

@@ -31,6 +31,9 @@ TEACHERS.register(
 TEACHERS.register(
     "terminal", "robopref.preferences.terminal:TerminalTeacherConfig", "A person at the terminal."
 )
+TEACHERS.register(
+    "web", "robopref.preferences.web:WebTeacherConfig", "People at a browser, as many as come."
+)
 
 STRATEGIES = Registry("query strategy", "robopref.strategies")
 _STRATEGIES = "robopref.preferences.strategies"

@@ -116,20 +116,21 @@ class PreferenceStore:
         return records.query_of(row)
 
     def pending(
-        self, annotator: str = "scripted", criterion: str = "overall", limit: int | None = None
+        self,
+        annotator: str | None = "scripted",
+        criterion: str = "overall",
+        limit: int | None = None,
     ) -> list[Query]:
         """Return the queries that `annotator` has not answered by `criterion`, oldest first.
 
-        A query that was skipped, or answered with "cannot tell", is not pending.
+        A query that was skipped, or answered with "cannot tell", is not pending. Without an
+        annotator, a query is pending that nobody has answered.
         """
         if limit is not None:
             check_at_least("limit", limit, 0)
         queries, preferences = tables.queries, tables.preferences
         answered = sa.exists().where(
-            preferences.c.query_id == queries.c.id,
-            preferences.c.annotator == annotator,
-            preferences.c.criterion == criterion,
-            ~preferences.c.undone,
+            preferences.c.query_id == queries.c.id, *filters(criterion, annotator)
         )
         statement = sa.select(queries).where(~answered).order_by(queries.c.seq).limit(limit)
         with self.database.reading() as connection:

@@ -27,10 +27,13 @@ class Person:
         show: Puts a query before the person.
         ask: Gives the person a line of text and returns the line that comes back; None when the
             person has gone (end of input, Ctrl-C).
+        wait: Returns the answer that the person gives elsewhere, once it is there; None if they
+            are asked here.
     """
 
     show: Callable[[Query], None]
     ask: Callable[[str], str | None]
+    wait: Callable[[Query], Preference | None] | None = None
 
 
 class Request(Enum):

@@ -27,6 +27,7 @@ from robopref.policies.serialization import load_policy
 from robopref.preferences.query import Query
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
+from robopref.preferences.web import WebTeacherConfig
 from robopref.types import STATE
 from tests.align.conftest import make_tiny
 
@@ -130,6 +131,25 @@ def test_a_person_may_be_the_teacher(finished, tmp_path):
         assert [len(p.ranking.order) for p in labels.preferences()] == [2, 1]
         assert ask_in(labels)["labels"] == 3
     assert shown[0] == labels.preferences()[0].query
+
+
+def test_people_elsewhere_may_be_the_teacher(finished, tmp_path):
+    (tmp_path / "pool").symlink_to(finished.directory / "pool")
+    config = make_tiny(teacher=WebTeacherConfig(), num_labels=3)
+
+    def wait(query):
+        """Answer in the store as a server does, under whichever name."""
+        known = [p for p in labels.preferences() if p.query == query]
+        given = Preference(f"of {query.id}", query, Ranking.prefer(0), annotator=f"p{len(known)}")
+        labels.preference_store.answer(given)
+        return given
+
+    with Workers(0) as workers:
+        labels = AlignmentLoop(config, tmp_path, workers).labels()
+        person = Person(lambda query: None, lambda prompt: None, wait)
+        assert labels.ask(person)["labels"] == 3
+        assert labels.ask(person)["labels"] == 3, "a resumed run asks nothing again"
+    assert {p.annotator for p in labels.preferences()} == {"p0"}
 
 
 def test_each_criterion_has_an_annotator_of_its_own(finished, tmp_path):

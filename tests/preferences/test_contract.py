@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robopref.config import from_dict, to_dict
-from robopref.preferences import STRATEGIES, TEACHERS, Ranking
+from robopref.preferences import STRATEGIES, TEACHERS, Preference, Ranking
 from robopref.preferences.strategies import QueryStrategy
 from robopref.preferences.teachers import Teacher
 from robopref.preferences.terminal import Person
@@ -37,7 +37,11 @@ def test_every_teacher_is_built_and_answers_in_the_same_way(name, make_query):
         spread=1.0,
         rng=np.random.default_rng(0),
         centre=0.0,
-        person=Person(lambda query: None, lambda prompt: "="),
+        person=Person(
+            lambda query: None,
+            lambda prompt: "=",
+            lambda query: Preference("a", query, Ranking.tie(), annotator="anna"),
+        ),
     )
     query = make_query(num_items=2)
     preference = teacher.answer(query)

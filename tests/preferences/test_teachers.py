@@ -172,7 +172,7 @@ def test_the_human_like_teacher_is_worse_at_smaller_gaps():
         assert rates[0] < rates[2] / 2
 
 
-@pytest.mark.parametrize("name", [n for n in TEACHERS if n != "terminal"])
+@pytest.mark.parametrize("name", [n for n in TEACHERS if n not in ("terminal", "web")])
 def test_answers_depend_on_the_seed_and_the_query_alone(name):
     rng = np.random.default_rng(1)
     queries = [make_query(rng.normal(size=2).tolist(), f"q{i}") for i in range(30)]
@@ -301,7 +301,7 @@ def test_presets_differ_from_the_oracle_in_their_own_field_only():
             if value != oracle[key]
         }
         for name in TEACHERS
-        if name not in ("terminal", "human-like")
+        if name not in ("terminal", "web", "human-like")
     }
     assert changed == {
         "scripted": set(),

@@ -1,0 +1,84 @@
+"""Tests of a run that waits for people at browsers: `--teacher web`."""
+
+import threading
+
+import pytest
+
+from robopref.commands.present import reach_browsers
+from robopref.labeling.client import Client
+from robopref.labeling.config import Criterion
+from robopref.labeling.people import People, PeopleConfig
+from robopref.preferences import Preference, Ranking
+from robopref.preferences.store import PreferenceStore
+from robopref.preferences.terminal import Person
+from robopref.preferences.web import WebTeacherConfig
+from tests.labeling.clip_data import pair, record_real
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """A data set, and a store with two queries about it."""
+    episodes = record_real(tmp_path / "data")
+    with PreferenceStore(tmp_path / "preferences.sqlite") as store:
+        queries = [pair(episodes.ids, f"q{n}", first=(n, 8)) for n in range(2)]
+        store.add_queries(queries, cut_hash=episodes.content_hash)
+        yield episodes, store, queries
+
+
+@pytest.mark.slow
+def test_a_run_waits_for_people_and_goes_on_by_itself(asked, tmp_path):
+    _, store, queries = asked
+    config = PeopleConfig(
+        tmp_path / "data", tmp_path / "preferences.sqlite", tmp_path / "label",
+        Criterion("overall", "Which one is gentler?"),
+    )  # fmt: skip
+    told = []
+
+    def label():
+        assert listening.wait(60)
+        with Client(people.url, "anna") as client:
+            while (query := client.next()["query"]) is not None:
+                assert query["question"] == "Which one is gentler?"
+                client.answer(query, [[1], [0]], strength=3)
+
+    def announce(line):
+        told.append(line)
+        listening.set()
+
+    listening = threading.Event()
+    people = People(config, announce)
+    annotator = threading.Thread(target=label, daemon=True)
+    annotator.start()
+    teacher = WebTeacherConfig().build(
+        person=Person(lambda query: None, lambda prompt: None, people.wait)
+    )
+    answers = [teacher.answer(query) for query in queries]
+    annotator.join(60)
+    people.close()
+    assert [a.ranking for a in answers] == [Ranking.prefer(1)] * 2
+    assert {(a.annotator, a.strength) for a in answers} == {("anna", 3)}
+    assert [store.answer(a) for a in answers] == [False, False], "they are stored already"
+    assert len(store.queries()) == 2, "the server made none of its own"
+    assert store.pending(None) == []
+    assert len(told) == 1
+    assert told[0].startswith("Waiting for answers. Label at http://127.0.0.1:")
+
+
+def test_answers_that_are_there_are_taken_without_a_server(asked, tmp_path):
+    episodes, store, queries = asked
+    given = Preference("a", queries[0], Ranking.tie(), annotator="ben", criterion="care")
+    store.answer(given)
+    person = reach_browsers(
+        episodes, directory=tmp_path, question="?", teacher=WebTeacherConfig(criterion="care")
+    )
+    assert person.wait(queries[0]) == given
+    assert store.pending(None, "care") == [queries[1]]
+    assert store.pending(None) == queries
+
+
+def test_somebody_to_wait_for_is_needed():
+    with pytest.raises(ValueError) as error:
+        WebTeacherConfig().build()
+    assert str(error.value) == (
+        "`person` must be given with `wait`: the teacher 'web' waits for it."
+    )
