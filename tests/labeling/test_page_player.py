@@ -77,6 +77,20 @@ def test_a_step_shows_the_next_picture_of_every_clip(project, pages):
 
 
 @pytest.mark.slow
+def test_playing_goes_on_after_steps_and_jumps(project, pages):
+    page = pages.open(project)
+    press(page, ".", ".", "Space")  # Played while the step is still under way.
+    assert len(np.unique(frames_of(page.evaluate(WATCH, 1500)))) > 4
+    press(page, "Home")
+    assert len(np.unique(frames_of(page.evaluate(WATCH, 1500)))) > 4
+    press(page, "o", "End")  # Without a loop it stops there.
+    until(page, "robopref.page.judge.stage.player.playing === false")
+    assert frames_of(page.evaluate(READ)).tolist() == [NUM_STEPS - 1] * 2
+    press(page, "Space")
+    assert len(np.unique(frames_of(page.evaluate(WATCH, 1500)))) > 4
+
+
+@pytest.mark.slow
 def test_a_clip_whose_decoder_lags_holds_the_other_back(project, pages):
     page = pages.open(project)
     page.evaluate(

@@ -31,7 +31,8 @@ export class AdjudicatePage {
           button("Later", { class: "quiet", key: "X", onclick: () => this.later() })), this.words),
       this.stageBox, this.transportBox, this.barBox,
       h("div", { class: "extras" }, this.answers,
-        h("label", { class: "gold", for: "gold" }, this.gold, "Ask it of everybody from now on, as one whose answer is known")));
+        h("label", { class: "gold", for: "gold" }, this.gold,
+          "Ask it of everybody from now on, as one whose answer is known")));
   }
 
   async start() {

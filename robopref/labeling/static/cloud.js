@@ -65,7 +65,9 @@ export class CloudView {
       this.setUp("top");
       return;
     }
-    this.canvas.addEventListener("webglcontextlost", () => this.mode === "space" && !this.closed && this.setUp("top"));
+    this.canvas.addEventListener("webglcontextlost", () => {
+      if (this.mode === "space" && !this.closed) this.setUp("top");
+    });
     const words = mode === "space" ? "View in three dimensions" : "View from above";
     this.element.setAttribute("aria-label",
       `${words} of ${this.paths.length} action candidates on a point cloud`);
@@ -121,11 +123,12 @@ export class CloudView {
       const color = COLORS[place % COLORS.length];
       const alpha = [0.25, 0.95, 1][rank(place)];
       const width = [3, 4, 7][rank(place)] * density;
-      const objects = Object.values(this.paths[place].objects ?? {});
+      const { points, objects = {} } = this.paths[place];
       return [
-        { points: this.paths[place].points, color: [255, 255, 255], width: width + 3 * density, alpha: 0.7 * alpha },
-        { points: this.paths[place].points, color, width, alpha },
-        ...objects.map((points) => ({ points, color, width: 2 * density, alpha: 0.6 * alpha })),
+        { points, color: [255, 255, 255], width: width + 3 * density, alpha: 0.7 * alpha },
+        { points, color, width, alpha },
+        ...Object.values(objects).map((moved) =>
+          ({ points: moved, color, width: 2 * density, alpha: 0.6 * alpha })),
       ];
     });
     if (this.own.length) {

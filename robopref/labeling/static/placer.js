@@ -97,7 +97,8 @@ export class Placer {
     this.cloud.own = [...this.points, ...(this.isOn && this.cloud.cursor ? [this.cloud.cursor] : [])];
     this.cloud.redraw();
     if (this.isOn) {
-      this.hint.textContent = `Point ${this.points.length + 1} of ${this.count}: tap the cloud, or arrows, Page ↑↓ and Enter`;
+      this.hint.textContent = `Point ${this.points.length + 1} of ${this.count}: `
+        + "tap the cloud, or arrows, Page ↑↓ and Enter";
     } else {
       this.hint.textContent = this.points.length && !left ? "Your action is placed" : "";
     }

@@ -205,7 +205,8 @@ export class Player {
   }
 
   async run() {
-    if (this.seeking || !this.playing || this.closed) return;
+    while (this.seeking) await this.seeking;
+    if (!this.playing || this.closed) return;
     for (const track of this.tracks) {
       track.held = false;
       track.video.playbackRate = this.speed;
