@@ -9,6 +9,7 @@ reading data and writing checkpoints.
 """
 
 import copy
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def run(quick: bool) -> dict[str, Any]:
     ours = [(m, p) for m in MEMBERS for p in PRECISIONS if p == "no" or has_bf16()]
     works: dict[str, Callable[[], Any]] = {"plain": PlainIQL(transitions).update}
     works |= {name_of(*one): make_ours(transitions, *one) for one in ours}
-    before = matmul_seconds()
+    load, before = os.getloadavg(), matmul_seconds()
     rates = time_in_turns(works, updates, rounds)
     after = matmul_seconds()
     figures = {"plain_updates_per_s": figure(rates["plain"])}
@@ -58,6 +59,9 @@ def run(quick: bool) -> dict[str, Any]:
     return {
         "figures": figures,
         "threads": torch.get_num_threads(),
+        # What else wanted the processor: divided among so many, all rates fall alike.
+        "load_before_after": [load[0], os.getloadavg()[0]],
+        "cores": os.cpu_count(),
         "notes": [] if has_bf16() else ["bf16: this processor does not multiply it."],
         "matmul_ms_before_after": [1e3 * before, 1e3 * after],
         # What the best float32 product of this machine allows, at its speed in this run.

@@ -45,17 +45,17 @@ from robopref.statistics import wilson
 from robopref.transfer.tasks import make_task
 from robopref.types import STATE, SegmentBatch
 
-NUM_SEEDS, NUM_ANSWERS = 3, (10, 20)
+NUM_SEEDS, NUM_ANSWERS = 2, (10, 20)
 REWARD = MLPRewardConfig(n_action_steps=5)
 HUMAN = Path(__file__).parent / "data" / "human_preferences"
 PEOPLES = {"lift": 0.56, "can": 0.71, "square": 0.83}
 """What a linear reward on nine features of actions and motion reached, in folds of pairs."""
-NUM_FOLDS, NUM_SPLITS = 5, 5
+NUM_FOLDS, NUM_SPLITS = 5, 1
 Scores = dict[str, float]
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Score on three seeds of six tasks and on people's answers; or on one task, and one split."""
+    """Score on two seeds of six tasks and on people's answers; or on one task, and one split."""
     torch.set_num_threads(1)
     simulated: dict[str, list[Scores]] = defaultdict(list)
     for seed in range(1 if quick else NUM_SEEDS):
