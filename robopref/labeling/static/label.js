@@ -38,7 +38,9 @@ export class LabelPage {
         h("div", { class: "ask-side" }, this.count, this.undoButton()), this.why),
       this.stageBox, this.transportBox, this.barBox, this.extrasBox);
     this.history = new History((id) => this.undo(id));
-    this.stopKeys = addKeys({ Z: () => this.undo(), X: () => this.skip(), "Shift+Z": () => this.history.open() });
+    this.stopKeys = addKeys({
+      Z: () => this.undo(), "Shift+Z": () => this.history.open(), X: () => this.skip(),
+    });
     this.stop = new AbortController();
     this.choices = this.makeChoices();
   }
@@ -254,7 +256,7 @@ export class LabelPage {
     if (again) this.app.handle(error);
     this.setState("unplayable");
     this.shownAt = performance.now();
-    this.stageBox.append(h("div", { class: "message over" },
+    this.stageBox.append(h("div", { class: "message covering" },
       h("h2", {}, "This query cannot be shown"), h("p", {}, words),
       h("div", { class: "row" },
         button("Try again", { class: "primary", key: "Enter", onclick: () => this.next() }),
