@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from robopref.labeling.config import Criterion
 from robopref.preferences import tables
 from tests.labeling.page_project import answer, press, serve_project, until
 
@@ -189,3 +190,23 @@ def test_the_next_clips_are_there_before_this_query_is_answered(project, pages):
     before = queries()
     answer(page, "1")
     assert page.evaluate("robopref.page.query.id") in before
+
+
+@pytest.mark.slow
+def test_one_criterion_is_chosen_and_attention_is_checked(tmp_path, pages):
+    criteria = (Criterion("overall", "Which is better?"), Criterion("gentle", "Which is gentler?"))
+    with serve_project(tmp_path, criteria=criteria, attention_every=5) as project:
+        project.ask_clips(*[2] * 8, length=10)
+        page = pages.open(project)
+        assert page.locator(".question").inner_text() == "Which is better?"
+        page.get_by_label("Criterion").select_option("gentle")
+        until(page, "robopref.page.query?.criterion === 'gentle'")
+        page.wait_for_selector("[data-state=ready]")
+        assert page.locator(".question").inner_text() == "Which is gentler?"
+        for _ in range(4):
+            assert page.locator(".attention").count() == 0
+            answer(page, "1")
+        assert page.locator(".attention .why").inner_text().endswith("whatever the clips show.")
+        answer(page, "ArrowDown")
+        assert page.locator(".attention").count() == 0
+        assert {a.criterion for a in project.answers} == {"gentle"}
