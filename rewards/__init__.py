@@ -39,7 +39,7 @@ REWARDS.register(
 REWARDS.register(
     "rapl-plus",
     "robopref.rewards.rapl:RAPLPlusConfig",
-    "RAPL with order, all comparisons, terms without labels, an ensemble.",
+    "RAPL with order, all comparisons, augmented views, an ensemble.",
 )
 REWARDS.register(
     "visual-rlhf",

@@ -115,7 +115,11 @@ class RAPLConfig:
 
 @dataclass(frozen=True)
 class RAPLPlusConfig(RAPLConfig):
-    """RAPL with order, all comparisons, unlabelled clips, and a measure of doubt."""
+    """RAPL with order, all comparisons, augmented views, and a measure of doubt.
+
+    `cycle_weight` stays at 0: between clips of several behaviours, most of what cycle consistency
+    matches is not the same, and it cost accuracy. Set it where all clips try the same.
+    """
 
     num_members: int = 3
     """Embeddings in the ensemble."""
@@ -137,8 +141,6 @@ class RAPLPlusConfig(RAPLConfig):
     """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
     learned_scale: bool = True
     """Learn how many distances make the odds e : 1, and scale the reward by it."""
-    cycle_weight: float = 0.03
-    """Of temporal cycle consistency between clips, labelled or not."""
     view_weight: float = 0.1
     """Of the distance between a frame's embedding and that of its augmented views."""
     head_weight: float = 1.0
