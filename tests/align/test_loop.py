@@ -24,7 +24,9 @@ from robopref.errors import ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.finetune.online import PPOConfig
 from robopref.policies.serialization import load_policy
+from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
 from robopref.preferences.web import WebTeacherConfig

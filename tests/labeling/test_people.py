@@ -1,6 +1,7 @@
 """Tests of a run that waits for people at browsers: `--teacher web`."""
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -46,13 +47,13 @@ def test_a_run_waits_for_people_and_goes_on_by_itself(asked, tmp_path):
         listening.set()
 
     listening = threading.Event()
-    people = People(config, announce)
+    people: Any = People(config, announce)
     annotator = threading.Thread(target=label, daemon=True)
     annotator.start()
     teacher = WebTeacherConfig().build(
         person=Person(lambda query: None, lambda prompt: None, people.wait)
     )
-    answers = [teacher.answer(query) for query in queries]
+    answers: list[Any] = [teacher.answer(query) for query in queries]
     annotator.join(60)
     people.close()
     assert [a.ranking for a in answers] == [Ranking.prefer(1)] * 2
@@ -68,7 +69,7 @@ def test_answers_that_are_there_are_taken_without_a_server(asked, tmp_path):
     episodes, store, queries = asked
     given = Preference("a", queries[0], Ranking.tie(), annotator="ben", criterion="care")
     store.answer(given)
-    person = reach_browsers(
+    person: Any = reach_browsers(
         episodes, directory=tmp_path, question="?", teacher=WebTeacherConfig(criterion="care")
     )
     assert person.wait(queries[0]) == given
