@@ -17,6 +17,7 @@ const JUDGES = {
   pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge, rating: RatingJudge,
 };
 const FLASH_S = 0.16;   // So that one sees what was chosen.
+const OUTBOX_S = 5;      // That unsent answers are waited for.
 const IDLE_S = 180;     // After which a query goes to who is there.
 
 export class LabelPage {
@@ -46,8 +47,11 @@ export class LabelPage {
   }
 
   /** Called once the page is on the screen. */
-  start() {
-    return this.next();
+  async start() {
+    // What an earlier page left goes first, or its query would be asked again.
+    const { outbox } = this.app;
+    if (outbox.size) await Promise.race([outbox.flush(), pause(OUTBOX_S, this.stop.signal)]);
+    if (!this.stop.signal.aborted) await this.next();
   }
 
   undoButton() {
