@@ -56,8 +56,8 @@ class Desk:
     trainer: Any = None
 
 
-def get_desk(request: Request) -> Desk:
-    """Return what the routes share."""
+async def get_desk(request: Request) -> Desk:
+    """Return what the routes share; a plain function would take a thread for it."""
     desk: Desk = request.app.state.desk
     return desk
 
@@ -68,7 +68,7 @@ def get_annotator(request: Request) -> str:
     Raises:
         SignedOutError: Nobody is.
     """
-    desk = get_desk(request)
+    desk: Desk = request.app.state.desk
     name = desk.sessions.find(request.cookies.get(desk.cookie))
     if name is None:
         raise SignedOutError
