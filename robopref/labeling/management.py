@@ -225,11 +225,12 @@ class Management:
 def _query(body: QueryIn) -> Query | RatingQuery:
     name = str(body.id or uuid.uuid4())
     items: tuple[Item, ...] = tuple(_item(item) for item in body.items)
-    if len(items) > 1:
+    if len(items) != 1:
         return Query(name, items, "asked", body.reason)
-    if not isinstance(items[0], Segment):
+    (item,) = items
+    if not isinstance(item, Segment):
         raise ValueError("One candidate alone cannot be rated; give a segment.")
-    return RatingQuery(name, items[0], "asked", body.reason)
+    return RatingQuery(name, item, "asked", body.reason)
 
 
 def _item(body: Any) -> Item:

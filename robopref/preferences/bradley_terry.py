@@ -138,8 +138,8 @@ def fit_crowd(
     counts = np.bincount(who, minlength=num)
     reliability = np.full(num, prior_right / (prior_right + prior_wrong))
     believed = prefers_b.astype(np.float64)
+    scores = fit_bradley_terry(a, b, believed, num_items=num_items, prior_scale=prior_scale)
     for _ in range(num_iterations):
-        scores = fit_bradley_terry(a, b, believed, num_items=num_items, prior_scale=prior_scale)
         agrees = _sigmoid((scores.score[b] - scores.score[a]) * np.sign(prefers_b - 0.5))[decided]
         right = reliability[who] * agrees
         right = right / (right + (1 - reliability[who]) * (1 - agrees))
@@ -147,6 +147,7 @@ def fit_crowd(
         reliability = (total + prior_right) / (counts + prior_right + prior_wrong)
         said = prefers_b[decided]
         believed[decided] = right * said + (1 - right) * (1 - said)
+        scores = fit_bradley_terry(a, b, believed, num_items=num_items, prior_scale=prior_scale)
     return Scores(scores.score, scores.covariance, reliability)
 
 

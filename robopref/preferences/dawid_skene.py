@@ -79,6 +79,8 @@ def dawid_skene(
     prior = prior_right * eye + prior_wrong * (1 - eye) / (num_classes - 1)
     votes = counts.sum(axis=0)
     truth = votes / votes.sum(axis=1, keepdims=True)
+    check_at_least("max_steps", max_steps, 1)
+    confusion, share = np.empty(0), np.empty(0)
     for _ in range(max_steps):
         share = np.full(num_classes, 1 / num_classes) if one_rate else truth.mean(axis=0)
         confusion = _confusion(np.einsum("uj,aul->ajl", truth, counts) + prior, one_rate=one_rate)
