@@ -116,7 +116,7 @@ class Project:
         items: list[Segment] = []
         while len(items) < count:
             episode = self.episodes[len(items) % len(self.episodes)]
-            start = int(self._rng.integers(0, NUM_STEPS - length + 1)) if items else 0
+            start = int(self._rng.integers(0, NUM_STEPS - length + 1))
             item = Segment(episode, start, length)
             if item not in items:
                 items.append(item)
