@@ -105,9 +105,7 @@ def test_disagreement_asks_where_the_members_contradict_each_other():
     pool = make_pool(6, pairs=np.array([[0, 1], [2, 3], [4, 5]]))
     query = build("disagreement").propose(pool, returns, 1, np.random.default_rng(0))[0]
     assert asked_pairs(pool, [query]) == [(4, 5)]
-    assert query.reason == (
-        "The reward's 3 members disagree: their probabilities lie 0.99 apart."
-    )
+    assert query.reason == ("The reward's 3 members disagree: their probabilities lie 0.99 apart.")
 
 
 def test_entropy_asks_where_the_mean_is_unsure_and_information_gain_does_not():
@@ -115,9 +113,7 @@ def test_entropy_asks_where_the_mean_is_unsure_and_information_gain_does_not():
     pool = make_pool(6, pairs=np.array([[0, 1], [2, 3]]))
     entropy = build("entropy").propose(pool, returns, 1, np.random.default_rng(0))
     assert asked_pairs(pool, entropy) == [(2, 3)]
-    assert entropy[0].reason == (
-        "The reward is unsure: its probability lies 0.00 from even."
-    )
+    assert entropy[0].reason == ("The reward is unsure: its probability lies 0.00 from even.")
     pool = make_pool(6, pairs=np.array([[0, 1], [2, 3], [4, 5]]))
     gain = build("information-gain").propose(pool, returns, 1, np.random.default_rng(0))
     assert asked_pairs(pool, gain) == [(4, 5)]
