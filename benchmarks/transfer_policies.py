@@ -221,8 +221,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     figures: dict[str, Any] = {"tasks": {"value": len(final), "n": len(final), "floor": 4,
                                          "ok": len(final) >= NUM_TASKS}}  # fmt: skip
     for name in (TRUE, *LEARNED, *CONTROLS):
-        found = [rate for row in final for rate in rates(row, name)]
-        figures[f"success, {name}"] = bootstrap(np.array(found))
+        reached = [rate for row in final for rate in rates(row, name)]
+        figures[f"success, {name}"] = bootstrap(np.array(reached))
     found = ratio(*([rates(row, name) for row in final] for name in (CARRIED, LABELLED)))
     ok = {"floor": FLOOR, "ok": bool(found["value"] >= FLOOR)}
     figures["success, carried labels over true labels"] = found | ok

@@ -141,9 +141,9 @@ def load_people(name: str) -> People:
     """Return the decided answers about one of robomimic's tasks."""
     found = PreferenceSet.from_source(Source(HUMAN / f"{name}_ph_train.npz"))
     episodes = {episode.id: episode for episode in found.episodes}
-    segments = list(dict.fromkeys(s for p in found.preferences for s in p.query.items))
-    place = {segment: index for index, segment in enumerate(segments)}
     pairs = [pair for preference in found.preferences for pair in preference.segment_pairs()]
+    segments = list(dict.fromkeys(segment for pair in pairs for segment in pair[:2]))
+    place = {segment: index for index, segment in enumerate(segments)}
     a, b, prefers_b = zip(*((place[i], place[j], p) for i, j, p in pairs if p != 0.5), strict=True)
     cut = batch_segments([segment.cut(episodes[segment.episode_id]) for segment in segments])
     features = [_features(episodes[segment.episode_id]) for segment in segments]
@@ -235,7 +235,8 @@ def _right(values: np.ndarray, people: People, pairs: np.ndarray) -> np.ndarray:
     """Return 1 for each answer that the values foretell, and a half where they say nothing."""
     t = people.task
     says = np.sign(values[t.b[pairs]] - values[t.a[pairs]])
-    return 0.5 + 0.5 * says * np.sign(t.prefers_b[pairs] - 0.5)
+    right: np.ndarray = 0.5 + 0.5 * says * np.sign(t.prefers_b[pairs] - 0.5)
+    return right
 
 
 def _share(right: float, num: int) -> dict[str, Any]:
