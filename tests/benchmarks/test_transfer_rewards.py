@@ -35,7 +35,8 @@ def test_true_labels_are_right_and_ties_count_as_such():
 
 def test_labels_are_carried_from_tasks_that_are_judged_alike(rng):
     target, judged = make_task(rng, "target")
-    sources = [ask([], *make_task(rng, f"source {i}"), num=40) for i in range(2)]
+    made = [make_task(rng, f"source {i}") for i in range(2)]
+    sources = [ask([], source, truth, 40) for source, truth in made]
     assert all(len(source.a) == 40 for source in sources)
     carried = carry_labels(sources, target, rng)
     assert len(carried.a) == NUM * (NUM - 1) // 2
