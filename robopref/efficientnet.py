@@ -164,7 +164,8 @@ class _SameConv(nn.Conv2d):
     ) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        inputs = input
         size, stride = self.kernel_size[0], self.stride[0]
         height, width = (
             max((-(-n // stride) - 1) * stride + size - n, 0) for n in inputs.shape[-2:]

@@ -139,9 +139,9 @@ class _Plan(torch.autograd.Function):
         return plan, value, error
 
     @staticmethod
-    def backward(context: Any, *gradients: Any) -> tuple[Tensor, None, None]:
-        (plan,) = context.saved_tensors
-        gradient = _plan_gradient(plan.double(), gradients[0].double(), context.regularisation)
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
+        (plan,) = ctx.saved_tensors
+        gradient = _plan_gradient(plan.double(), gradients[0].double(), ctx.regularisation)
         return gradient.to(plan.dtype), None, None
 
 

@@ -65,7 +65,7 @@ class EfficientNetLite0Config:
         network = load_lite0(Path(self.weights) if self.weights else None)
         network.fold_norms()
         mean, std = 127 / 255, 128 / 255
-        return Backbone(network, FEATURES, (mean,) * 3, (std,) * 3)
+        return Backbone(network, FEATURES, (mean, mean, mean), (std, std, std))
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class SmallCNNConfig:
             network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         if self.weights:
             load_weights(network, read_weights(Path(self.weights)), where=self.weights)
-        return Backbone(network, widths[-1], (0.5,) * 3, (0.5,) * 3)
+        return Backbone(network, widths[-1], (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)

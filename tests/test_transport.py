@@ -53,9 +53,9 @@ def test_conditional_gradient_ends_where_that_of_pot_ends(num, weight):
 @pytest.mark.filterwarnings("ignore:Sinkhorn did not converge")
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 def test_the_proximal_method_finds_as_good_plans_as_pot():
-    first, second = distances(16, 0), distances(16, 1)
+    first, second = distances(10, 0), distances(10, 1)
     problem = Problem(first, second)
-    starts = make_starts(problem, 3, np.random.default_rng(2))[1:]
+    starts = make_starts(problem, 2, np.random.default_rng(2))[1:]
     found = align_sets(problem, starts, PROXIMAL)
     for start, loss in zip(starts, found.loss, strict=True):
         log: Any

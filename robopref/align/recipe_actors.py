@@ -108,7 +108,7 @@ class _Expert:
             tasks = sorted(set(TASKS) - {env_id.partition("/")[2]})
             env_id = f"metaworld/{tasks[rng.integers(len(tasks))]}"
         limit = spec.max_episode_steps
-        options = {} if limit is None else {"max_episode_steps": limit}
+        options: dict[str, Any] = {} if limit is None else {"max_episode_steps": limit}
         self._other = make_env(env_id, terminate_on_success=False, **options)
         seed = int(rng.integers(2**31))
         self._seen, _ = self._other.reset(seed=seed)

@@ -133,14 +133,14 @@ def write_clip(
 
 def _held(chunks: Iterable[np.ndarray], num_frames: int) -> Iterator[np.ndarray]:
     """Yield the pictures, cut to an even size, and the last one again as often as needed."""
-    count = 0
+    count, picture = 0, None
     for chunk in chunks:
         height, width = (size - size % 2 for size in chunk.shape[1:3])
         for whole in chunk[: num_frames - count]:
             picture = np.ascontiguousarray(whole[:height, :width])
             yield picture
             count += 1
-    if count:
+    if picture is not None:
         yield from itertools.repeat(picture, num_frames - count)
 
 

@@ -26,8 +26,8 @@ def value_of_more(history: Sequence[tuple[int, float]], *, more: int = MORE) -> 
         A share; None before anything was measured.
 
     Example:
-        >>> value_of_more([(25, 0.8), (50, 0.858579), (100, 0.9)])
-        0.004653741075440783
+        >>> round(value_of_more([(25, 0.8), (50, 0.858579), (100, 0.9)]), 4)
+        0.0047
     """
     points = [(labels, 1 - accuracy) for labels, accuracy in history if labels > 0]
     if not points:

@@ -49,5 +49,5 @@ class Film:
             return picture
         from PIL import Image
 
-        resized: np.ndarray = np.array(Image.fromarray(picture).resize((self._size,) * 2))
+        resized: np.ndarray = np.array(Image.fromarray(picture).resize((self._size, self._size)))
         return resized

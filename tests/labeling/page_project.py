@@ -40,11 +40,13 @@ class Project:
 
     Attributes:
         address: Where, without a slash at the end.
+        folder: Where its store is, if a test wants to know.
     """
 
     def __init__(self, service):
         self.service = service
         self.address = ""
+        self.folder: Any = None
         self.episodes = [row.episode_id for row in service.episodes.rows]
         self._rng = np.random.default_rng(0)
 

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import threading
+from typing import Any
 
 from robopref.labeling.client import Client
 from robopref.labeling.config import LabelConfig
@@ -19,7 +20,11 @@ class Running:
             data, str(folder / "store.sqlite"), folder / "out", port=0, clips=SMALL,
             segment_length=8, token=settings.pop("token", None),
         )  # fmt: skip
-        self.project = LabelConfig(**{"gold_every": 0, "repeat_every": 0} | settings)
+        options: dict[str, Any] = {"gold_every": 0, "repeat_every": 0}
+        self.project = LabelConfig(**options | settings)
+        self.url = ""
+        self.server: Any = None
+        self.port = 0
         self._listening = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -113,7 +113,7 @@ class Desk(RuleBasedStateMachine):
                         leases.c.queue_seq == entry["seq"], leases.c.expires_s > self.clock.now
                     )
                 )
-                assert num + live <= entry["overlap"]
+                assert num + (live or 0) <= entry["overlap"]
 
 
 TestDesk = Desk.TestCase

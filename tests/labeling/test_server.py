@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import uuid
+from typing import Any
 
 import pytest
 
@@ -268,10 +269,11 @@ def test_a_server_restarted_goes_on_where_it_was(tmp_path, data):
     with Running(tmp_path, data) as running, running.client() as client:
         query = client.next()["query"]
         client.answer(query, [[0], [1]], id=key)
-        cookie = client._cookie.partition("=")[2]
+        cookie = (client._cookie or "").partition("=")[2]
     with Running(tmp_path, data) as again:
         headers = {"Cookie": f"robopref_session_{again.port}={cookie}"}
-        assert again.raw(headers=headers)[2]["annotator"] == "anna", "still signed in"
+        project: Any = again.raw(headers=headers)[2]
+        assert project["annotator"] == "anna", "still signed in"
         with again.client() as client:
             assert client.mine()[0]["id"] == key
             client.answer(query, [[0], [1]], id=key)
