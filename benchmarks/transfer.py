@@ -198,7 +198,7 @@ def _figures(rows: Mapping[str, Sequence[tuple[str, Scores]]]) -> dict[str, Any]
     def accuracy(scores: Scores) -> float:
         return scores["accuracy"]
 
-    figures = {}
+    figures: dict[str, Any] = {}
     five = f"{OURS}, five sources, k="
     for end in ("", ", no goals"):
         shot = f"{OURS}, k=10{end}"
@@ -216,6 +216,9 @@ def _figures(rows: Mapping[str, Sequence[tuple[str, Scores]]]) -> dict[str, Any]
         if f"{five}0{end}" not in rows:
             continue
         figures[f"five sources, accuracy{end}"] = figure(f"{five}0{end}", accuracy, 0.94)
+        figures[f"five sources, clear pairs{end}"] = figure(
+            f"{five}0{end}", lambda s: s["clear"], 0.94
+        )
         figures[f"five sources and 10 answers, accuracy{end}"] = figure(
             f"{five}10{end}", accuracy, 0.95
         )

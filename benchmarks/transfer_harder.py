@@ -31,10 +31,10 @@ OTHER_KINDS = (
     "plate-slide-v3", "basketball-v3",
 )  # fmt: skip
 """To reach, to grasp and carry, to insert, to use a tool, to push a disc, to throw."""
-WAYS = ("fast", "slow", "approach-high", "keep-away", "smooth")
+WAYS = ("slow", "approach-high", "keep-away")
 """Behaviours that one task is answered about and another one is asked about."""
 WAYS_IN = ("button-press-v3", "door-close-v3", "sweep-into-v3", "window-open-v3")
-SEEDS, NUM_PROBES = (0, 1), 10
+SEEDS, NUM_PROBES = (0,), 10
 USELESS = 0.6
 """Accuracy below which a transfer is not worth training on."""
 Row = dict[str, Any]
