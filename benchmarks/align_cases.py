@@ -233,7 +233,7 @@ def plan(stage: str) -> Iterator[Item]:
 
 
 STAGES = ("search", "screening", "main", "curves")
-RUNNERS_UP: tuple[str, ...] = ()
+RUNNERS_UP = ("npo", "best-of-n, combined")
 """The two best of the screening beside the default."""
 
 
