@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/robopref-installed
-EXTRAS := dev,label,postgresql,rl,robomimic
+EXTRAS := dev,postgresql,rl,robomimic
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
@@ -80,7 +80,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "Installing robopref; the first time takes some minutes"; \
 	if ! $(BIN)/python -m pip install -e '.[$(EXTRAS)]'; then \
-	  $(BIN)/python -m pip install -e '.[dev,label,postgresql,rl]'; \
+	  $(BIN)/python -m pip install -e '.[dev,postgresql,rl]'; \
 	  echo "NOTE: the robomimic extra could not be installed, see above; its tests are skipped." >&2; \
 	  echo "It needs cmake and a C++ compiler: sudo apt-get install -y cmake g++ && make install" >&2; \
 	fi

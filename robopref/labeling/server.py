@@ -20,7 +20,6 @@ from robopref.labeling.security import allowed_hosts, is_loopback
 from robopref.labeling.service import LabelService
 from robopref.labeling.sessions import Sessions
 from robopref.preferences.store import PreferenceStore
-from robopref.registry import import_extra
 from robopref.seeding import make_rng
 
 MIN_TOKEN = 8
@@ -144,8 +143,9 @@ def serve(
         browser: Open it in a browser.
         stop_after_s: Stop by itself after this time [s].
     """
-    uvicorn = import_extra("uvicorn", purpose="The labelling server", extra="label")
-    import_extra("fastapi", purpose="The labelling server", extra="label")
+    # Not before they are needed: the help of the command answers sooner.
+    import uvicorn
+
     from robopref.labeling.app import make_app
     from robopref.labeling.desk import Desk
     from robopref.labeling.management import Management
