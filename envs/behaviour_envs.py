@@ -1,12 +1,14 @@
 """Which environments' observations a behaviour can be measured from."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 
-class MetaWorldBehaviour:
-    """What behaviours share that read Meta-World's observations."""
+class ReadsObservations(ABC):
+    """What behaviours share that are measured from what certain environments' observations mean."""
 
-    readable: ClassVar[str] = "Meta-World's"
+    readable: ClassVar[str]
+    """Whose observations, in words."""
 
     def check_env(self, env_id: str) -> None:
         """Raise ValueError for an environment whose observations cannot be read."""
@@ -18,6 +20,16 @@ class MetaWorldBehaviour:
                 f"{self.readable} observations and cannot judge '{env_id}'. 'high-return' judges "
                 "any environment; a behaviour of your own is one class (see docs/environments.md)."
             )
+
+    @abstractmethod
+    def _can_read(self, env_id: str) -> bool:
+        """Return whether these are observations of such an environment."""
+
+
+class MetaWorldBehaviour(ReadsObservations):
+    """What behaviours share that read Meta-World's observations."""
+
+    readable: ClassVar[str] = "Meta-World's"
 
     def _can_read(self, env_id: str) -> bool:
         return env_id.startswith("metaworld/")

@@ -20,6 +20,8 @@ from robopref.envs.metaworld_tasks import TASKS
 from robopref.envs.pictures import DrawsStates
 from robopref.envs.render import FreeCamera, OffscreenRenderer, import_mujoco
 from robopref.envs.scene import Scene
+from robopref.envs.scripted import Expert
+from robopref.envs.styles import GOAL, OBJECT
 from robopref.errors import check_at_least, check_name
 from robopref.types import STATE, SimState
 
@@ -69,6 +71,13 @@ class MetaWorldConfig:
         if len(objects) > 1:
             objects[0] = objects[1]
         return Scene(state[:, 0:3], state[:, 3], objects, state[:, 36:39])
+
+    def find_expert(self) -> tuple[Expert, slice]:
+        """Return the package's expert for the task; every task has one."""
+        from metaworld.policies import ENV_POLICY_MAP
+
+        expert: Expert = ENV_POLICY_MAP[self.task]()
+        return expert, GOAL if self.task.startswith("reach") else OBJECT
 
 
 class MetaWorldEnv(DrawsStates, gymnasium.Env[Any, Any]):

@@ -18,10 +18,12 @@ from robopref.envs import robomimic_package as package
 from robopref.envs.actions import checked_action
 from robopref.envs.pictures import DrawsStates
 from robopref.envs.render import OffscreenRenderer
-from robopref.envs.robomimic_scene import read_scene
+from robopref.envs.robomimic_experts import JOBS, PickUpExpert
+from robopref.envs.robomimic_scene import OBJECT, read_scene
 from robopref.envs.robomimic_state import StateLayout, forward
 from robopref.envs.robomimic_tasks import TASKS, has_shaped_reward, num_arms, state_keys
 from robopref.envs.scene import Scene
+from robopref.envs.scripted import Expert
 from robopref.errors import check_at_least, check_name
 from robopref.types import STATE, SimState
 
@@ -64,6 +66,10 @@ class RobomimicConfig:
             ValueError: Nobody says what this task's observations mean, or their size is another.
         """
         return read_scene(self.task, state)
+
+    def find_expert(self) -> tuple[Expert, slice] | None:
+        """Return the expert for lift, can or square; None for other tasks."""
+        return (PickUpExpert(self.task), OBJECT) if self.task in JOBS else None
 
 
 class RobomimicEnv(DrawsStates, gymnasium.Env[Any, Any]):

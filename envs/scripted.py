@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from robopref.envs.styles import GOAL, OBJECT, PlainStyle, Style
+from robopref.envs import ENVS
+from robopref.envs.styles import PlainStyle, Style
 from robopref.errors import UnknownNameError
 from robopref.protocols import Environment
 from robopref.types import STATE
@@ -100,6 +101,15 @@ class RandomPolicy:
         return action.astype(np.float32)
 
 
+@runtime_checkable
+class HasExperts(Protocol):
+    """A config of an environment of which some tasks have a scripted expert."""
+
+    def find_expert(self) -> tuple[Expert, slice] | None:
+        """Return the task's expert, and where a state holds what the hand has to reach first."""
+        ...
+
+
 def has_expert(env_id: str) -> bool:
     """Return whether there is a scripted expert for this environment.
 
@@ -107,29 +117,19 @@ def has_expert(env_id: str) -> bool:
         >>> has_expert("metaworld/reach-v3"), has_expert("gymnasium/CartPole-v1")
         (True, False)
     """
+    return _find_expert(env_id) is not None
+
+
+def _find_expert(env_id: str) -> tuple[Expert, slice] | None:
+    """Return the expert, and where a state holds what the hand has to reach first.
+
+    An adapter says so with a method `find_expert` of its config.
+    """
     name, _, task = env_id.partition("/")
-    if name == "robomimic":
-        from robopref.envs.robomimic_experts import JOBS
-
-        return task in JOBS
-    return name in ("metaworld", "planar")
-
-
-def _find_expert(env_id: str) -> tuple[Expert, slice]:
-    """Return the expert, and where a state holds what the hand has to reach first."""
-    name, _, task = env_id.partition("/")
-    if name == "robomimic":
-        from robopref.envs import robomimic_scene
-        from robopref.envs.robomimic_experts import PickUpExpert
-
-        return PickUpExpert(task), robomimic_scene.OBJECT
-    if name == "planar":
-        from robopref.envs.planar import styles, tasks
-
-        return styles.expert(tasks.parse(task).kind), tasks.BLOCKS[0]
-    from metaworld.policies import ENV_POLICY_MAP
-
-    return ENV_POLICY_MAP[task](), GOAL if task.startswith("reach") else OBJECT
+    if name not in ENVS or not issubclass(ENVS.config_class(name), HasExperts):
+        return None
+    found: tuple[Expert, slice] | None = ENVS.config_class(name)(task=task).find_expert()
+    return found
 
 
 def scripted_policy(
@@ -151,14 +151,16 @@ def scripted_policy(
         UnknownNameError: A style was asked for where there is no expert.
     """
     policy: ScriptedPolicy
-    if has_expert(env.env_id):
-        policy = ExpertPolicy(*_find_expert(env.env_id), style, noise)
+    found = _find_expert(env.env_id)
+    if found is not None:
+        policy = ExpertPolicy(*found, style, noise)
     elif style is None:
         policy = RandomPolicy(env.action_space)
     else:
+        known = sorted(n for n in ENVS if issubclass(ENVS.config_class(n), HasExperts))
         raise UnknownNameError(
             f"There is no scripted expert for '{env.env_id}' to act in the style '{style.name}'. "
-            "Styles exist for: ['metaworld', 'planar', 'robomimic']."
+            f"Styles exist for: {known}."
         )
     policy.reset(np.random.default_rng(0) if rng is None else rng)
     return policy

@@ -6,13 +6,14 @@ that of two clips that are equally good otherwise the one that gets on is better
 Shapes: S observations of an episode (T + 1) or a segment (L), Do observation size, T actions.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from robopref.envs.behaviour_envs import MetaWorldBehaviour
+from robopref.envs.behaviour_envs import ReadsObservations
 from robopref.envs.planar.measures import apart, intrusion, progress
 from robopref.envs.planar.physics import FPS
 from robopref.envs.planar.styles import PlanStyle, styles
@@ -23,16 +24,16 @@ _PER_M = 0.25
 """What a metre of progress is worth; as blocks cannot go farther than 1.8 m, always below 0.5."""
 
 
-class PlanarBehaviour(MetaWorldBehaviour):
+class PlanarBehaviour(ReadsObservations):
     """What behaviours share that read observations of planar tasks."""
 
     kind: ClassVar[str]
 
+    @abstractmethod
     def score_steps(
         self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray
     ) -> Float[np.ndarray, " T"]:
         """Return what each step adds to the measure."""
-        raise NotImplementedError
 
     def measure(self, episode_obs: np.ndarray, action: np.ndarray, reward: np.ndarray) -> float:
         """Return the sum over steps."""

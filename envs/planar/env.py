@@ -18,7 +18,9 @@ from robopref.envs.actions import checked_action
 from robopref.envs.pictures import DrawsStates
 from robopref.envs.planar.drawing import Zone, draw
 from robopref.envs.planar.physics import FPS, advance
+from robopref.envs.planar.styles import expert
 from robopref.envs.planar.tasks import (
+    BLOCKS,
     GOAL_Y_M,
     HAND,
     NUM_BLOCKS,
@@ -31,6 +33,7 @@ from robopref.envs.planar.tasks import (
     state_bounds,
 )
 from robopref.envs.scene import Scene
+from robopref.envs.scripted import Expert
 from robopref.errors import check_at_least, check_choice, check_name
 from robopref.types import STATE, SimState
 
@@ -67,6 +70,10 @@ class PlanarConfig:
         goal = blocks[:, 0].copy()
         goal[:, 1] = goal[:, 1].clip(min=GOAL_Y_M)
         return Scene(_with_height(state[:, HAND]), state[:, OPENING], blocks, goal)
+
+    def find_expert(self) -> tuple[Expert, slice]:
+        """Return the expert that does the task as preferred."""
+        return expert(parse(self.task).kind), BLOCKS[0]
 
 
 class PlanarEnv(DrawsStates, gymnasium.Env[Any, Any]):
