@@ -24,7 +24,7 @@ from robopref.rewards.pearl import CPAConfig, FusedCPAConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig, preferred_by
 from robopref.rewards.transfer import TaskSegments, standardise
 from robopref.seeding import make_rng
-from robopref.statistics import expected_calibration_error
+from robopref.transfer.accuracy import measure
 from robopref.transport import SolverConfig
 
 NUM_SEEDS, NUM_LABELS, BATCH = 10, (5, 10, 20), 5
@@ -151,19 +151,15 @@ def score(preferred: np.ndarray, returns: np.ndarray) -> Scores:
     a, b = np.triu_indices(len(returns), 1)
     decided = returns[a] != returns[b]
     a, b = a[decided], b[decided]
-    p, truth = preferred[b, a].clip(0, 1), (returns[b] > returns[a]).astype(float)
+    p, is_b = preferred[b, a].clip(0, 1), returns[b] > returns[a]
     clear = np.abs(returns[b] - returns[a]) > CLEAR * returns.std()
-    # A tie is half right: nothing was said.
-    right = np.where(p == 0.5, 0.5, (p > 0.5) == truth)
-    order = np.argsort(-np.abs(p - 0.5), kind="stable")
-    running = np.cumsum(right[order]) / np.arange(1, len(right) + 1)
-    reached = np.flatnonzero(running >= 0.9)
+    found = measure("all pairs", "returns", p, is_b)
     return {
-        "accuracy": float(right.mean()),
-        "clear": float(right[clear].mean()),
-        "brier": float(((p - truth) ** 2).mean()),
-        "ece": expected_calibration_error(p, truth),
-        "coverage_at_90": float((reached[-1] + 1) / len(right)) if len(reached) else 0.0,
+        "accuracy": found.accuracy,
+        "clear": measure("clear pairs", "returns", p[clear], is_b[clear]).accuracy,
+        "brier": found.brier,
+        "ece": found.ece,
+        "coverage_at_90": found.coverage_at_90,
     }
 
 
