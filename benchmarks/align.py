@@ -8,7 +8,6 @@ seed, and are kept in runs/bench-align; a process does all of a case and seed, w
 """
 
 import argparse
-import fcntl
 import json
 import shutil
 import sqlite3
@@ -30,6 +29,7 @@ import torch
 from benchmarks.align_cases import BY_NAME, CASES, DEFAULT, PUBLISHED, STAGES, Item, plan
 from benchmarks.align_control import run_control
 from benchmarks.align_figures import summarise
+from benchmarks.result_lines import append_row, read_rows
 from robopref.align.collect import Workers, start_worker
 from robopref.align.config import AlignConfig
 from robopref.align.loop import AlignmentLoop
@@ -130,14 +130,6 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
         )
 
 
-def read_rows(results: Path) -> list[dict[str, Any]]:
-    """Return the finished runs; a last line that a kill cut off is left out."""
-    if not results.is_file():
-        return []
-    lines = results.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
-
-
 def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float) -> list[str]:
     failed = []
     with Workers(0) as workers:
@@ -151,19 +143,9 @@ def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float)
                 failed.append(item.key)
                 print(f"{item.key} failed:\n{traceback.format_exc()}", flush=True)
                 continue
-            _append(row, results)
+            append_row(row, results)
             print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
     return failed
-
-
-def _append(row: dict[str, Any], results: Path) -> None:
-    """Add a line, in place of one that a kill cut off."""
-    with results.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        text = file.read()
-        file.truncate(len(text[: text.rfind("\n") + 1].encode()))
-        file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:

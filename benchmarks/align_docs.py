@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.align import RESULTS, read_rows
+from benchmarks.align import RESULTS
 from benchmarks.align_cases import CASES, DEFAULT, PUBLISHED
 from benchmarks.align_figures import (
     Row,
@@ -24,6 +24,7 @@ from benchmarks.align_figures import (
     summarise,
     table,
 )
+from benchmarks.result_lines import read_rows
 from robopref.align.figures import AFTER, BEFORE, INK, MUTED, svg_data
 from robopref.config import write_text_atomically
 

@@ -12,7 +12,6 @@ again; `python -m benchmarks.transfer_policies --stages updates screening --minu
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.align import read_rows
 from benchmarks.align_figures import bootstrap
 from benchmarks.carried_labels import (
     Labels,
@@ -49,12 +47,12 @@ from benchmarks.policy_cases import (
     chosen_tasks,
     plan,
 )
+from benchmarks.result_lines import append_row, read_rows
 from benchmarks.robust_rewards import draw_judged, score
 from robopref.align.actors import Actor, PolicyActor
 from robopref.align.collect import Plan, Workers, open_or_create, start_worker
 from robopref.align.recipes import IPLRecipeConfig, RecipePlan, collect_recipe
 from robopref.commands.bench import describe_commit
-from robopref.config import write_text_atomically
 from robopref.data.episode import batch_segments
 from robopref.data.store import EpisodeStore
 from robopref.policies.gaussian import GaussianPolicyConfig
@@ -103,9 +101,7 @@ def work(stages: Sequence[str], *, minutes: float = 0.0) -> None:
         with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
             for row in pool.map(_do, left, repeat(RUNS), repeat(RESULTS), repeat(deadline)):
                 if row is not None:
-                    rows = [*read_rows(RESULTS), row]
-                    lines = "".join(json.dumps(one, allow_nan=False) + "\n" for one in rows)
-                    write_text_atomically(RESULTS, lines)
+                    append_row(row, RESULTS)
                     rates = {name: np.mean(of, axis=0) for name, of in row["success"].items()}
                     print(row["key"], rates, f"{row['seconds']:.0f} s", flush=True)
 

@@ -17,6 +17,7 @@ from benchmarks.align_figures import (
     summarise,
     table,
 )
+from benchmarks.result_lines import append_row, read_rows
 from robopref.align.collect import Workers
 from robopref.align.run import with_null
 from robopref.statistics import wilson
@@ -154,9 +155,23 @@ def test_a_queue_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     }
     results = tmp_path / "align.jsonl"
     results.write_text(json.dumps(first) + "\n" + json.dumps(first)[:50])
-    assert [found["key"] for found in align.read_rows(results)] == [item.key]
+    assert [found["key"] for found in read_rows(results)] == [item.key]
     align.work([item], results, runs=tmp_path / "runs")  # It stands there, so nothing is run.
-    assert len(select(align.read_rows(results), key=item.key)) == 1
+    assert len(select(read_rows(results), key=item.key)) == 1
+
+
+def test_a_line_takes_the_place_of_one_that_was_cut_off(tmp_path):
+    results = tmp_path / "rows.jsonl"
+    assert read_rows(results) == []
+    append_row({"key": "é"}, results)
+    with results.open("a") as file:
+        file.write('{"key": "cut')
+    assert read_rows(results) == [{"key": "é"}]
+    append_row({"key": "next"}, results)
+    assert read_rows(results) == [{"key": "é"}, {"key": "next"}]
+    with pytest.raises(ValueError):
+        append_row({"key": float("nan")}, results)
+    assert len(read_rows(results)) == 2
 
 
 def test_the_page_is_filled_and_stays_the_same_when_filled_again(tmp_path, monkeypatch):
