@@ -9,10 +9,6 @@ Between actions the way is a cubic spline through them, whose velocity and accel
 command, so that a smooth plan passes the supervisor as it is.
 
 Shapes: Tp actions of a chunk, J joints.
-
-References:
-    [1] Black et al., Real-time execution of action chunking flow policies, 2025, arXiv:2506.07339
-        (what of the old chunk is executed while the new one is made cannot be changed).
 """
 
 from dataclasses import dataclass
@@ -138,39 +134,6 @@ class ChunkScheduler:
             old[1] + w * dapart + dw * apart,
             old[2] + w * ddapart + 2 * dw * dapart + ddw * apart,
         )
-
-
-class LatencyTracker:
-    """How long a policy takes from an observation to its chunk.
-
-    Args:
-        window: Latest chunks that count.
-    """
-
-    def __init__(self, window: int = 50) -> None:
-        check_at_least("window", window, 1)
-        self.window = window
-        self._seconds: list[float] = []
-
-    def add(self, seconds: float) -> None:
-        """Count one chunk."""
-        self._seconds = [*self._seconds, seconds][-self.window :]
-
-    @property
-    def expected_s(self) -> float:
-        """What the slowest of twenty chunks takes [s]; 0 before the first."""
-        return float(np.quantile(self._seconds, 0.95)) if self._seconds else 0.0
-
-    def num_passed(self, period_s: float) -> int:
-        """Return how many actions of the next chunk will have passed when it comes ([1])."""
-        return int(np.ceil(self.expected_s / period_s))
-
-    def to_dict(self) -> dict[str, float]:
-        """Return median, 95th percentile and maximum [s]."""
-        if not self._seconds:
-            return {}
-        p50, p95 = np.quantile(self._seconds, (0.5, 0.95))
-        return {"p50_s": float(p50), "p95_s": float(p95), "max_s": max(self._seconds)}
 
 
 def _curve(chunk: Chunk) -> CubicSpline | None:
