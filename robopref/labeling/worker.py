@@ -179,22 +179,28 @@ class Workers:
     def _child(self, number: int) -> "_Child":
         child = self._children.get(number)
         if child is None or not child.is_alive:
+            self._children.pop(number, None)  # What is told of it is not of the next one.
             child = self._children[number] = _Child(*self._arguments, name=f"{self.what}-{number}")
         return child
 
     def _bury(self, number: int, task: _Task, error: Exception) -> None:
-        """Take away a child that died, and have its job tried once more, or given up."""
-        hangs = isinstance(error, TimeoutError)
-        # A process that dies closes its pipe first.
-        ended = self._children.pop(number).end(grace_s=0.0 if hangs else 2.0)
-        how = str(error) if hangs else ended
+        """Take away a child that died or never lived; its job is tried once more, or given up."""
+        child = self._children.pop(number, None)
+        if child is None:
+            how = f"cannot be started: {error}"
+        else:
+            hangs = isinstance(error, TimeoutError)
+            # A process that dies closes its pipe first.
+            ended = child.end(grace_s=0.0 if hangs else 2.0)
+            how = str(error) if hangs else ended
         with self._changed:
             if task.attempts < ATTEMPTS and not self._closing:
                 heapq.heappush(self._queue, task)
                 self._changed.notify()
                 return
-        again = " again, at the same thing" if task.attempts > 1 else ""
-        fault = ClipError(f"The process for {self.what} {how}{again}.", passing=self._closing)
+        again = " again, at the same thing" if child is not None and task.attempts > 1 else ""
+        passing = self._closing or child is None
+        fault = ClipError(f"The process for {self.what} {how}{again}.", passing=passing)
         task.future.set_exception(fault)
 
 

@@ -1,6 +1,7 @@
 """Work in real child processes: order, sharing, crashes."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -109,6 +110,25 @@ def test_what_kills_every_child_is_given_up_and_the_rest_goes_on(workers, tmp_pa
     assert not error.value.passing
     assert good.result(30) == "good"
     assert (tmp_path / "deaths").read_text() == "xx"
+
+
+def test_a_child_that_cannot_be_started_fails_its_job_for_now(workers, tmp_path):
+    bounds = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.kill(workers.submit("pid", ("pid",)).result(30), signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while workers.pids and time.monotonic() < deadline:
+        time.sleep(0.01)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, bounds[1]))  # No pipe can be opened.
+    try:
+        error = workers.submit("a", ("log", "a")).exception(30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, bounds)
+    assert isinstance(error, ClipError)
+    assert str(error) == (
+        "The process for trying cannot be started: [Errno 24] Too many open files."
+    )
+    assert error.passing
+    assert workers.submit("a", ("log", "a")).result(30) == "a", "it is tried anew"
 
 
 def test_a_child_that_hangs_is_killed(workers, monkeypatch):
