@@ -8,17 +8,16 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from robopref.labeling.clip_service import ClipService
 from robopref.labeling.clips import Comparison
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.messages import Plain
 from robopref.labeling.refusals import UnknownError
+from robopref.labeling.service import LabelService
 from robopref.labeling.worker import ClipError
 
 WAIT_S = 30.0
 """How long a request waits for its clip to be drawn [s]; then it is to be repeated."""
 FOREVER = "private, max-age=31536000, immutable"
-MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
 
 QueryId = Annotated[str, Path(max_length=200)]
 Index = Annotated[int, Path(ge=0, le=10_000)]
@@ -36,9 +35,7 @@ async def clip(
     clips = desk.service.clips
     if not camera or dot + ending != clips.codec.suffix:
         return failure(404, "unknown", f"Clips here end in '{clips.codec.suffix}'.")
-    shown = await run_in_threadpool(desk.service.query, query)
-    if not await run_in_threadpool(_is_offered, clips, shown, item, camera):
-        return failure(404, "unknown", f"No camera '{camera}' shows item {item} of this query.")
+    shown = await run_in_threadpool(_find, desk.service, query, item, camera)
     try:
         future = await run_in_threadpool(clips.request, shown, item, camera, urgent=True)
         await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), WAIT_S)
@@ -55,7 +52,7 @@ async def clip(
     headers = {"cache-control": FOREVER, "etag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return FileResponse(path, headers=headers, media_type=MEDIA_TYPES[clips.codec.suffix])
+    return FileResponse(path, headers=headers, media_type=clips.codec.media_type)
 
 
 @router.get("/clips/{query}/{item}/{camera}/status")
@@ -64,10 +61,9 @@ def clip_status(
     annotator: Annotator,
 ) -> Plain:  # fmt: skip
     """Return how a clip stands; a query whose clip cannot be drawn is asked of nobody."""
-    clips, shown = desk.service.clips, desk.service.query(query)
+    clips = desk.service.clips
     camera = camera.removesuffix(clips.codec.suffix)
-    if not _is_offered(clips, shown, item, camera):
-        raise UnknownError(f"No camera '{camera}' shows item {item} of this query.")
+    shown = _find(desk.service, query, item, camera)
     state = clips.state(shown, item, camera)
     if state.startswith("failed"):
         desk.service.queue.block(query, state.removeprefix("failed: "))
@@ -93,6 +89,10 @@ def cloud(
     return Response(found.content(), media_type="application/octet-stream")
 
 
-def _is_offered(clips: ClipService, query: Comparison, item: int, camera: str) -> bool:
-    views = clips.describe(query)
-    return item < len(views) and camera in views[item].cameras
+def _find(service: LabelService, query_id: str, item: int, camera: str) -> Comparison:
+    """Return a query if it has this clip."""
+    query = service.query(query_id)
+    views = service.clips.describe(query)
+    if item >= len(views) or camera not in views[item].cameras:
+        raise UnknownError(f"No camera '{camera}' shows item {item} of this query.")
+    return query
