@@ -75,23 +75,12 @@ def scene_of(env_id: str, state: np.ndarray) -> Scene | None:
         return None
 
 
-def find_hand(episode: Episode) -> np.ndarray | None:
-    """Return where the end effector was, (S, 3) [m], if the episode tells."""
-    scene = scene_of(episode.env, episode.obs[STATE]) if STATE in episode.obs else None
-    if scene is not None:
-        return scene.hand
-    for key, values in episode.obs.items():
-        if _HAND.search(key) and values.ndim == 2 and values.shape[1] >= 3:
-            return values[:, :3]
-    return None
-
-
 def _measured(episode: Episode) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield name, unit and values (S or T,) of what is known at every step."""
     scene = scene_of(episode.env, episode.obs[STATE]) if STATE in episode.obs else None
     if scene is not None:
         yield "gripper opening", "", scene.opening
-    hand = find_hand(episode)
+    hand = _find_hand(episode, scene)
     if hand is not None:
         yield "speed", "m/s", np.linalg.norm(np.diff(hand, axis=0), axis=1) * episode.fps
     for key, values in episode.obs.items():
@@ -103,6 +92,16 @@ def _measured(episode: Episode) -> Iterator[tuple[str, str, np.ndarray]]:
             yield name, "N m", np.linalg.norm(flat, axis=1)
         elif _GRIPPER.search(name) and flat.shape[1] == 1 and scene is None:
             yield name, "", flat[:, 0]
+
+
+def _find_hand(episode: Episode, scene: Scene | None) -> np.ndarray | None:
+    """Return where the end effector was, (S, 3) [m], if the episode or its scenes tell."""
+    if scene is not None:
+        return scene.hand
+    for key, values in episode.obs.items():
+        if _HAND.search(key) and values.ndim == 2 and values.shape[1] >= 3:
+            return values[:, :3]
+    return None
 
 
 def _pick(values: np.ndarray, steps: np.ndarray) -> tuple[float, ...]:

@@ -19,8 +19,8 @@ from robopref.labeling.queue import ATTENTION, GOLD, LabelQueue
 from robopref.labeling.recent import read_history, recent_answers
 from robopref.labeling.value import METHOD
 from robopref.preferences import tables
-from robopref.preferences.agreement import measure_agreement
-from robopref.preferences.belief import measure_reliability
+from robopref.preferences.agreement import Agreement, measure_agreement
+from robopref.preferences.belief import Reliability, measure_reliability
 from robopref.preferences.preference import Preference
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.store import PreferenceStore
@@ -86,12 +86,15 @@ class Progress:
         history = read_history(database, criterion, NUM_SHOWN)
         # Attention checks say nothing of the clips.
         judged = [a for a in answers if roles.get(a.query.id, ("", None))[0] != ATTENTION]
+        agreement = measure_agreement(judged)
         return {
             "criterion": criterion,
             "labels": self._store.num_labels(criterion),
             "answers": sum(sum(kinds.values()) for kinds in counts.values()),
-            "annotators": _annotators(counts, judged, answers, roles),
-            "agreement": _agreement(judged),
+            "annotators": _annotators(
+                counts, answers, roles, agreement.consistency, measure_reliability(judged)
+            ),
+            "agreement": _agreement(agreement) | {"answers": len(judged)},
             "position": _share(_first_shown(judged)),
             "per_day": self._per_day(criterion),
             "remaining": self._queue.num_open(criterion),
@@ -176,11 +179,11 @@ class Progress:
 
 def _annotators(
     counts: Mapping[str, Counter[str]],
-    judged: Sequence[Preference],
     answers: Sequence[Preference],
     roles: Mapping[str, tuple[str, Any]],
+    consistency: Mapping[str, float],
+    reliability: Reliability,
 ) -> list[Plain]:
-    agreement, reliability = measure_agreement(judged), measure_reliability(judged)
     by_name: dict[str, list[Preference]] = defaultdict(list)
     for preference in answers:
         by_name[preference.annotator].append(preference)
@@ -196,7 +199,7 @@ def _annotators(
                 "skips": kinds["skipped"],
                 "seconds_median": median(times) if times else None,
                 "first_shown_share": _share(_first_shown(own)),
-                "consistency": agreement.consistency.get(name),
+                "consistency": consistency.get(name),
                 "reliability_votes": reliability.by_votes.get(name),
                 "reliability_scores": reliability.by_scores.get(name),
                 "gold": _share(checks[GOLD]) if checks[GOLD] else None,
@@ -230,12 +233,10 @@ def _first_shown(answers: Sequence[Preference]) -> list[bool]:
     return won
 
 
-def _agreement(judged: Sequence[Preference]) -> Plain:
-    found = measure_agreement(judged)
+def _agreement(found: Agreement) -> Plain:
     return {
         "alpha": _known(found.alpha),
         "kappa": [{"a": a, "b": b, "kappa": _known(k)} for (a, b), k in found.kappa.items()],
-        "answers": len(judged),
     }
 
 
