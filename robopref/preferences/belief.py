@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from robopref.preferences.agreement import decided_pairs
 from robopref.preferences.bradley_terry import fit_crowd
-from robopref.preferences.dawid_skene import dawid_skene
+from robopref.preferences.dawid_skene import DawidSkene, dawid_skene
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Item
 from robopref.preferences.ranking import Ranking
@@ -70,10 +69,8 @@ def believe(preferences: Sequence[Preference]) -> list[Preference]:
     votes = _Votes.of(p for p in preferences if p.annotator != ADJUDICATED)
     if not votes.units:
         return list(preferences)
-    found = dawid_skene(
-        votes.counts(), prior_right=PRIOR_RIGHT / 2, prior_wrong=PRIOR_WRONG / 2, one_rate=True
-    )
-    return [_believed(preference, votes, found.truth) for preference in preferences]
+    truth = votes.settle().truth
+    return [_believed(preference, votes, truth) for preference in preferences]
 
 
 def measure_reliability(preferences: Sequence[Preference]) -> Reliability:
@@ -81,15 +78,10 @@ def measure_reliability(preferences: Sequence[Preference]) -> Reliability:
     votes = _Votes.of(preferences)
     if not votes.units:
         return Reliability({}, {})
-    found = dawid_skene(
-        votes.counts(), prior_right=PRIOR_RIGHT / 2, prior_wrong=PRIOR_WRONG / 2, one_rate=True
-    )
-    shared = {name for name, row in votes.annotators.items() if votes.is_shared(row)}
+    accuracy, comparable = votes.settle().accuracy, votes.comparable()
     by_votes = {
-        name: float(found.accuracy[row])
-        for name, row in votes.annotators.items()
-        if name in shared
-    }  # fmt: skip
+        name: float(accuracy[row]) for name, row in votes.annotators.items() if row in comparable
+    }
     return Reliability(by_votes, votes.by_scores())
 
 
@@ -112,18 +104,21 @@ class _Votes:
                     votes._votes.append((row, unit, int(prefers_b > 0.5)))
         return votes
 
-    def counts(self) -> Float[np.ndarray, "A U 2"]:
+    def settle(self) -> DawidSkene:
+        """Return which side is probably better, and how often each annotator is right."""
         counts = np.zeros((len(self.annotators), len(self.units), 2))
         for row, unit, side in self._votes:
             counts[row, unit, side] += 1
-        return counts
+        return dawid_skene(
+            counts, prior_right=PRIOR_RIGHT / 2, prior_wrong=PRIOR_WRONG / 2, one_rate=True
+        )
 
-    def is_shared(self, row: int) -> bool:
-        """Return whether an annotator judged a pair that another judged too."""
+    def comparable(self) -> set[int]:
+        """Return the annotators who judged a pair that another judged too."""
         by_unit = defaultdict(set)
-        for annotator, unit, _ in self._votes:
-            by_unit[unit].add(annotator)
-        return any(row in who and len(who) > 1 for who in by_unit.values())
+        for row, unit, _ in self._votes:
+            by_unit[unit].add(row)
+        return {row for who in by_unit.values() if len(who) > 1 for row in who}
 
     def by_scores(self) -> dict[str, float]:
         """Return reliabilities by scores, if items met three others on average."""
