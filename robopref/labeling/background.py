@@ -4,6 +4,7 @@ Of several servers on one database one trains: whoever has the turn says so in t
 and again; when it has been silent for a while, another takes over.
 """
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -21,7 +22,6 @@ from robopref.errors import DataError
 from robopref.labeling.queue import read_meta, write_meta
 from robopref.labeling.training import Refitter, TrainerConfig
 from robopref.preferences.database import Database
-from robopref.preferences.store import PreferenceStore
 
 TURN = "label_trainer"
 """Where in the database it says who trains, and how that goes."""
@@ -125,9 +125,8 @@ def run_trainer(config: TrainerConfig, stop: Any, parent: int) -> None:
     """Train until told to stop, or until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     os.nice(10)
-    with PreferenceStore(config.db, create=False) as store:
-        turn = Turn(store.database)
-        refitter = Refitter(config)
+    with contextlib.closing(Refitter(config)) as refitter:
+        turn = Turn(refitter.store.database)
         try:
             while not stop.is_set() and os.getppid() == parent:
                 if turn.take():
@@ -137,7 +136,6 @@ def run_trainer(config: TrainerConfig, stop: Any, parent: int) -> None:
             turn.say("failed", "".join(traceback.format_exception_only(error)).strip())
             raise
         finally:
-            refitter.close()
             turn.leave()
 
 
