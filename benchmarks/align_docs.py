@@ -5,7 +5,6 @@
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from benchmarks.align_figures import (
     summarise,
     table,
 )
+from benchmarks.pages import fill_page
 from benchmarks.result_lines import read_rows
 from robopref.align.figures import AFTER, BEFORE, INK, MUTED, svg_data
 from robopref.config import write_text_atomically
@@ -36,14 +36,7 @@ GROUPS = tuple(dict.fromkeys(case.group for case in CASES))
 def main() -> None:
     """Fill the page and draw the curves."""
     rows = read_rows(RESULTS)
-    page = PAGE.read_text()
-    for name, make in TABLES.items():
-        pattern = re.compile(f"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if not pattern.search(page):
-            raise ValueError(f"{PAGE} has no place for '{name}'.")
-        filled = f"\\1\n{make(rows)}\n\n\\2"
-        page = pattern.sub(filled, page)
-    write_text_atomically(PAGE, page)
+    fill_page(PAGE, {name: make(rows) for name, make in TABLES.items()})
     curves = select(rows, stage="curves")
     if curves:
         write_text_atomically(CURVES, draw_curves(curves))

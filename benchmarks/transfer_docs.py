@@ -1,36 +1,69 @@
 """Put the tables of the transfer benchmarks into docs/transfer.md.
 
-`python -m benchmarks.transfer_docs` reads benchmarks/results/transfer.json and transport_speed.json
-and fills what stands between `<!-- transfer:begin -->` and `<!-- transfer:end -->`.
+`python -m benchmarks.transfer_docs` reads transfer.json, transport_speed.json,
+transfer_rewards.json and transfer_policies.jsonl in benchmarks/results and fills what stands
+between `<!-- begin NAME -->` and `<!-- end NAME -->`; the words around are written by hand.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robopref.config import write_text_atomically
+import numpy as np
+
+from benchmarks.pages import fill_page
+from benchmarks.policy_cases import (
+    CARRIED,
+    CONTROLS,
+    LABELLED,
+    NUM_TASKS,
+    TRUE,
+    chosen_tasks,
+)
+from benchmarks.result_lines import read_rows
+from benchmarks.transfer_policies import OVER_TRUE, rates_within, summarise
+from benchmarks.transfer_rewards import PEOPLES
 
 PAGE = Path("docs/transfer.md")
 RESULTS = Path("benchmarks/results")
-PLACE = re.compile("(<!-- transfer:begin -->\n).*?(<!-- transfer:end -->)", re.DOTALL)
 COLUMNS = (
     ("accuracy", "accuracy"), ("clear", "clear pairs"), ("papers_pairs", "PEARL's 8 pairs"),
     ("worst_pair", "worst pair"), ("below_half", "below 0.5"), ("brier", "Brier"), ("ece", "ECE"),
     ("coverage_at_90", "coverage at 90 %"),
 )  # fmt: skip
+PEOPLES_ROWS = {
+    "linear, folds of pairs": "linear, folds of pairs",
+    "linear, recordings apart": "linear, recordings apart",
+    "linear and the other two tasks, recordings apart":
+        "linear and the other two, recordings apart",
+    "MLP, folds of pairs": "mlp, folds of pairs",
+    "MLP, recordings apart": "mlp, recordings apart",
+    "carried from the other two": "carried from the other two",
+    "carried from six Meta-World tasks": "carried from Meta-World",
+}  # fmt: skip
+"""What is called how in the results."""
+POLICIES_ROWS = {
+    "recorded": TRUE, "learned from true labels": LABELLED, "learned from carried labels": CARRIED,
+    **{name: name for name in CONTROLS},
+}  # fmt: skip
+TRIED_LIMITS = {"faucet-close-v3": 80, "drawer-open-v3": 100}
+"""Limits by a screening in trial runs, of which no lines were kept; those of kept lines go before
+them."""
 
 
 def main() -> None:
     """Fill the page."""
     paths = [RESULTS / f"{name}.json" for name in ("transfer", "transport_speed")]
     results = [json.loads(path.read_text()) for path in paths if path.exists()]
-    page = PAGE.read_text()
-    if not PLACE.search(page):
-        raise ValueError(f"{PAGE} has no place for the tables.")
-    text = fill(results[0], *results[1:])
-    write_text_atomically(PAGE, PLACE.sub(lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page))
+    learned = json.loads((RESULTS / "transfer_rewards.json").read_text())["figures"]
+    tables = {
+        "transfer": fill(results[0], *results[1:]),
+        "rewards": rewards_table(learned),
+        "people": people_table(learned),
+        "policies": policies_table(read_rows(RESULTS / "transfer_policies.jsonl")),
+    }
+    fill_page(PAGE, tables)
 
 
 def fill(transfer: Mapping[str, Any], speed: Mapping[str, Any] | None = None) -> str:
@@ -128,6 +161,62 @@ def _speed(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def rewards_table(figures: Mapping[str, Any]) -> str:
+    """Return what rewards reach by the labels that they were learned from."""
+    last = ", label accuracy"
+    lines = [
+        "| learned from | labels right | accuracy | rank correlation |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in (key.removesuffix(last) for key in figures if key.endswith(last)):
+        cells = [
+            _interval(figures[f"{name}, {key}"], 3) for key in ("accuracy", "rank correlation")
+        ]
+        lines.append(f"| {name} | {figures[name + last]['value']:.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def people_table(figures: Mapping[str, Any]) -> str:
+    """Return how many of people's answers are foretold."""
+    lines = [
+        f"| | {' | '.join(name.capitalize() for name in PEOPLES)} |",
+        "| --- |" + " --- |" * len(PEOPLES),
+        "| linear on nine features, trial runs | "
+        + " | ".join(f"{share:.2f}" for share in PEOPLES.values())
+        + " |",
+    ]
+    for head, key in PEOPLES_ROWS.items():
+        cells = [_interval(figures[f"people, {name}, {key}"]) for name in PEOPLES]
+        lines.append(f"| {head} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def policies_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what policies reach by what they were learned from."""
+    limits = TRIED_LIMITS | chosen_tasks(rows)
+    figures = summarise(rows, limits)["figures"]
+    final = [row for row in rows if row["stage"] == "final"]
+    tasks = [row["task"].removesuffix("-v3") for row in final]
+    lines = [
+        f"| reward | {' | '.join(tasks)} | all |",
+        "| --- |" + " --- |" * (len(tasks) + 1),
+    ]
+    for head, name in POLICIES_ROWS.items():
+        means = [f"{np.mean(rates_within(row, name, limits)):.2f}" for row in final]
+        lines.append(f"| {head} | {' | '.join(means)} | {_interval(figures[f'success, {name}'])} |")
+    over = figures[OVER_TRUE]
+    held = "holds" if over["ok"] else "**missed**"
+    return "\n".join(lines) + (
+        f"\n\nCarried over true labels: {_interval(over)} (aim {over['floor']:g}: {held}), on "
+        f"{len(final)} of {NUM_TASKS} tasks."
+    )
+
+
+def _interval(figure: Mapping[str, float], digits: int = 2) -> str:
+    low, high = (f"{figure[key]:.{digits}f}" for key in ("low", "high"))
+    return f"{figure['value']:.{digits}f} [{low}, {high}]"
 
 
 def _cell(value: float | None) -> str:

@@ -76,7 +76,7 @@ IQL = IQLConfig(
 )  # fmt: skip
 """So steep, since advantages of a step are small on this scale of rewards."""
 REWARD = MLPRewardConfig(n_action_steps=1)
-FLOOR = 0.95
+FLOOR, OVER_TRUE = 0.95, "success, carried labels over true labels"
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -205,24 +205,35 @@ def evaluate(policy: Any, task: str) -> list[float]:
     return [float(np.mean(np.array(steps) <= limit)) for limit in LIMITS]
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the success of each reward, and the carried labels' as a share of the true ones'."""
-    limits = chosen_tasks(rows)
+def summarise(
+    rows: Sequence[Mapping[str, Any]], limits: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Return the success of each reward, and the carried labels' as a share of the true ones'.
+
+    Args:
+        rows: The lines.
+        limits: Steps within which a test of a task has to succeed; None for what the screening
+            among the lines says.
+    """
+    limits = chosen_tasks(rows) if limits is None else limits
     final = [row for row in rows if row["stage"] == "final"]
-
-    def rates(row: Mapping[str, Any], name: str) -> list[float]:
-        place = LIMITS.index(limits.get(row["task"], LIMITS[-1]))
-        return [of[place] for of in row["success"][name]]
-
     figures: dict[str, Any] = {"tasks": {"value": len(final), "n": len(final), "floor": 4,
                                          "ok": len(final) >= NUM_TASKS}}  # fmt: skip
     for name in (TRUE, *LEARNED, *CONTROLS):
-        reached = [rate for row in final for rate in rates(row, name)]
+        reached = [rate for row in final for rate in rates_within(row, name, limits)]
         figures[f"success, {name}"] = bootstrap(np.array(reached))
-    found = ratio(*([rates(row, name) for row in final] for name in (CARRIED, LABELLED)))
+    found = ratio(
+        *([rates_within(row, name, limits) for row in final] for name in (CARRIED, LABELLED))
+    )
     ok = {"floor": FLOOR, "ok": bool(found["value"] >= FLOOR)}
-    figures["success, carried labels over true labels"] = found | ok
+    figures[OVER_TRUE] = found | ok
     return {"figures": figures, "limits": limits, "rows": rows}
+
+
+def rates_within(row: Mapping[str, Any], name: str, limits: Mapping[str, int]) -> list[float]:
+    """Return each seed's share of tests that succeed within the task's limit."""
+    place = LIMITS.index(limits.get(row["task"], LIMITS[-1]))
+    return [of[place] for of in row["success"][name]]
 
 
 def ratio(top: Sequence[Sequence[float]], bottom: Sequence[Sequence[float]]) -> dict[str, Any]:

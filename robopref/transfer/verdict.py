@@ -15,8 +15,8 @@ MOST_WRONG_WAY = 0.25
 GOOD_MEANING = 0.6
 """Below it alignments were right about half of the time, above it nearly all were more often."""
 LEAST_FORETOLD, GOOD_FORETOLD = 0.55, 0.7
-"""Of people's answers about robomimic's Lift 42 to 47 % were foretold, and from there 21 and 32 %
-of those about Can and Square; of these themselves 75 and 98 %."""
+"""Of people's answers about robomimic's Lift 44 to 49 % were foretold, and from there 32 and 15 %
+of those about Can and Square; of these themselves 76 to 82 and 97 to 99 %."""
 LEAST_EXPECTED = 0.65
 """With less, a transfer says itself that it is little better than chance."""
 GOOD_ACCURACY = 0.75

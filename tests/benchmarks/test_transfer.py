@@ -1,8 +1,11 @@
 """Tests for benchmarks/transfer.py, transfer_data.py, transfer_harder.py and transfer_docs.py."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks import transfer_docs
 from benchmarks.transfer import score
 from benchmarks.transfer_data import LENGTH, NUM_SEGMENTS, answer_all, draw_segments
 from benchmarks.transfer_docs import fill
@@ -58,3 +61,17 @@ def test_verdicts_with_answers_part_good_transfers_from_those_the_wrong_way_roun
     assert "| one | 0.9 (0.8 to 1) | 0.88 | holds |" in page
     assert "| ours | 0.910 |" in page
     assert "| distrust, 10 answers | 1 | 100% |" in page
+
+
+def test_the_page_has_what_the_results_say(tmp_path, monkeypatch):
+    page = tmp_path / "transfer.md"
+    page.write_text(transfer_docs.PAGE.read_text())
+    monkeypatch.setattr(transfer_docs, "PAGE", page)
+    transfer_docs.main()
+    assert page.read_text() == Path("docs/transfer.md").read_text()
+    page.write_text(page.read_text().replace("<!-- end people -->", ""))
+    left = page.read_text()
+    with pytest.raises(ValueError) as error:
+        transfer_docs.main()
+    assert str(error.value) == f"{page} has no place for 'people'."
+    assert page.read_text() == left
