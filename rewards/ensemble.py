@@ -196,12 +196,16 @@ class EnsembleReward(MembersReward):
         return PairObjective(
             self,
             self.pair_losses,
-            self._prepare(preferences.segments),
+            self._fit_inputs(preferences),
             preferences,
             num_members=self.num_members,
             config=self.config.fit,
             generator=generator,
         )
+
+    def _fit_inputs(self, preferences: PairwiseView) -> dict[str, Tensor]:
+        """Return what the networks see of the segments while they learn from `preferences`."""
+        return self._prepare(preferences.segments)
 
     def _fit_normalizers(self, segments: SegmentBatch) -> None:
         for normalizer, values in (

@@ -37,22 +37,14 @@ from robopref.rewards.clip_distance import ClipDistanceConfig, Clips, clip_dista
 from robopref.rewards.ensemble import EnsembleReward
 from robopref.rewards.experts import choose_experts, sample_frames
 from robopref.rewards.fit import FitConfig, Inputs
+from robopref.rewards.frame_reward import make_trainer
 from robopref.rewards.rapl_fit import RAPLObjective, ranked_losses
 from robopref.rewards.rapl_loss import Likelihood
 from robopref.seeding import make_generator
-from robopref.trainer import TrainerConfig
 from robopref.types import SegmentBatch
 
 INITIAL_SCALE = 5.0
 """Of distances where it is learned: the difference of two is well below 1, and odds are clear."""
-
-
-def make_trainer(num_steps: int, learning_rate: float) -> TrainerConfig:
-    """Return how a small network on features is trained: all comparisons in every step."""
-    return TrainerConfig(
-        num_steps=num_steps, batch_size=512, learning_rate=learning_rate, weight_decay=1e-4,
-        warmup_steps=10, validation_interval=25, patience=4,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

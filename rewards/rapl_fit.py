@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from robopref.cycle_consistency import cycle_loss
 from robopref.frame_costs import frame_costs
-from robopref.frame_features import VIEWS
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.clip_distance import Clips
 from robopref.rewards.experts import sample_frames
 from robopref.rewards.fit import Inputs
+from robopref.rewards.frame_reward import draw_views, read_views
 from robopref.rewards.rapl_loss import find_comparisons, ranking_loss
 from robopref.trainer import Batch
 from robopref.types import SegmentBatch
@@ -134,9 +134,8 @@ def thinned(inputs: Inputs, segments: SegmentBatch | None, max_frames: int) -> d
     """Return clips of at most `max_frames`, with the features of their augmented views if any."""
     features, mask = sample_frames(inputs["features"], inputs["mask"], max_frames)
     kept = {"features": features, "mask": mask}
-    if segments is not None and VIEWS in segments.obs and segments.obs[VIEWS].shape[2]:
-        views = torch.as_tensor(segments.obs[VIEWS]).to(mask.device).float()
-        views = views.masked_fill(~inputs["mask"][..., None, None], 0.0)
+    views = None if segments is None else read_views(segments, inputs["mask"])
+    if views is not None:
         kept["views"] = sample_frames(views, inputs["mask"], max_frames)[0]
     return kept
 
@@ -196,12 +195,9 @@ def view_term(reward: Any, inputs: Inputs, generator: torch.Generator) -> Float[
 def _seen(inputs: Inputs, places: Tensor, generator: torch.Generator | None) -> Clips:
     """Return clips, each by the frames as they are or by one of their views."""
     features, mask = inputs["features"][places], inputs["mask"][places]
-    if generator is None or "views" not in inputs:
-        return Clips(features, mask)
-    num_views = inputs["views"].shape[2]
-    drawn = torch.randint(num_views + 1, (len(places),), generator=generator).to(mask.device)
-    views = inputs["views"][places, :, (drawn - 1).clamp_min(0)]
-    return Clips(torch.where((drawn > 0)[:, None, None], views, features), mask)
+    if generator is not None and "views" in inputs:
+        features = draw_views(features, inputs["views"][places], generator)
+    return Clips(features, mask)
 
 
 def _anchored_scores(

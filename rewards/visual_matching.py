@@ -19,7 +19,8 @@ from torch import Tensor
 from robopref.nn import EnsembleLinear
 from robopref.rewards.clip_distance import ClipDistanceConfig
 from robopref.rewards.fit import FitConfig, Inputs
-from robopref.rewards.rapl import RAPLConfig, RAPLReward, make_trainer
+from robopref.rewards.frame_reward import make_trainer
+from robopref.rewards.rapl import RAPLConfig, RAPLReward
 from robopref.seeding import make_generator
 
 
@@ -74,8 +75,6 @@ class MatchingReward(RAPLReward):
         action_dim: Da; actions are not looked at.
         generator: Draws the first weights.
     """
-
-    config: ImageNetOTConfig
 
     def embed(self, features: Float[Tensor, "*S Do"]) -> Float[Tensor, "M *S E"]:
         """Return the features themselves, or their embedding where one is learned."""

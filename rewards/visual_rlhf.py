@@ -4,24 +4,22 @@ RAPL's published baseline read its labels by a wrong index, learned ten times sl
 linear layer. This one learns from every comparison of a ranking, at a rate that was tried, on the
 same features and augmented views, as an ensemble.
 
-Shapes: M members, B clips, L steps, V views, Do features.
+Shapes: M members, B clips, L steps.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from robopref.errors import check_at_least
-from robopref.frame_features import VIEWS
 from robopref.nn import EnsembleMLP
 from robopref.preferences.preference import PairwiseView
-from robopref.rewards.ensemble import EnsembleReward, distinct_segments
-from robopref.rewards.fit import FitConfig, Inputs, PairObjective
+from robopref.rewards.ensemble import distinct_segments
+from robopref.rewards.fit import FitConfig, Inputs
+from robopref.rewards.frame_reward import FrameReward, draw_views, make_trainer, read_views
 from robopref.rewards.losses import PairBatch
-from robopref.rewards.rapl import make_trainer
 from robopref.seeding import make_generator
 
 
@@ -49,7 +47,7 @@ class VisualRLHFConfig:
         return VisualRLHF(self, obs_dim, action_dim, generator or make_generator(0, "reward"))
 
 
-class VisualRLHF(EnsembleReward):
+class VisualRLHF(FrameReward):
     """A number for each frame; a clip's return is their mean, so that long clips are no better.
 
     Args:
@@ -73,15 +71,6 @@ class VisualRLHF(EnsembleReward):
         """Draw new weights."""
         self.network.reset_parameters(generator)
 
-    def prepare(
-        self,
-        state: Float[Tensor, "B L Do"],
-        action: Float[Tensor, "B L Da"],
-        mask: Bool[Tensor, "B L"],
-    ) -> dict[str, Tensor]:
-        """Return the normalised features of the frames and which are real."""
-        return {"features": self.normalize_state(state), "mask": mask}
-
     def compute_rewards(self, inputs: Inputs) -> Float[Tensor, "M B L"]:
         """Return every member's reward of each step; padded steps are 0."""
         features, mask = inputs["features"], inputs["mask"]
@@ -100,26 +89,7 @@ class VisualRLHF(EnsembleReward):
         returns = self.compute_returns(seen)
         return pairs.losses(returns[:, a], returns[:, b])
 
-    def _objective(
-        self, preferences: PairwiseView, generator: torch.Generator | None
-    ) -> PairObjective:
-        segments = preferences.segments
-        inputs = self._prepare(segments)
-        if VIEWS in segments.obs and segments.obs[VIEWS].shape[2]:
-            views = self.normalize_state(torch.as_tensor(segments.obs[VIEWS]).float())
-            inputs["views"] = views.to(inputs["mask"].device)
-        return PairObjective(
-            self, self.pair_losses, inputs, preferences,
-            num_members=self.num_members, config=self.config.fit, generator=generator,
-        )  # fmt: skip
-
-
-def draw_views(
-    features: Float[Tensor, "B L Do"], views: Float[Tensor, "B L V Do"], generator: torch.Generator
-) -> Float[Tensor, "B L Do"]:
-    """Return each clip as it is or by one of its views, drawn alike."""
-    drawn = torch.randint(views.shape[2] + 1, (len(views),), generator=generator)
-    drawn = drawn.to(views.device)
-    clip: Any = torch.arange(len(views), device=views.device)
-    chosen = views[clip, :, (drawn - 1).clamp_min(0)]
-    return torch.where((drawn > 0)[:, None, None], chosen, features)
+    def _fit_inputs(self, preferences: PairwiseView) -> dict[str, Tensor]:
+        inputs = super()._fit_inputs(preferences)
+        views = read_views(preferences.segments, inputs["mask"])
+        return inputs if views is None else inputs | {"views": self.normalize_state(views)}

@@ -14,21 +14,20 @@ References:
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from robopref.errors import check_above, check_at_least
 from robopref.nn import EnsembleLinear
 from robopref.preferences.preference import PairwiseView
-from robopref.rewards.ensemble import EnsembleReward
 from robopref.rewards.experts import win_shares
 from robopref.rewards.fit import FitConfig, Inputs
-from robopref.rewards.rapl import make_trainer
+from robopref.rewards.frame_reward import FrameReward, make_trainer
+from robopref.rewards.losses import PairBatch
 from robopref.seeding import make_generator
 
 
@@ -60,7 +59,7 @@ class VisualSetConfig:
         return VisualSetReward(self, obs_dim, action_dim, generator or make_generator(0, "reward"))
 
 
-class VisualSetReward(EnsembleReward):
+class VisualSetReward(FrameReward):
     """Cosine with the mean of preferred clips, less that with the mean of the others.
 
     Args:
@@ -88,15 +87,6 @@ class VisualSetReward(EnsembleReward):
         for layer in (self.frames, self.attention, self.clip):
             layer.reset_parameters(generator)
 
-    def prepare(
-        self,
-        state: Float[Tensor, "B L Do"],
-        action: Float[Tensor, "B L Da"],
-        mask: Bool[Tensor, "B L"],
-    ) -> dict[str, Tensor]:
-        """Return the normalised features of the frames and which are real."""
-        return {"features": self.normalize_state(state), "mask": mask}
-
     def encode(self, inputs: Inputs) -> tuple[Float[Tensor, "M B E"], Float[Tensor, "M B L E"]]:
         """Return the vectors of clips, and what each frame brings to them before normalisation."""
         mask = inputs["mask"]
@@ -117,47 +107,42 @@ class VisualSetReward(EnsembleReward):
         return rewards
 
     def pair_losses(
-        self, inputs: Inputs, pairs: Any, generator: torch.Generator | None
+        self, inputs: Inputs, pairs: PairBatch, generator: torch.Generator | None
     ) -> Float[Tensor, " M"]:
         """Return every member's supervised contrast between preferred clips and the others."""
         vectors, _ = self.encode(inputs)
         liked = inputs["liked"]
+        itself = torch.eye(len(liked), dtype=torch.bool, device=liked.device)
         alike = vectors @ vectors.mT / self.config.contrast_temperature
-        alike = alike - torch.diag(torch.full_like(liked, torch.inf, dtype=alike.dtype)).nan_to_num(
-            0.0, posinf=1e9
-        )
-        same = (liked[:, None] == liked) & ~torch.eye(len(liked), dtype=torch.bool)
-        log_share = torch.log_softmax(alike, 2)
+        # No log-share that is infinite: times 0 it would be NaN.
+        log_share = torch.log_softmax(alike.masked_fill(itself, -1e9), 2)
+        same = (liked[:, None] == liked) & ~itself
         per_clip = (log_share * same).sum(2) / same.sum(1).clamp_min(1)
         return -per_clip.mean(1)
 
-    def _objective(self, preferences: PairwiseView, generator: torch.Generator | None) -> Any:
-        liked = torch.from_numpy(win_shares(preferences) > 0.5)
-        return _Contrast(self, {**self._prepare(preferences.segments), "liked": liked})
+    def _fit_inputs(self, preferences: PairwiseView) -> dict[str, Tensor]:
+        inputs = super()._fit_inputs(preferences)
+        return inputs | {"liked": _liked(preferences).to(inputs["mask"].device)}
 
-    def _train(self, training: PairwiseView, *arguments: Any) -> dict[str, float]:
-        figures = super()._train(training, *arguments)
+    def _train(
+        self,
+        training: PairwiseView,
+        held_out: PairwiseView | None,
+        generator: torch.Generator,
+        directory: Path | None,
+    ) -> dict[str, float]:
+        figures = super()._train(training, held_out, generator, directory)
         with torch.no_grad():
             vectors, _ = self.encode(self._prepare(training.segments))
-        liked = win_shares(training) > 0.5
+        liked = _liked(training).to(vectors.device)
         means = [
             vectors[:, chosen].mean(1) if chosen.any() else torch.zeros_like(self.direction)
-            for chosen in (np.asarray(liked), ~np.asarray(liked))
+            for chosen in (liked, ~liked)
         ]
         self.direction.copy_(means[0] - means[1])
         return figures
 
 
-class _Contrast(nn.Module):
-    """The loss of a set encoder on the clips at hand."""
-
-    def __init__(self, reward: VisualSetReward, inputs: Inputs) -> None:
-        super().__init__()
-        self.reward, self._inputs = reward, inputs
-
-    def forward(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return self.reward.pair_losses(self._inputs, batch, generator).mean(), {}
-
-    def validate(self) -> dict[str, float]:
-        losses = self.reward.pair_losses(self._inputs, None, None)
-        return {"loss": losses.mean().item()}
+def _liked(preferences: PairwiseView) -> Bool[Tensor, " B"]:
+    """Return which clips won more than half of what they were compared in."""
+    return torch.from_numpy(win_shares(preferences) > 0.5)

@@ -13,8 +13,9 @@ import torch
 from robopref.frame_features import VIEWS
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards import REWARDS
+from robopref.rewards.frame_reward import draw_views
 from robopref.rewards.rapl_fit import cycle_term, thinned
-from robopref.rewards.visual_rlhf import VisualRLHFConfig, draw_views
+from robopref.rewards.visual_rlhf import VisualRLHFConfig
 from robopref.types import STATE, SegmentBatch
 
 FEATURES = 12
