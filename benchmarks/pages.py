@@ -20,7 +20,5 @@ def fill_page(path: Path, tables: Mapping[str, str]) -> None:
         if not place.search(page):
             raise ValueError(f"{path} has no place for '{name}'.")
         filled = f"{begin}\n{table}\n\n{end}"
-        page = place.sub(
-            lambda _, filled=filled: filled, page
-        )  # No escapes in it, as a string has.
+        page = place.sub(filled.replace("\\", r"\\"), page)
     write_text_atomically(path, page)
