@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robopref.config import write_text_atomically
@@ -170,7 +170,9 @@ class PairObjective(nn.Module):
             "prefers_b": smooth_labels(
                 torch.from_numpy(preferences.prefers_b), config.label_smoothing
             ),
-            "weight": _pair_weights(preferences, num_members, config, generator),
+            "weight": draw_weights(
+                preferences.weight, np.arange(len(preferences)), num_members, config, generator
+            ),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
@@ -197,17 +199,26 @@ class PairObjective(nn.Module):
         return self._pair_losses(inputs, batch, generator)
 
 
-def _pair_weights(
-    preferences: PairwiseView,
+def draw_weights(
+    weight: Float[np.ndarray, " N"],
+    answer: Int[np.ndarray, " N"],
     num_members: int,
     config: FitConfig,
     generator: torch.Generator | None,
 ) -> Float[Tensor, "#M N"]:
-    """Return each pair's weight, of mean 1, times how often each member's resample drew it."""
-    weight = torch.from_numpy(preferences.weight).float()[None]
+    """Return weights of mean 1, times how often each member's resample drew the answer.
+
+    Args:
+        weight: Of each comparison.
+        answer: Number of the answer that each comes from, from 0 on.
+        num_members: M.
+        config: Whether members resample the answers.
+        generator: Draws the resamples; None for none.
+    """
+    weights = torch.from_numpy(weight).float()[None]
     if config.bootstrap and generator is not None:
-        num_pairs = len(preferences)
-        drawn = torch.randint(num_pairs, (num_members, num_pairs), generator=generator)
-        counts = torch.zeros(num_members, num_pairs)
-        weight = weight * counts.scatter_add_(1, drawn, torch.ones(drawn.shape))
-    return weight / weight.mean(-1, keepdim=True).clamp_min(1e-12)
+        num = int(answer.max()) + 1
+        drawn = torch.randint(num, (num_members, num), generator=generator)
+        counts = torch.zeros(num_members, num).scatter_add_(1, drawn, torch.ones(drawn.shape))
+        weights = weights * counts[:, torch.from_numpy(answer)]
+    return weights / weights.mean(-1, keepdim=True).clamp_min(1e-12)

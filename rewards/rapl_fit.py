@@ -17,7 +17,7 @@ from robopref.frame_costs import frame_costs
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.clip_distance import Clips
 from robopref.rewards.experts import sample_frames
-from robopref.rewards.fit import Inputs
+from robopref.rewards.fit import Inputs, draw_weights
 from robopref.rewards.frame_reward import draw_views, read_views
 from robopref.rewards.rapl_loss import find_comparisons, ranking_loss
 from robopref.trainer import Batch
@@ -96,7 +96,10 @@ class RAPLObjective(nn.Module):
         found = find_comparisons(preferences)
         places = np.full(1, -1) if experts is None else experts
         pair = torch.from_numpy(found.pair).to(device)
-        weight = _weights(preferences, found.ranking, found.pair, reward, generator)
+        weight = draw_weights(
+            preferences.weight[found.pair], found.ranking, reward.num_members, reward.config.fit,
+            generator,
+        )  # fmt: skip
         a, b, anchor = (torch.from_numpy(x).to(device) for x in (found.a, found.b, found.anchor))
         self.batch = RankedBatch(
             a,
@@ -246,20 +249,3 @@ def _loss(reward: Any, batch: RankedBatch, score_a: Tensor, score_b: Tensor) -> 
         likelihood=config.likelihood,
     )
     return (losses * batch.weight).mean(1)
-
-
-def _weights(
-    preferences: PairwiseView,
-    ranking: np.ndarray,
-    pair: np.ndarray,
-    reward: Any,
-    generator: torch.Generator | None,
-) -> Float[Tensor, "#M B"]:
-    """Return the weight of each comparison; members may each draw the rankings anew."""
-    weight = torch.from_numpy(preferences.weight[pair]).float()[None]
-    if reward.config.fit.bootstrap and generator is not None:
-        num = int(ranking.max()) + 1
-        drawn = torch.randint(num, (reward.num_members, num), generator=generator)
-        counts = torch.zeros(drawn.shape).scatter_add_(1, drawn, torch.ones(drawn.shape))
-        weight = weight * counts[:, torch.from_numpy(ranking)]
-    return weight / weight.mean(1, keepdim=True).clamp_min(1e-12)
