@@ -1,7 +1,8 @@
 """Checkpoints: nested tensors and plain values as one safetensors file, written in one step.
 
 No pickle: tensors go into safetensors, everything else into its JSON header. What was saved comes
-back equal bit for bit, so that a resumed run goes on exactly where it was.
+back equal bit for bit, so that a resumed run goes on exactly where it was. Weights of others, which
+may come in a pickle, are read without running code from it.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import nn
 
 from robopref.config import write_bytes_atomically
@@ -58,6 +59,31 @@ def load_tree(path: Path, *, device: str = "cpu") -> dict[str, Any]:
         )
     tree: dict[str, Any] = _join(json.loads(header["tree"]), tensors)
     return tree
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors in a `.pth` or `.safetensors` file, without running code from it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No weights at '{path}'.")
+    try:
+        if path.suffix == ".safetensors":
+            loaded: dict[str, torch.Tensor] = load_file(path)
+            return loaded
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
+    except Exception as error:  # The unpickler has an error class of its own.
+        raise CheckpointError(f"'{path}' holds no plain weights: {error}") from error
+    if not isinstance(weights, dict) or not all(
+        isinstance(v, torch.Tensor) for v in weights.values()
+    ):
+        raise CheckpointError(f"'{path}' holds no plain weights, but {type(weights).__name__}.")
+    return weights
 
 
 def load_weights(

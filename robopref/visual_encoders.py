@@ -19,9 +19,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from robopref.checkpoint import load_weights
+from robopref.checkpoint import load_weights, read_weights
 from robopref.config import component, resolve
-from robopref.efficientnet import FEATURES, load_lite0, read_weights
+from robopref.efficientnet import FEATURES, load_lite0
 from robopref.errors import DataError, check_at_least, check_choice
 from robopref.registry import import_extra
 from robopref.seeding import make_generator, seeded_weights

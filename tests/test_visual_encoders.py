@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from robopref.efficientnet import load_lite0, read_weights
+from robopref.checkpoint import read_weights
+from robopref.efficientnet import load_lite0
 from robopref.encoders import FRAME_ENCODERS
 from robopref.errors import CheckpointError, DataError, MissingExtraError
 from robopref.visual_encoders import (
