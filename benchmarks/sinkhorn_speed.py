@@ -45,9 +45,7 @@ def run(quick: bool) -> dict[str, Any]:
             name = f"{kind}_{size}_{regularisation}"
             rows.append({"case": name} | row.pop("about"))
             figures[f"speedup_{name}"] = figure(row["ratios"], floor=FLOOR)
-            figures[f"value_error_{name}"] = {
-                "value": row["value_error"], "floor": VALUE, "ok": row["value_error"] <= VALUE,
-            }  # fmt: skip
+            figures[f"value_error_{name}"] = figure([row["value_error"]], floor=VALUE, at_most=True)
     return {
         "figures": figures, "routes": rows, "pairs": num, "threads": torch.get_num_threads(),
         "pot": ot.__version__, "error_at_most": ERROR, "pot_iterations": POT_ITERATIONS,

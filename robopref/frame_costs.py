@@ -68,6 +68,16 @@ def pair_mask(
     return allowed & (off.abs() <= width[:, None, None])
 
 
+def check_cells(allowed: Bool[Tensor, "B N J"]) -> None:
+    """Check that each pair of clips has frames that may be matched.
+
+    Raises:
+        ValueError: A clip has no frames.
+    """
+    if not bool(allowed.flatten(1).any(1).all()):
+        raise ValueError("`allowed` must leave each pair a cell: a clip has no frames.")
+
+
 def progress(mask: Bool[Tensor, "B N"]) -> Float[Tensor, "B N"]:
     """Return how far each frame is from the first to the last real one, 0 to 1."""
     place = torch.arange(mask.shape[1], device=mask.device)

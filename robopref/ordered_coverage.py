@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robopref.errors import check_above
+from robopref.frame_costs import check_cells
 
 NEVER = -1e30
 """Logarithm of what is not covered at all; finite, so that sums and gradients stay so."""
@@ -47,8 +48,7 @@ def log_coverage(
     check_above("temperature", temperature, 0)
     gain = cost / -temperature
     if allowed is not None:
-        if not bool(allowed.flatten(1).any(1).all()):
-            raise ValueError("`allowed` must leave each pair a cell: a clip has no frames.")
+        check_cells(allowed)
         # A padded subgoal is covered for nothing; a padded frame covers none.
         real_subgoal = allowed.any(1)[:, None]
         gain = torch.where(allowed, gain, 0.0)

@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robopref.errors import check_above, check_at_least
+from robopref.frame_costs import check_cells
 
 TINY = 1e-30
 """Keeps quotients and logarithms of empty columns finite."""
@@ -100,10 +101,9 @@ def transport(
         ValueError: A cost that counts is not finite, or a pair has no frames.
     """
     if allowed is not None:
+        check_cells(allowed)
         # A cost outside must not reach a sum or a gradient, whatever it is.
         cost = cost.masked_fill(~allowed, 0.0)
-        if not allowed.flatten(1).any(1).all():
-            raise ValueError("`allowed` must leave each pair a cell: a clip has no frames.")
     if not bool(torch.isfinite(cost.detach().sum())):
         raise ValueError("`cost` must hold finite numbers only where mass may go.")
     plan, value, error = _Plan.apply(cost, allowed, config)

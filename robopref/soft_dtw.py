@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robopref.errors import check_above
+from robopref.frame_costs import check_cells
 
 FAR = 1e10
 """Loss of what may not be matched; finite, so that no difference of two of them is NaN."""
@@ -58,9 +59,8 @@ def soft_dtw(
     if allowed is None:
         rows, columns = (torch.full((len(cost),), n, device=cost.device) for n in (num, other))
     else:
+        check_cells(allowed)
         rows, columns = allowed.any(2).sum(1), allowed.any(1).sum(1)
-        if not bool((rows > 0).all()):
-            raise ValueError("`allowed` must leave each pair a cell: a clip has no frames.")
         cost = cost.masked_fill(~allowed, FAR * smoothing)
     if not bool(torch.isfinite(cost.detach().sum())):
         raise ValueError("`cost` must hold finite numbers only where frames may be matched.")
