@@ -4,12 +4,12 @@ Shapes: N segments, P pairs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.robust_rewards import Judged
-from benchmarks.transfer_data import SIX, load_task
+from benchmarks.transfer_data import SIX, Labelled, load_task, order
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.mlp import MLPReward, MLPRewardConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig
@@ -44,7 +44,7 @@ class Labels:
 
 def true_labels(judged: Judged, a: np.ndarray, b: np.ndarray) -> Labels:
     """Return the pairs as the true returns order them; ties count as such."""
-    return Labels(a, b, 0.5 + 0.5 * np.sign(judged.returns[b] - judged.returns[a]))
+    return Labels(a, b, order(judged.returns, a, b))
 
 
 def load_sources(task: str, seed: int) -> list[TaskSegments]:
@@ -62,19 +62,13 @@ def carry_labels(
 
 
 def ask(
-    sources: Sequence[TaskSegments], target: TaskSegments, judged: Judged, num: int
+    sources: Sequence[TaskSegments], target: TaskSegments, truth: Judged | Labelled, num: int
 ) -> TaskSegments:
     """Return the target with true answers to the queries that tell most, a few at a time."""
     method = SharedFeaturesConfig().build()
     while len(target.a) < num:
-        asked = method.choose_queries(sources, target, min(BATCH, num - len(target.a)))
-        found = true_labels(judged, *asked.T)
-        target = replace(
-            target,
-            a=np.concatenate([target.a, found.a]),
-            b=np.concatenate([target.b, found.b]),
-            prefers_b=np.concatenate([target.prefers_b, found.prefers_b]),
-        )
+        a, b = method.choose_queries(sources, target, min(BATCH, num - len(target.a))).T
+        target = target.with_answers(a, b, order(truth.returns, a, b))
     return target
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.align_figures import bootstrap
+from benchmarks.carried_labels import ask
 from benchmarks.transfer_data import NUM_SEGMENTS, SIX, Labelled, load_task
 from robopref.align.collect import start_worker
 from robopref.rewards.nearest import NearestConfig
@@ -27,7 +28,7 @@ from robopref.seeding import make_rng
 from robopref.transfer.accuracy import measure
 from robopref.transport import SolverConfig
 
-NUM_SEEDS, NUM_LABELS, BATCH = 10, (5, 10, 20), 5
+NUM_SEEDS, NUM_LABELS = 10, (5, 10, 20)
 CLEAR = 0.1
 """Difference of two returns, in deviations of all, from which on a person could tell them apart."""
 PAPERS = tuple(
@@ -117,7 +118,7 @@ def _transfers(
     """Yield the scores of methods that see no answer about the target."""
     rng = make_rng(seed, source.task.name, target.task.name)
     for name, config in methods.items():
-        found = config.build().transfer([source.task], target.unanswered(), rng)
+        found = config.build().transfer([source.task], target.task.unanswered(), rng)
         yield name, score(found.preferred, target.returns)
         if name == "cpa":
             votes = [score(vote, target.returns)["accuracy"] for vote in found.votes]
@@ -137,11 +138,9 @@ def _few_shot(
 ) -> Iterator[tuple[int, Scores]]:
     """Yield the scores with 0 answers about the target (given sources) and with each number."""
     method = SharedFeaturesConfig().build()
-    known, x = target.unanswered(), standardise(target.task.features)
+    known, x = target.task.unanswered(), standardise(target.task.features)
     for k in (0, *numbers):
-        while len(known.a) < k:
-            pairs = method.choose_queries(sources, known, min(BATCH, k - len(known.a)))
-            known = target.answer(known, pairs)
+        known = ask(sources, known, target, k)
         if k or sources:
             yield k, score(preferred_by(method.belief(sources, known), x), target.returns)
 

@@ -35,26 +35,11 @@ class Labelled:
     task: TaskSegments
     returns: np.ndarray
 
-    def unanswered(self) -> TaskSegments:
-        """Return the segments with nothing known about them."""
-        return TaskSegments(self.task.name, self.task.steps, self.task.features)
-
     def without_goals(self) -> "Labelled":
         """Return the same without the features that the goal is part of."""
         kept = [name not in GOAL_FEATURES for name in TASK_FEATURES]
         task = replace(self.task, features=self.task.features[:, kept])
         return Labelled(task, self.returns)
-
-    def answer(self, known: TaskSegments, pairs: np.ndarray) -> TaskSegments:
-        """Return `known` with the pairs answered as the truth is; ties count."""
-        a, b = pairs.T
-        prefers_b = 0.5 + 0.5 * np.sign(self.returns[b] - self.returns[a])
-        return replace(
-            known,
-            a=np.concatenate([known.a, a]),
-            b=np.concatenate([known.b, b]),
-            prefers_b=np.concatenate([known.prefers_b, prefers_b]),
-        )
 
 
 Judge = Callable[[Episode, Segment], float]
@@ -104,5 +89,11 @@ def answer_all(task: TaskSegments, values: Sequence[float]) -> Labelled:
     returns = np.array(values)
     a, b = np.triu_indices(len(returns), 1)
     decided = returns[a] != returns[b]
-    pairs = np.stack([a[decided], b[decided]], axis=1)
-    return Labelled(Labelled(task, returns).answer(task, pairs), returns)
+    a, b = a[decided], b[decided]
+    return Labelled(task.with_answers(a, b, order(returns, a, b)), returns)
+
+
+def order(returns: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return `prefers_b` of pairs as the true returns order them; ties count as such."""
+    prefers_b: np.ndarray = 0.5 + 0.5 * np.sign(returns[b] - returns[a])
+    return prefers_b

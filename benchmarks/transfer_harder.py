@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.transfer_data import SIX, Judge, Labelled, load_task
+from benchmarks.transfer_data import SIX, Judge, load_task
 from benchmarks.transfer_rewards import PEOPLES, load_people
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
@@ -21,9 +21,8 @@ from robopref.rewards.shared_features import SharedFeaturesConfig
 from robopref.rewards.transfer import TaskSegments
 from robopref.seeding import make_rng
 from robopref.transfer.accuracy import measure
-from robopref.transfer.correspondence import compare_meaning
-from robopref.transfer.source_check import foretold_share
 from robopref.transfer.verdict import judge
+from robopref.transfer.workflow import diagnose
 from robopref.types import STATE
 
 OTHER_KINDS = (
@@ -52,26 +51,25 @@ def run_harder(seeds: Sequence[int] = SEEDS) -> list[Row]:
 
 def _kinds(seed: int) -> Iterator[Row]:
     """Yield transfers from and to tasks of other kinds."""
-    six = {name: load_task(name, seed) for name in SIX}
-    others = {name: load_task(name, seed) for name in OTHER_KINDS}
-    known = [each.task for each in six.values()]
+    six = {name: load_task(name, seed).task for name in SIX}
+    others = {name: load_task(name, seed).task for name in OTHER_KINDS}
     for name, target in others.items():
-        yield carry("the six to another kind", known, target, seed)
-        rest = [each.task for other, each in others.items() if other != name]
+        yield carry("the six to another kind", list(six.values()), target, seed)
+        rest = [each for other, each in others.items() if other != name]
         yield carry("other kinds to another kind", rest, target, seed)
-        yield carry("another kind to door-close", [target.task], six["door-close-v3"], seed)
+        yield carry("another kind to door-close", [target], six["door-close-v3"], seed)
 
 
 def _ways(seed: int) -> Iterator[Row]:
     """Yield transfers of ways to move, to the same way elsewhere and from success to it."""
-    success = {name: load_task(name, seed) for name in WAYS_IN}
+    success = {name: load_task(name, seed).task for name in WAYS_IN}
     for way in WAYS:
-        tasks = {name: load_task(name, seed, judge=_by_behaviour(way)) for name in WAYS_IN}
+        tasks = {name: load_task(name, seed, judge=_by_behaviour(way)).task for name in WAYS_IN}
         for name, target in tasks.items():
             others = [other for other in WAYS_IN if other != name]
-            yield carry(f"{way}, from one task", [tasks[others[0]].task], target, seed)
-            yield carry(f"{way}, from three tasks", [tasks[o].task for o in others], target, seed)
-            rest = [success[other].task for other in others]
+            yield carry(f"{way}, from one task", [tasks[others[0]]], target, seed)
+            yield carry(f"{way}, from three tasks", [tasks[o] for o in others], target, seed)
+            rest = [success[other] for other in others]
             yield carry(f"success there, {way} here", rest, target, seed)
 
 
@@ -91,39 +89,20 @@ def _peoples() -> Iterator[Row]:
     people = {name: load_people(name).task for name in PEOPLES}
     six = [load_task(name, 0).task for name in SIX]
     for name, target in people.items():
-        yield carry_to_people("Meta-World to people's answers", six, target)
+        yield carry("Meta-World to people's answers", six, target, 0)
         for other, source in people.items():
             if other != name:
-                yield carry_to_people("people's answers, another task", [source], target)
+                yield carry("people's answers, another task", [source], target, 0)
 
 
-def carry(kind: str, sources: Sequence[TaskSegments], target: Labelled, seed: int) -> Row:
-    """Return how well answers foretell all pairs of a target that the truth decides."""
-    known = target.task
-    return _row(kind, sources, target.unanswered(), known.a, known.b, known.prefers_b, seed)
-
-
-def carry_to_people(kind: str, sources: Sequence[TaskSegments], target: TaskSegments) -> Row:
-    """Return how well answers foretell people's."""
-    empty = TaskSegments(target.name, target.steps, target.features)
-    return _row(kind, sources, empty, target.a, target.b, target.prefers_b, 0)
-
-
-def _row(
-    kind: str,
-    sources: Sequence[TaskSegments],
-    target: TaskSegments,
-    *pairs_and_seed: Any,
-) -> Row:
-    a, b, prefers_b, seed = pairs_and_seed
+def carry(kind: str, sources: Sequence[TaskSegments], target: TaskSegments, seed: int) -> Row:
+    """Return how well answers foretell those about a target, which are not used."""
     rng = make_rng(seed, "harder", kind, target.name)
-    found = SharedFeaturesConfig().build().transfer(sources, target, rng)
-    decided = prefers_b != 0.5
-    says, is_b = found.preferred[b, a][decided], prefers_b[decided] > 0.5
-    diagnosis = found.diagnose() | {
-        "meaning": float(np.mean([compare_meaning(one, target, found) for one in sources])),
-        "source": foretold_share(sources, rng),
-    }
+    found = SharedFeaturesConfig().build().transfer(sources, target.unanswered(), rng)
+    decided = target.prefers_b != 0.5
+    says = found.preferred[target.b, target.a][decided]
+    is_b = target.prefers_b[decided] > 0.5
+    diagnosis = diagnose(found, sources, target, rng)
     # What a user sees who answers a few queries about the target before training on it.
     asked = rng.permutation(len(says))[:NUM_PROBES]
     probe = measure("shared-features", "the target's answers", says[asked], is_b[asked])

@@ -13,7 +13,8 @@ a recording with a tested pair are left out of the training as well.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,6 @@ class People:
     judged: Judged
     recording: np.ndarray
 
-    def take(self, pairs: np.ndarray) -> TaskSegments:
-        """Return the task with these answers only."""
-        t = self.task
-        return replace(t, a=t.a[pairs], b=t.b[pairs], prefers_b=t.prefers_b[pairs])
-
     def apart(self, pairs: np.ndarray, tested: np.ndarray) -> np.ndarray:
         """Return the pairs that share no recording with a tested one."""
         a, b = self.recording[self.task.a], self.recording[self.task.b]
@@ -170,8 +166,10 @@ def score_people(num_splits: int) -> dict[str, Any]:
     for name, target in people.items():
         others = [other.task for key, other in people.items() if key != name]
         linear = {"linear": [], "linear and the other two": others}
-        ways = {key: lambda known, s=s: _linear(s, known) for key, s in linear.items()}
-        ways["mlp"] = lambda known, target=target: _mlp(target, known)
+        ways: dict[str, Callable[[TaskSegments], np.ndarray]] = {
+            key: partial(_linear, tasks) for key, tasks in linear.items()
+        }
+        ways["mlp"] = partial(_mlp, target)
         for way, learn in ways.items():
             for apart in (False, True):
                 figure = cross_validate(target, learn, num_splits, apart=apart)
@@ -179,7 +177,7 @@ def score_people(num_splits: int) -> dict[str, Any]:
                     figure |= {"floor": PEOPLES[name], "ok": figure["value"] >= PEOPLES[name]}
                 folds = "recordings apart" if apart else "folds of pairs"
                 figures[f"people, {name}, {way}, {folds}"] = figure
-        unanswered = target.take(np.zeros(0, np.int64))
+        unanswered = target.task.unanswered()
         carried = {other.name: [other] for other in others}
         carried |= {"the other two": others, "Meta-World": simulated}
         for source, tasks in carried.items():
@@ -212,7 +210,7 @@ def cross_validate(
             tested = order[fold::NUM_FOLDS]
             rest = np.setdiff1d(order, tested)
             rest = people.apart(rest, tested) if apart else rest
-            right += _right(learn(people.take(rest)), people, tested).sum()
+            right += _right(learn(people.task.with_pairs(rest)), people, tested).sum()
             trained.append(len(rest))
     return _share(right / num_splits, num) | {"answers_learned_from": float(np.mean(trained))}
 

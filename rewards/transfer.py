@@ -11,7 +11,7 @@ pair (a, b) is `preferred[b, a]`, and a matrix and its transpose add up to 1.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -80,6 +80,23 @@ class TaskSegments:
         """How many answers prefer one segment to the other."""
         return int((self.prefers_b != 0.5).sum())
 
+    def unanswered(self) -> "TaskSegments":
+        """Return the segments with nothing known about them."""
+        return TaskSegments(self.name, self.steps, self.features)
+
+    def with_pairs(self, kept: np.ndarray) -> "TaskSegments":
+        """Return the segments with the chosen answers only, by number or as a mask."""
+        return replace(self, a=self.a[kept], b=self.b[kept], prefers_b=self.prefers_b[kept])
+
+    def with_answers(self, a: np.ndarray, b: np.ndarray, prefers_b: np.ndarray) -> "TaskSegments":
+        """Return the segments with these answers beside those that are known."""
+        return replace(
+            self,
+            a=np.concatenate([self.a, a]),
+            b=np.concatenate([self.b, b]),
+            prefers_b=np.concatenate([self.prefers_b, prefers_b]),
+        )
+
     def preference_matrix(self) -> tuple[Float[np.ndarray, "N N"], Float[np.ndarray, "N N"]]:
         """Return how probably each segment is preferred to each other one, and what is known.
 
@@ -132,7 +149,7 @@ class Transferred:
         votes = self.votes[:, *upper][:, known] - 0.5
         return {
             "expected_accuracy": _mean(np.maximum(probability, 1 - probability)),
-            "wrong_way": _mean(_correlations(votes, probability - 0.5) < 0),
+            "wrong_way": _mean(correlations(votes, probability - 0.5) < 0),
             "agreement": _agreement(votes),
             "abstained": float(1 - known.mean()),
             "across": self.across,
@@ -224,12 +241,13 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def _correlations(
+def correlations(
     votes: Float[np.ndarray, "R P"], reference: Float[np.ndarray, " P"]
 ) -> Float[np.ndarray, " R"]:
+    """Return the cosine of each vote with the reference, both less one half."""
     sizes = np.linalg.norm(votes, axis=1) * np.linalg.norm(reference)
-    correlations: np.ndarray = votes @ reference / np.maximum(sizes, 1e-12)
-    return correlations
+    found: np.ndarray = votes @ reference / np.maximum(sizes, 1e-12)
+    return found
 
 
 def _agreement(votes: Float[np.ndarray, "R P"]) -> float:

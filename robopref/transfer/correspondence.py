@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robopref.envs.features import TASK_FEATURES
-from robopref.rewards.transfer import TaskSegments, Transferred, standardise
+from robopref.rewards.transfer import TaskSegments, Transferred, correlations, standardise
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +115,7 @@ def source_scores(source: TaskSegments) -> Float[np.ndarray, " N"]:
 def vote_correlations(transferred: Transferred) -> Float[np.ndarray, " R"]:
     """Return how each vote goes with all of them together; below 0 it points the other way."""
     upper = np.triu_indices(len(transferred.preferred), 1)
-    together = transferred.preferred[upper] - 0.5
-    votes = transferred.votes[:, *upper] - 0.5
-    sizes = np.linalg.norm(votes, axis=1) * np.linalg.norm(together)
-    correlations: np.ndarray = votes @ together / np.maximum(sizes, 1e-12)
-    return correlations
+    return correlations(transferred.votes[:, *upper] - 0.5, transferred.preferred[upper] - 0.5)
 
 
 def _closeness(source: TaskSegments, target: TaskSegments) -> Float[np.ndarray, "N M"]:

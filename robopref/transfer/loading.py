@@ -62,10 +62,6 @@ class Loaded:
         """The task, for messages."""
         return self.task.name
 
-    def unanswered(self) -> TaskSegments:
-        """Return the segments with nothing known about them."""
-        return TaskSegments(self.name, self.task.steps, self.task.features)
-
     def recorded_returns(self) -> Float[np.ndarray, " N"] | None:
         """Return the sum of the recorded rewards of each segment; None where there are none."""
         returns = np.array(

@@ -1,7 +1,6 @@
 """Whether a source's answers say anything that could be carried over."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -30,16 +29,11 @@ def _foretold(source: TaskSegments, rng: np.random.Generator) -> np.ndarray:
     method = SharedFeaturesConfig().build()
     x = standardise(source.features)
     fold = rng.permutation(len(source.a)) % NUM_FOLDS
-    unanswered = _only(source, np.zeros(len(fold), bool))
+    unanswered = source.unanswered()
     right = []
     for number in range(NUM_FOLDS):
         asked = (fold == number) & (source.prefers_b != 0.5)
-        belief = method.belief([_only(source, fold != number)], unanswered)
+        belief = method.belief([source.with_pairs(fold != number)], unanswered)
         probability = belief.probability(x[source.b[asked]] - x[source.a[asked]])
         right.append((probability > 0.5) == (source.prefers_b[asked] > 0.5))
     return np.concatenate(right)
-
-
-def _only(source: TaskSegments, pairs: np.ndarray) -> TaskSegments:
-    """Return the same segments with the chosen answers only."""
-    return replace(source, a=source.a[pairs], b=source.b[pairs], prefers_b=source.prefers_b[pairs])

@@ -14,7 +14,7 @@ from robopref.errors import DataError
 from robopref.rewards import TRANSFERS
 from robopref.rewards.nearest import NearestConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig
-from robopref.rewards.transfer import Transferred
+from robopref.rewards.transfer import TaskSegments, Transferred
 from robopref.seeding import make_rng
 from robopref.transfer.accuracy import Accuracy, measure
 from robopref.transfer.correspondence import compare_meaning
@@ -39,8 +39,7 @@ class Outcome:
         sources: Where the answers are.
         target: Where they were carried.
         transferred: The probabilities, and the votes.
-        diagnosis: What can be known without the truth: `Transferred.diagnose`, the meaning, and
-            what is foretold of the source.
+        diagnosis: What can be known without the truth (`diagnose`).
         measured: Accuracies where the truth is known, those of the method first.
         notes: What else has to be said of the measurement.
         verdict: Whether to trust it.
@@ -125,22 +124,36 @@ def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: in
     answers = by_answers(target)
     if answers is not None:
         # Those answers are used below, so that they can only judge a transfer without them.
-        alone = replace(target, task=target.unanswered())
+        alone = replace(target, task=target.task.unanswered())
         measured += answers.measure(name, _run(config, sources, alone, seed))
         notes.append(
             "The target's answers measure a transfer that did not see them; this one uses them."
         )
-    meanings = [compare_meaning(source.task, target.task, found) for source in sources]
-    diagnosis = found.diagnose() | {
-        "meaning": float(np.mean(meanings)),
-        "source": foretold_share([source.task for source in sources], make_rng(seed, "folds")),
-    }
+    tasks = [source.task for source in sources]
+    diagnosis = diagnose(found, tasks, target.task, make_rng(seed, "folds"))
     verdict = judge(diagnosis, measured)
     if truth is not None:
         measured += _beside(name, sources, target, truth, seed)
     return Outcome(
         name, tuple(sources), target, found, diagnosis, tuple(measured), tuple(notes), verdict
     )
+
+
+def diagnose(
+    found: Transferred,
+    sources: Sequence[TaskSegments],
+    target: TaskSegments,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Return what can be known without the truth.
+
+    `Transferred.diagnose`, the meaning, and what is foretold of the sources' own answers.
+    """
+    meanings = [compare_meaning(source, target, found) for source in sources]
+    return found.diagnose() | {
+        "meaning": float(np.mean(meanings)),
+        "source": foretold_share(sources, rng),
+    }
 
 
 def by_rewards(sources: Sequence[Loaded], target: Loaded) -> tuple[Truth | None, str]:

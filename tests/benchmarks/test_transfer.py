@@ -44,8 +44,8 @@ def test_short_episodes_have_as_many_segments_as_long_ones(rng):
 def test_verdicts_with_answers_part_good_transfers_from_those_the_wrong_way_round(rng):
     sources = [make_task(rng).task for _ in range(2)]
     rows = [
-        carry("same", sources, make_task(rng), 0),
-        carry("turned", sources, make_task(rng, -1), 0),
+        carry("same", sources, make_task(rng).task, 0),
+        carry("turned", sources, make_task(rng, -1).task, 0),
     ]
     assert rows[0]["accuracy"] > 0.8
     assert rows[1]["accuracy"] < 0.2
