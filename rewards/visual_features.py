@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from robopref.data.segment import Segment
 from robopref.errors import DataError
-from robopref.frame_features import VIEWS, FeatureCache
+from robopref.frame_features import VIEWS, AugmentationConfig, FeatureCache
 from robopref.types import IMAGES, STATE, Obs, SegmentBatch
 
 
@@ -80,6 +80,8 @@ class SeenReward:
         self.reward = reward
         self.cache = cache
         self.camera = camera
+        # Views are for training alone, and each costs as much as the clip.
+        self._plain = replace(cache, augmentation=AugmentationConfig())
 
     def rewards(self, segments: SegmentBatch) -> Float[np.ndarray, "B L"]:
         """Return rewards of each step; padded steps are 0."""
@@ -106,7 +108,7 @@ class SeenReward:
     ) -> Mapping[str, float]:
         """Learn from pairs of segments with pictures; return what was measured."""
         seen, held_out = (
-            view and replace(view, segments=self.see(view.segments))
+            view and replace(view, segments=self.see(view.segments, self.cache))
             for view in (preferences, validation)
         )
         figures: Mapping[str, float] = self.reward.fit(
@@ -126,8 +128,12 @@ class SeenReward:
         """
         return self.reward.as_action_scorer(how)
 
-    def see(self, segments: SegmentBatch) -> SegmentBatch:
+    def see(self, segments: SegmentBatch, cache: FeatureCache | None = None) -> SegmentBatch:
         """Return segments with features in place of the pictures.
+
+        Args:
+            segments: They hold pictures of the camera.
+            cache: What encodes them, such as one with views; None for that of the reward without.
 
         Raises:
             DataError: There are no pictures of the camera, or they are no 8-bit pictures.
@@ -137,12 +143,12 @@ class SeenReward:
                 f"The segments have no pictures of '{self.camera}', got {sorted(segments.obs)}."
             )
         pictures, lengths = segments.obs[self.camera], segments.lengths
-        size = self.cache.encoder.feature_dim
+        cache = cache or self._plain
+        size, num_views = cache.encoder.feature_dim, cache.augmentation.num_views
         features = np.zeros((*segments.mask.shape, size), np.float32)
-        num_views = self.cache.augmentation.num_views
         views = np.zeros((*segments.mask.shape, num_views, size), np.float32)
         for i, length in enumerate(lengths.tolist()):
-            seen = self.cache.features(pictures[i, :length])
+            seen = cache.features(pictures[i, :length])
             features[i, :length], views[i, :length] = seen.features, seen.views
         obs = {STATE: features} | ({VIEWS: views} if num_views else {})
         return SegmentBatch(obs, segments.action, segments.mask)

@@ -114,6 +114,22 @@ def test_a_reward_learns_from_pictures_and_scores_them(encoder, segments):
         reward.as_action_scorer("chunk")
 
 
+def test_views_are_encoded_for_training_and_not_to_score(encoder, segments, monkeypatch):
+    encoded, encode = [], encoder.encode
+
+    def counting(frames):
+        encoded.append(len(frames))
+        return encode(frames)
+
+    monkeypatch.setattr(encoder, "encode", counting)
+    cache = FeatureCache(encoder, augmentation=AugmentationConfig(2))
+    reward = SeenReward(RAPLPlusConfig().build(encoder.feature_dim, 2), cache, CAMERA)
+    reward.rewards(segments)
+    assert len(encoded) == 6
+    assert reward.see(segments, cache).obs[VIEWS].shape == (6, 6, 2, encoder.feature_dim)
+    assert len(encoded) == 6 + 3 * 6
+
+
 def test_segments_without_the_pictures_are_refused(encoder, segments):
     reward = SeenReward(None, FeatureCache(encoder), "observation.images.wrist")
     with pytest.raises(DataError) as error:
