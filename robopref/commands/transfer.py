@@ -78,11 +78,11 @@ class TransferCommand:
         """Transfer, print what is known of it, then write."""
         from robopref.align.run import CONFIG, save_figures
         from robopref.config import save_yaml
+        from robopref.data.folders import new_folder
         from robopref.transfer.answers import (
             check_is_free,
             choose_queries,
             make_answers,
-            new_folder,
             write_answers,
         )
         from robopref.transfer.report import write_report
@@ -101,6 +101,7 @@ class TransferCommand:
         if self.num_queries:
             queries = choose_queries(config.build(), outcome, self.num_queries, seed=self.seed)
         following = self._next(outcome, bool(queries))
+        check_is_free(self.out)  # Once more: all this took a while.
         with new_folder(self.out) as folder:
             write_answers(folder / "preferences.sqlite", outcome, made)
             write_report(folder / "report.html", outcome, following)

@@ -12,9 +12,7 @@ Shapes: T episode steps.
 import io
 import json
 import logging
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import numpy as np
 
 from robopref.config import sync_to_disk
 from robopref.data.episode import Episode
+from robopref.data.folders import new_folder
 from robopref.data.hashing import content_id
 from robopref.data.hdf5 import hdf5_file, read_dataset
 from robopref.data.schema import SIM_STATE
@@ -88,18 +87,13 @@ def write_minari(store: EpisodeStore, path: Path) -> int:
     cameras = sorted(store.rows[0].videos)
     if cameras:
         log.warning("Minari data sets are written without pictures: %s are left out.", cameras)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        (partial / "data").mkdir(parents=True)
+    with new_folder(path) as partial:
+        (partial / "data").mkdir()
         _write_file(store, partial / "data" / _MAIN_FILE)
         text = json.dumps(_metadata_of(store, path.name))
         (partial / "data" / _METADATA).write_text(text)
-        for name in (f"data/{_MAIN_FILE}", f"data/{_METADATA}", "data", ""):
+        for name in (f"data/{_MAIN_FILE}", f"data/{_METADATA}", "data"):
             sync_to_disk(partial / name)
-        partial.rename(path)
-        sync_to_disk(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return len(store)
 
 

@@ -9,19 +9,16 @@ The last one known is repeated there and `metadata["repeated"]` names it, as for
 the segment that is compared ends before it.
 """
 
-import os
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from robopref.config import sync_to_disk
 from robopref.data.episode import Episode
+from robopref.data.folders import new_folder
 from robopref.data.hashing import content_id
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
@@ -195,7 +192,8 @@ class PreferenceSet:
             episodes = EpisodeStore.open(out)
             new = self._add_episodes(episodes)
             return new, self._add_answers(db or str(out / DEFAULT_DB), episodes)
-        with _new_folder(out) as partial:
+        _check_is_free(out)
+        with new_folder(out) as partial:
             episodes = EpisodeStore.create(partial, fps=self.fps)
             new = self._add_episodes(episodes)
             episodes.compact()
@@ -266,16 +264,6 @@ def _preference(
     )
 
 
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder beside `path` that takes its place at the end, or goes if the block raises."""
+def _check_is_free(path: Path) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(f"'{path}' holds files already, and no data set. Give another folder.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    sync_to_disk(path.parent)

@@ -1,16 +1,11 @@
 """What a transfer leaves behind: soft answers that every reward trains on, and queries to ask."""
 
-import contextlib
-import os
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robopref.config import sync_to_disk
 from robopref.errors import DataError
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
@@ -105,26 +100,6 @@ def choose_queries(method: Any, outcome: Outcome, num: int, *, seed: int) -> lis
         )
         for place, (a, b) in enumerate(sides)
     ]
-
-
-@contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder that takes the place of `path` when the block ends, and goes if it raises.
-
-    Raises:
-        DataError: `path` is there and holds something.
-    """
-    check_is_free(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
-        yield partial
-        sync_to_disk(partial)
-        partial.rename(path)
-        sync_to_disk(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_is_free(path: Path) -> None:

@@ -13,7 +13,7 @@ from robopref.rewards.nearest import NearestConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig
 from robopref.seeding import make_rng
 from robopref.train_reward import load_preferences, train_reward
-from robopref.transfer.answers import choose_queries, make_answers, new_folder, write_answers
+from robopref.transfer.answers import check_is_free, choose_queries, make_answers, write_answers
 from robopref.transfer.loading import Place, load_source, load_target
 from robopref.transfer.workflow import transfer
 
@@ -90,22 +90,10 @@ def test_queries_are_new_pairs_in_the_order_to_ask(outcome):
     assert choose_queries(NearestConfig().build(), outcome, 8, seed=0) == queries
 
 
-def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "deep" / "out"
-
-    def fail():
-        with new_folder(path) as folder:
-            (folder / "file").touch()
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert list(path.parent.iterdir()) == []
-    path.mkdir()
-    with new_folder(path) as folder:
-        (folder / "file").touch()
-        assert list(path.iterdir()) == []
-    assert [p.name for p in path.iterdir()] == ["file"]
-    assert [p.name for p in path.parent.iterdir()] == ["out"]
-    with pytest.raises(DataError, match="is there already"), new_folder(path):
-        pass
+def test_a_folder_that_holds_something_is_not_free(tmp_path):
+    check_is_free(tmp_path / "nothing")
+    check_is_free(tmp_path)
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(DataError, match="is there already"):
+            check_is_free(path)
