@@ -5,6 +5,7 @@ Shapes: N segments.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,9 @@ class Loaded:
         """The task, for messages."""
         return self.task.name
 
+    @cached_property
     def recorded_returns(self) -> Float[np.ndarray, " N"] | None:
-        """Return the sum of the recorded rewards of each segment; None where there are none."""
+        """The sum of the recorded rewards of each segment; None where there are none."""
         returns = np.array(
             [
                 self.episodes.episode(s.episode_id)

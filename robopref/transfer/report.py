@@ -137,10 +137,9 @@ class _Report:
     def _calibration(self) -> dict[str, str]:
         truth = by_rewards(self.outcome.sources, self.target)[0]
         if truth is not None:
-            said = self.found.weight[truth.b, truth.a] > 0
-            probability = self.found.preferred[truth.b, truth.a][said]
+            probability, is_b = truth.foretold(self.found)
             if len(probability) >= FEWEST_CALIBRATED:
-                figure = pictures.calibration_figure(probability, truth.is_b[said])
+                figure = pictures.calibration_figure(probability, is_b)
                 return {"calibration_svg": figure, "calibrated_by": truth.name}
         return {"calibration_svg": "", "calibrated_by": ""}
 

@@ -1,6 +1,6 @@
 """One transfer from loaded tasks to a verdict: nothing is written.
 
-Shapes: M target segments, P pairs.
+Shapes: M target segments, P pairs, S of them about which a method says something.
 """
 
 from collections.abc import Sequence
@@ -87,11 +87,15 @@ class Truth:
 
     def measure(self, method: str, transferred: Transferred) -> list[Accuracy]:
         """Return how well `transferred` foretells it where it speaks; none if it never does."""
+        probability, is_b = self.foretold(transferred)
+        return [measure(method, self.name, probability, is_b)] if len(is_b) else []
+
+    def foretold(
+        self, transferred: Transferred
+    ) -> tuple[Float[np.ndarray, " S"], Bool[np.ndarray, " S"]]:
+        """Return how probably b is preferred where `transferred` speaks, and whether it is."""
         said = transferred.weight[self.b, self.a] > 0
-        if not said.any():
-            return []
-        probability = transferred.preferred[self.b, self.a][said]
-        return [measure(method, self.name, probability, self.is_b[said])]
+        return transferred.preferred[self.b, self.a][said], self.is_b[said]
 
 
 def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: int) -> Outcome:
@@ -162,7 +166,7 @@ def by_rewards(sources: Sequence[Loaded], target: Loaded) -> tuple[Truth | None,
     Rewards are the truth only about what they pay for, which answers need not be about: they count
     where the answers about the sources, and about the target, follow them.
     """
-    returns = target.recorded_returns()
+    returns = target.recorded_returns
     if returns is None:
         return None, ""
     shares = {task.name: _follows_rewards(task) for task in (*sources, target)}
@@ -218,7 +222,7 @@ def _beside(
 
 
 def _follows_rewards(source: Loaded) -> float | None:
-    returns, task = source.recorded_returns(), source.task
+    returns, task = source.recorded_returns, source.task
     if returns is None:
         return None
     difference = returns[task.b] - returns[task.a]
