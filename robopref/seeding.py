@@ -51,6 +51,16 @@ def derive_uuid(seed: int, *path: str | int) -> str:
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
+def draw_uuid(rng: np.random.Generator) -> str:
+    """Return a UUID that is drawn from `rng`.
+
+    Example:
+        >>> draw_uuid(np.random.default_rng(0)) == draw_uuid(np.random.default_rng(0))
+        True
+    """
+    return str(uuid.UUID(bytes=rng.bytes(16), version=4))
+
+
 @contextmanager
 def seeded_weights(generator: "torch.Generator | None") -> Iterator[None]:
     """Draw the first weights of modules built inside from `generator`.

@@ -1,7 +1,5 @@
 """Queries that check the annotator: the same once more, and one that says which key to press."""
 
-import uuid
-
 import numpy as np
 import sqlalchemy as sa
 
@@ -9,6 +7,7 @@ from robopref.labeling.config import LabelConfig
 from robopref.labeling.queue import ATTENTION, REPEAT, insert_entry
 from robopref.preferences import tables
 from robopref.preferences.records import SEGMENTS
+from robopref.seeding import draw_uuid
 
 INSTRUCTION = "To check that the question is read: press ↓ (cannot tell), whatever the clips show."
 FEWEST_BETWEEN = 3
@@ -73,7 +72,7 @@ def _make(
     del chosen["seq"]
     role = ATTENTION if attention else REPEAT
     row = chosen | {
-        "id": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+        "id": draw_uuid(rng),
         "items": chosen["items"][::-1],
         "strategy": role,
         "reason": INSTRUCTION if attention else chosen["reason"],

@@ -19,6 +19,7 @@ from robopref.errors import DataError
 from robopref.preferences.bradley_terry import fit_bradley_terry
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
+from robopref.seeding import draw_uuid
 
 STRATEGY = "policy-comparison"
 WHY = "Two episodes that start alike."
@@ -137,5 +138,4 @@ def _disguise(name: str) -> str:
 def _query(pair: tuple[EpisodeRow, EpisodeRow], rng: np.random.Generator) -> Query:
     first, second = pair if rng.random() < 0.5 else pair[::-1]
     items = tuple(Segment(row.episode_id, 0, row.length) for row in (first, second))
-    name = str(uuid.UUID(bytes=rng.bytes(16), version=4))
-    return Query(name, items, STRATEGY, WHY)
+    return Query(draw_uuid(rng), items, STRATEGY, WHY)

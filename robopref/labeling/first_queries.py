@@ -1,6 +1,5 @@
 """Queries for a project that has none: pairs drawn at random, without any array read."""
 
-import uuid
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +9,7 @@ from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.preferences.pool import sample_segments
 from robopref.preferences.query import Query
+from robopref.seeding import draw_uuid
 
 MAX_TRIES = 50
 """Draws for a pair that is new and does not overlap."""
@@ -45,8 +45,7 @@ def draw_pairs(
             pair = _draw(lengths, segment_length, rng)
             if frozenset(pair) not in known and not _overlap(*pair):
                 known.add(frozenset(pair))
-                name = str(uuid.UUID(bytes=rng.bytes(16), version=4))
-                pairs.append(Query(name, pair, "uniform", "Drawn at random."))
+                pairs.append(Query(draw_uuid(rng), pair, "uniform", "Drawn at random."))
                 break
     if not pairs and num:
         raise DataError(

@@ -4,7 +4,6 @@ Shapes: S segments, P candidate pairs, M ensemble members, k queries.
 Notation: `prefers_b` of shape (M, P) is each member's probability that b is preferred.
 """
 
-import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +14,7 @@ from jaxtyping import Float, Int
 from robopref.errors import DataError, check_at_least
 from robopref.preferences.pool import CandidatePool, Reward
 from robopref.preferences.query import Query
+from robopref.seeding import draw_uuid
 
 
 class Choice(NamedTuple):
@@ -59,7 +59,7 @@ class PairStrategy(ABC):
         choice = self.choose(pool, returns, k, rng)
         return [
             Query(
-                id=str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+                id=draw_uuid(rng),
                 items=(pool.segments[a], pool.segments[b]),
                 strategy=self.name,
                 reason=reason,
