@@ -1,6 +1,6 @@
 """Answers and ratings taken, and taken back: one transaction each, on disk when it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ from robopref.labeling.eligible import find_entry
 from robopref.labeling.queue import Entry
 from robopref.labeling.refusals import ConflictError, UnknownError
 from robopref.preferences import records, tables
-from robopref.preferences.database import Database, count_answer, find
+from robopref.preferences.database import Database, count_answer, find, is_skip
 from robopref.preferences.preference import Preference
 from robopref.preferences.rating import Rating, rating_row
+from robopref.preferences.records import Row
 
 preferences, ratings = tables.preferences, tables.ratings
 
@@ -56,44 +57,11 @@ class Answers:
             UnknownError: The query is not asked here by this criterion.
         """
         row = records.preference_row(preference) | {"query_id": preference.query.id}
-        with self.database.writing() as connection:
-            entry = find_entry(connection, preference.query.id, preference.criterion)
-            known = find(connection, preferences, preference.id)
-            if known is not None:
-                _check_same(known, row)
-                return Stored(False, entry)
-            if row["answer"] != "skipped":
-                self.assignment.check_room(connection, entry, preference.annotator)
-            try:
-                self.database.insert_preference(connection, row)
-            except DataError as error:
-                raise ConflictError("answered-already", str(error)) from error
-            self.assignment.answered(connection, entry, preference.annotator)
-            return Stored(True, entry)
+        return self._keep(preferences, row, self.database.insert_preference)
 
     def rate(self, rating: Rating) -> Stored:
         """Keep a rating as `answer` does an answer."""
-        row = rating_row(rating)
-        with self.database.writing() as connection:
-            entry = find_entry(connection, rating.query.id, rating.criterion)
-            known = find(connection, ratings, rating.id)
-            if known is not None:
-                _check_same(known, row)
-                return Stored(False, entry)
-            if row["rating"] != "skipped":
-                self.assignment.check_room(connection, entry, rating.annotator)
-            try:
-                with connection.begin_nested():
-                    connection.execute(ratings.insert(), row | {"undone": False})
-            except exc.IntegrityError as error:
-                raise ConflictError(
-                    "answered-already",
-                    f"Query '{rating.query.id}' was already rated by '{rating.annotator}' by the "
-                    f"criterion '{rating.criterion}'. Undo that rating to give another.",
-                ) from error
-            count_answer(connection, row, 1)
-            self.assignment.answered(connection, entry, rating.annotator)
-            return Stored(True, entry)
+        return self._keep(ratings, rating_row(rating), _insert_rating)
 
     def undo(self, answer_id: str, annotator: str) -> Assigned:
         """Take an annotator's own answer or rating back; return its query with a fresh lease.
@@ -113,7 +81,7 @@ class Answers:
             entry = find_entry(connection, row["query_id"], row["criterion"])
             if row["undone"]:
                 return self._again(connection, row, entry, annotator)
-            if row.get("answer", row.get("rating")) == "skipped":
+            if is_skip(row):
                 # A skip took up no room, and there may be none left.
                 self.assignment.check_room(connection, entry, annotator)
             connection.execute(table.update().where(table.c.id == answer_id), {"undone": True})
@@ -144,6 +112,24 @@ class Answers:
                 found += [_own(dict(row), kind) for row in rows]
         return sorted(found, key=lambda row: -row["time_s"])[:limit]
 
+    def _keep(
+        self, table: sa.Table, row: Row, insert: Callable[[sa.Connection, Row], object]
+    ) -> Stored:
+        with self.database.writing() as connection:
+            entry = find_entry(connection, row["query_id"], row["criterion"])
+            known = find(connection, table, row["id"])
+            if known is not None:
+                _check_same(known, row)
+                return Stored(False, entry)
+            if not is_skip(row):
+                self.assignment.check_room(connection, entry, row["annotator"])
+            try:
+                insert(connection, row)
+            except DataError as error:
+                raise ConflictError("answered-already", str(error)) from error
+            self.assignment.answered(connection, entry, row["annotator"])
+            return Stored(True, entry)
+
     def _again(
         self, connection: sa.Connection, row: Mapping[str, Any], entry: Entry, annotator: str
     ) -> Assigned:
@@ -160,6 +146,19 @@ class Answers:
             )
         self.assignment.check_room(connection, entry, annotator)
         return self.assignment.hand_back(connection, entry, annotator)
+
+
+def _insert_rating(connection: sa.Connection, row: Row) -> None:
+    """Add a rating whose id is new; raise `DataError` if its annotator rated the query already."""
+    try:
+        with connection.begin_nested():
+            connection.execute(ratings.insert(), row | {"undone": False})
+    except exc.IntegrityError as error:
+        raise DataError(
+            f"Query '{row['query_id']}' was already rated by '{row['annotator']}' by the "
+            f"criterion '{row['criterion']}'. Undo that rating to give another."
+        ) from error
+    count_answer(connection, row, 1)
 
 
 def _check_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> None:

@@ -128,7 +128,7 @@ class Database:
 
 def count_answer(connection: sa.Connection, row: Row, change: int) -> None:
     """Keep up how many answers the queue of the labelling tool has for a query; skips are none."""
-    if row.get("answer", row.get("rating")) == str(Answer.SKIPPED):
+    if is_skip(row):
         return
     queue = tables.label_queue.c
     num = queue.num_answers + change
@@ -137,6 +137,11 @@ def count_answer(connection: sa.Connection, row: Row, change: int) -> None:
         .where(queue.query_id == row["query_id"], queue.criterion == row["criterion"])
         .values(num_answers=num, is_open=sa.and_(num < queue.overlap, queue.blocked == ""))
     )
+
+
+def is_skip(row: Row) -> bool:
+    """Return whether the row of an answer or of a rating says that its query was passed on."""
+    return bool(row.get("answer", row.get("rating")) == str(Answer.SKIPPED))
 
 
 def filters(criterion: str | None, annotator: str | None) -> Sequence[Any]:
