@@ -18,7 +18,7 @@ from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.envs.make import make_env
 from robopref.labeling.config import LabelConfig
-from robopref.labeling.queue import LabelQueue
+from robopref.labeling.queue import LabelQueue, write_meta
 from robopref.preferences import records, tables
 from robopref.preferences.query import Query
 from robopref.preferences.store import PreferenceStore
@@ -103,8 +103,6 @@ def _closed(query: Query) -> dict[str, Any]:
 
 def _mark_as_queued(connection: sa.Connection) -> None:
     """Note that all queries so far are in the queue, as the server does."""
-    from robopref.labeling.queue import write_meta
-
     newest = connection.scalar(sa.select(sa.func.max(tables.queries.c.seq)))
     write_meta(connection, f"label_queued queries {CRITERION}", str(newest))
 

@@ -109,12 +109,10 @@ class Assignment:
 
     def ahead(self, annotator: str, criterion: str, kinds: Sequence[str] = KINDS) -> list[str]:
         """Return the ids of the queries that probably come next, without handing them out."""
-        statement = askable(annotator, criterion, kinds).limit(self.config.num_ahead + 1)
+        held = sa.exists().where(leases.c.queue_seq == queue.c.seq, leases.c.annotator == annotator)
+        statement = askable(annotator, criterion, kinds).where(~held).limit(self.config.num_ahead)
         with self.database.reading() as connection:
-            held = self._held(connection, annotator)
-            found = [Entry(**row).query_id for row in connection.execute(statement).mappings()]
-        mine = held[0].query_id if held else ""
-        return [query_id for query_id in found if query_id != mine][: self.config.num_ahead]
+            return list(connection.scalars(statement.with_only_columns(queue.c.query_id)))
 
     def why_nothing(self, annotator: str, criteria: Sequence[str] = ()) -> str:
         """Return why there is nothing for an annotator, in words."""
@@ -243,10 +241,9 @@ class Assignment:
         return now
 
     def _held(self, connection: sa.Connection, annotator: str) -> tuple[Entry, Lease] | None:
+        """Return what an annotator has a lease on; those that expired are forgotten by then."""
         found = connection.execute(
-            sa.select(leases).where(
-                leases.c.annotator == annotator, leases.c.expires_s > self.clock()
-            )
+            sa.select(leases).where(leases.c.annotator == annotator)
         ).mappings().first()  # fmt: skip
         if found is None:
             return None

@@ -21,6 +21,7 @@ from robopref.labeling.service import LabelService
 from robopref.labeling.sidecar import write_sidecar
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
+from robopref.preferences.database import find
 from robopref.preferences.query import ActionCandidate, Item, Query
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.rating import (
@@ -82,10 +83,7 @@ class Management:
             ]
         with self.store.database.writing() as connection:
             for row in rows:
-                known = sa.select(tables.rating_queries.c.seq).where(
-                    tables.rating_queries.c.id == row["id"]
-                )
-                if connection.scalar(known) is None:
+                if find(connection, tables.rating_queries, row["id"]) is None:
                     connection.execute(tables.rating_queries.insert(), row)
         self.service.queue.fill()
         self._set_gold_and_priority(made, body.queries)

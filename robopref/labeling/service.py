@@ -17,7 +17,7 @@ from robopref.labeling.clip_service import ClipService
 from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.messages import AnswerIn, RatingIn
 from robopref.labeling.presenting import Presenter
-from robopref.labeling.queue import LabelQueue, read_query
+from robopref.labeling.queue import LabelQueue, find_query
 from robopref.labeling.refusals import UnknownError
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
@@ -193,12 +193,9 @@ class LabelService:
         if known is not None:
             return known
         with self.store.database.reading() as connection:
-            for table, kind in ((tables.queries, "pair"), (tables.rating_queries, "rating")):
-                if connection.scalar(sa.select(table.c.seq).where(table.c.id == query_id)):
-                    query = read_query(connection, query_id, kind)
-                    break
-            else:
-                raise UnknownError(f"There is no query '{query_id}'.")
+            query = find_query(connection, query_id)
+        if query is None:
+            raise UnknownError(f"There is no query '{query_id}'.")
         with self.lock:
             return self._queries.fetch(query_id, lambda: query)
 

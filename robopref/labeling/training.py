@@ -19,6 +19,7 @@ from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_at_least
 from robopref.labeling.adjudication import read_decisions
+from robopref.labeling.comparison import STRATEGY
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
 from robopref.labeling.queue import LabelQueue
@@ -48,7 +49,7 @@ NUM_ASKED = 5_000
 """Queries, the newest, that are not asked again."""
 NUM_HISTORY = 200
 """Fits, the newest, that say how the accuracy rises."""
-FIXED = ("asked", "policy-comparison")
+FIXED = ("asked", STRATEGY)
 """Strategies whose queries keep the priority that they came with."""
 
 log = logging.getLogger(__name__)
