@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import threading
 import time
 import uuid
 from typing import Any
@@ -14,12 +13,13 @@ from robopref.data.segment import Segment
 from robopref.labeling.background import Trainer
 from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.config import Criterion, LabelConfig
-from robopref.labeling.server import ServerConfig, open_project, serve
+from robopref.labeling.server import ServerConfig, open_project
 from robopref.labeling.training import TrainerConfig
 from robopref.preferences import tables
 from robopref.preferences.query import ActionCandidate, Query
 from robopref.preferences.rating import RatingQuery, rating_query_row
 from tests.labeling.clip_data import record_real
+from tests.labeling.running import serving
 
 # Headless as Debian runs it; WebGL2 without a graphics card.
 ARGS = (
@@ -158,24 +158,9 @@ def serve_project(folder, *, data=None, token=None, refit_every=None, **settings
             trainer = stack.enter_context(
                 Trainer(training, service.store.database, lambda folder: None)
             )
-        started = threading.Event()
-        found: dict[str, Any] = {}
-
-        def announce(address, server):
-            found.update(address=address.rstrip("/"), server=server)
-            started.set()
-
-        thread = threading.Thread(
-            target=serve, args=(service, config), kwargs={"announce": announce, "trainer": trainer}
-        )
-        thread.start()
-        try:
-            assert started.wait(30)
-            project.address = found["address"]
-            yield project
-        finally:
-            found["server"].should_exit = True
-            thread.join(20)
+        address = stack.enter_context(serving(service, config, trainer))
+        project.address = address.rstrip("/")
+        yield project
 
 
 @contextlib.contextmanager

@@ -12,6 +12,29 @@ from robopref.labeling.server import ServerConfig, open_project, serve
 from tests.labeling.clip_data import SMALL
 
 
+@contextlib.contextmanager
+def serving(service, config, trainer=None):
+    """Serve a project in a thread inside the block; yield its address."""
+    listening = threading.Event()
+    found: dict[str, Any] = {}
+
+    def announce(address, server):
+        found.update(address=address, server=server)
+        listening.set()
+
+    thread = threading.Thread(
+        target=serve, args=(service, config), kwargs={"announce": announce, "trainer": trainer},
+        daemon=True,
+    )  # fmt: skip
+    thread.start()
+    assert listening.wait(60)
+    try:
+        yield found["address"]
+    finally:
+        found["server"].should_exit = True
+        thread.join(60)
+
+
 class Running:
     """A project served at a port of its own, in a thread."""
 
@@ -22,23 +45,17 @@ class Running:
         )  # fmt: skip
         options: dict[str, Any] = {"gold_every": 0, "repeat_every": 0}
         self.project = LabelConfig(**options | settings)
-        self.url = ""
-        self.server: Any = None
-        self.port = 0
-        self._listening = threading.Event()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
-        self._thread.start()
-        assert self._listening.wait(60)
-        if self._failure is not None:
-            raise self._failure
+        with contextlib.ExitStack() as stack:
+            self.service = stack.enter_context(open_project(self.config, self.project))
+            self.url = stack.enter_context(serving(self.service, self.config))
+            self._stack = stack.pop_all()
+        self.port = int(self.url.rstrip("/").rpartition(":")[2])
         return self
 
     def __exit__(self, *exception):
-        self.server.should_exit = True
-        self._thread.join(60)
+        self._stack.close()
 
     def client(self, name="anna", **settings):
         return Client(self.url, name, **settings)
@@ -62,20 +79,3 @@ class Running:
         connection.close()
         is_json = response.getheader("content-type", "").startswith("application/json")
         return response.status, response, json.loads(content) if is_json else content
-
-    def _run(self):
-        try:
-            self._serve()
-        except BaseException as error:
-            self._failure = error
-            self._listening.set()
-
-    def _serve(self):
-        def announce(url, server):
-            self.url, self.server = url, server
-            self.port = int(url.rstrip("/").rpartition(":")[2])
-            self._listening.set()
-
-        with open_project(self.config, self.project) as service:
-            self.service = service
-            serve(service, self.config, announce=announce)
