@@ -89,7 +89,6 @@ export class AdjudicatePage {
     this.element.dataset.state = "ready";
     this.setKeys();
     judge.onkeys = () => this.setKeys();
-    if (judge.placer) judge.placer.onkeys = () => this.setKeys();
   }
 
   setKeys() {

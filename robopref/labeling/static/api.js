@@ -28,7 +28,7 @@ export async function call(method, path, body, { signal, timeoutS = TIMEOUT_S } 
     body: body === undefined ? undefined : JSON.stringify(body),
     signal, timeoutS,
   });
-  return response.status === 204 ? {} : response.json();
+  return response.json();
 }
 
 /** Return the response to a request if it went well. */
@@ -41,7 +41,7 @@ export async function send(path, { signal, timeoutS = TIMEOUT_S, ...options } = 
     if (signal?.aborted) throw error;
     throw new LostConnectionError(`The server does not answer (${error.message}).`);
   }
-  if (response.ok && response.status !== 202) return response;
+  if (response.ok) return response;
   throw await refusal(response);
 }
 

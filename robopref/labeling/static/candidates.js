@@ -19,6 +19,7 @@ export class CandidatesJudge {
     this.placer = query.observation.placeable
       ? new Placer(query, this.cloud, { best: () => this.board.levels[0]?.[0] ?? 0 })
       : null;
+    if (this.placer) this.placer.onkeys = () => this.onkeys?.();
     this.hasClips = query.items.every((item) => item.cameras.length > 0);
     this.makeView();
     this.allBad = button("All bad", {

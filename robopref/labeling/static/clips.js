@@ -48,7 +48,7 @@ async function download(path) {
     try {
       return await (await send(path, { timeoutS: 60 })).blob();
     } catch (error) {
-      const isComing = error instanceof ApiError && (error.status === 202 || error.status === 503);
+      const isComing = error instanceof ApiError && error.status === 503;
       if (!isComing || tries >= 20) throw error;
       await pause(error.retryS ?? 1);
     }

@@ -153,7 +153,6 @@ export class LabelPage {
     this.setState("ready");
     this.setKeys();
     judge.onkeys = () => this.setKeys();
-    if (judge.placer) judge.placer.onkeys = () => this.setKeys();
     say(`${query.question} By ${query.criterion}.`);
     prefetch(ahead.flatMap((each) => each.clips.map((clips) => Object.values(clips)[0])).filter(Boolean));
   }
@@ -168,7 +167,6 @@ export class LabelPage {
 
   showProgress(progress) {
     if (!progress) return;
-    this.progress = progress;
     const { answered_mine: mine, remaining } = progress;
     this.count.textContent = `${mine} answered · ${remaining} to go`;
   }

@@ -25,12 +25,17 @@ export class Outbox {
 
   /** Keep an answer and send it; resolves when the server has it, rejects if it refuses it. */
   add(path, body) {
-    const entry = { path, body };
-    entry.done = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
-    this.entries.push(entry);
+    const entry = this.push(path, body);
     this.keep(entry);
     this.flush();
     return entry.done;
+  }
+
+  push(path, body) {
+    const entry = { path, body };
+    entry.done = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
+    this.entries.push(entry);
+    return entry;
   }
 
   /** Send what waits, oldest first; resolves when nothing waits or somebody has to sign in. */
@@ -51,7 +56,6 @@ export class Outbox {
         entry.resolve(answer);
       } catch (error) {
         if (error instanceof ApiError && error.status === 401) {
-          entry.signedOut?.(error);
           this.onSignedOut?.();
           return;
         }
@@ -100,10 +104,8 @@ export class Outbox {
     for (const key of keys) {
       try {
         const { path, body } = JSON.parse(localStorage.getItem(key));
-        const entry = { path, body };
-        entry.done = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
-        entry.done.catch(() => {});  // Nobody waits for what an earlier page sent.
-        this.entries.push(entry);
+        // Nobody waits for what an earlier page sent.
+        this.push(path, body).done.catch(() => {});
       } catch {
         localStorage.removeItem(key);
       }

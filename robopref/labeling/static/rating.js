@@ -64,9 +64,8 @@ export class RatingJudge {
   }
 }
 
-/** Return the two ratings that are asked for: the query's own, or by the words of its question. */
+/** Return the two ratings that are asked for, by the words of the question. */
 function ratingsOf(query) {
-  if (query.ratings?.length === 2) return query.ratings;
   const asksForSuccess = /succe|fail|solved|reach|done/i.test(`${query.criterion} ${query.question}`);
   return asksForSuccess ? ["success", "failure"] : ["good", "bad"];
 }
