@@ -69,10 +69,10 @@ export class LabelPage {
     if (criteria.length < 2) return;
     const select = h("select", {
       "aria-label": "Criterion",
-      onchange: () => {
+      onchange: async () => {
         this.only = select.value || null;
         select.blur();
-        this.leave();
+        await this.leave();
         this.next();
       },
     }, h("option", { value: "" }, "All criteria"),
@@ -291,9 +291,9 @@ export class LabelPage {
   }
 
   /** Give back what is held, as far as that is possible now. */
-  leave() {
+  async leave() {
     if (!this.judge || !this.lease || this.lease.lost) return;
-    call("DELETE", `/api/leases/${this.lease.id}`).catch(() => {});
+    await call("DELETE", `/api/leases/${this.lease.id}`, undefined, { timeoutS: 5 }).catch(() => {});
   }
 
   close() {

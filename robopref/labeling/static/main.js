@@ -86,7 +86,7 @@ class App {
 
   async signOut() {
     await this.outbox.flush();
-    this.page?.leave?.();
+    await this.page?.leave?.();  // Who is signed out can give nothing back.
     try {
       await call("DELETE", "/api/session");
     } catch (error) {
