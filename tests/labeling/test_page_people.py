@@ -143,8 +143,13 @@ def test_signing_in_with_a_token(tmp_path, pages):
         page.get_by_label("Token").fill("correct-horse")
         press(page, "Enter")
         page.wait_for_selector("[data-state=ready]")
+
         # A slow network: what is held must be given back before the session ends.
-        page.route("**/api/leases/*", lambda route: (time.sleep(0.5), route.continue_()))
+        def late(route):
+            time.sleep(0.5)
+            route.continue_()
+
+        page.route("**/api/leases/*", late)
         page.get_by_role("button", name="Sign out").click()
         page.get_by_label("Name").wait_for()
         page.goto(f"{project.address}/?annotator=ben#token=correct-horse")
