@@ -199,11 +199,13 @@ class StoredEpisodes:
         """Take in what other processes have changed; return whether anything had."""
         if self._index.is_current and not (self.root / PENDING).is_dir():
             return False
-        self._index = load(self.root)
+        before, self._index = self._index.by_id, load(self.root)
         self._reader = Reader(self.root, self._index.features)
         self._statistics, self._num_loose = None, self._index.num_loose_files
-        for episode_id in [key for key in self._cache if key not in self._index.by_id]:
-            del self._cache[episode_id]
+        for episode_id in list(self._cache):
+            row = self._index.by_id.get(episode_id)
+            if row is None or row.content_hash != before[episode_id].content_hash:
+                del self._cache[episode_id]
         return True
 
     def _recording(self, row: EpisodeRow) -> Recording:

@@ -151,7 +151,7 @@ def look(refitter: Refitter, turn: "Turn") -> None:
             figures = refitter.refit(criterion)
             if figures is not None:
                 turn.say("waiting", f"Fitted by '{criterion}'.", reward=figures["reward"])
-    turn.say("waiting", "Waiting for answers.")
+    turn.say("waiting", " ".join(refitter.problems()) or "Waiting for answers.")
 
 
 class Turn:

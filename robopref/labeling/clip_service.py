@@ -34,6 +34,7 @@ from robopref.labeling.clips import Comparison
 from robopref.labeling.clouds import Cloud
 from robopref.labeling.encoding import find_codec
 from robopref.labeling.lanes import Lane
+from robopref.labeling.refreshing import Refresher
 from robopref.labeling.worker import ClipError, Dropped, Workers
 from robopref.preferences.query import ActionCandidate
 
@@ -43,7 +44,6 @@ RETRY_S = 30.0
 """Time after which what failed is tried again when it is asked for [s]."""
 RETRY_PASSING_S = 5.0
 """The same where the query is not to blame [s]."""
-_REFRESH_S = 1.0
 _NUM_PLANS = 20_000
 _NUM_RESULTS = 1_000
 _WARM_ENVS = 4
@@ -73,6 +73,7 @@ class ClipService:
         root = data.root if isinstance(data, EpisodeStore) else data
         # Its own, since a store is for one thread at a time.
         self._episodes = EpisodeStore.open(root, cache_size=1)
+        self._refresher = Refresher(self._episodes)
         self._cache = ClipCache(directory, int(config.cache_gib * 2**30))
         settings = ChildSettings(root, directory, self.config)
         self._renderers = Workers(
@@ -84,7 +85,6 @@ class ClipService:
         self._results: Recent[Any] = Recent(_NUM_RESULTS)
         self._faults: Recent[tuple[float, ClipError]] = Recent(_NUM_PLANS)
         self._trouble: ClipError | None = None
-        self._next_refresh_s = 0.0
 
     def start(self) -> None:
         """Start the processes that draw, which build their simulators at once."""
@@ -189,7 +189,8 @@ class ClipService:
 
     def _plan(self, query: Comparison) -> Plan:
         with self._lock:
-            self._refresh()
+            if self._refresher.refresh():
+                self._plans.clear()
             known = self._plans.get(query.id)
             if known is not None:
                 return known
@@ -223,19 +224,6 @@ class ClipService:
             ) from error
         with self._lock:
             return self._results.fetch(job, lambda: result)
-
-    def _refresh(self) -> None:
-        """Take in what other processes did to the data set; not often, since it may be much."""
-        start = time.monotonic()
-        if start < self._next_refresh_s:
-            return
-        try:
-            if self._episodes.refresh():
-                self._plans.clear()
-        except (DataError, OSError) as error:
-            raise ClipError(str(error), passing=True) from error
-        spent = time.monotonic() - start
-        self._next_refresh_s = time.monotonic() + max(_REFRESH_S, 20 * spent)
 
     def _fault(self, name: str) -> ClipError | None:
         """Return why a clip failed not long ago; later it is tried again."""

@@ -24,6 +24,9 @@ KEY_EVERY = 4
 _TABLE_BYTES, _ENTRY_BYTES = 4096, 32
 """Room that a player's tables take at most: by themselves, and for each picture."""
 
+_ALONE = (("threads", "1"),)
+"""With more threads, x264 now and then writes a block of the same pictures otherwise."""
+
 
 @dataclass(frozen=True)
 class Codec:
@@ -57,13 +60,13 @@ class Codec:
 CODECS = {
     "h264": Codec(
         "h264", "libx264", "mp4",
-        (("crf", "20"), ("preset", "veryfast"), ("g", str(KEY_EVERY)), ("bf", "0")),
+        (("crf", "20"), ("preset", "veryfast"), ("g", str(KEY_EVERY)), ("bf", "0"), *_ALONE),
         "moov_size",
     ),
     "vp9": Codec(
         "vp9", "libvpx-vp9", "webm",
         (("crf", "28"), ("b", "0"), ("g", str(KEY_EVERY)), ("deadline", "realtime"),
-         ("cpu-used", "8")),
+         ("cpu-used", "8"), *_ALONE),
         "reserve_index_space",
     ),
 }  # fmt: skip

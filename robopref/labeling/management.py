@@ -135,6 +135,7 @@ class Management:
         asked = [query for query in self.store.queries() if query.strategy == STRATEGY]
         rng = np.random.default_rng()
         with self.service.lock:
+            self.service.refresher.refresh()
             made = make_comparisons(self.service.episodes, num, rng, policies=policies, asked=asked)
             self.store.add_queries(made, cut_hash=self.service.episodes.content_hash)
         self.service.queue.fill()
@@ -142,7 +143,9 @@ class Management:
 
     def comparison(self, *, reveal: bool) -> Plain:
         """Return how policies compare, and how many comparisons wait."""
-        policies = {row.episode_id: policy_of(row) for row in self.service.episodes.rows}
+        with self.service.lock:
+            self.service.refresher.refresh()
+            policies = {row.episode_id: policy_of(row) for row in self.service.episodes.rows}
         queue, queries = tables.label_queue, tables.queries
         waiting = (
             sa.select(sa.func.count())

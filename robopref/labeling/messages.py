@@ -1,4 +1,4 @@
-"""Bodies of requests and answers of the HTTP interface, checked before anything looks at them."""
+"""Bodies of requests of the HTTP interface, checked before anything looks at them, and receipts."""
 
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -202,4 +202,4 @@ class Released(Message):
 
 
 Plain = dict[str, Any]
-"""An answer whose form the contract states in words."""
+"""An answer before it takes the form of its model in `replies`."""

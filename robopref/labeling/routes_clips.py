@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from robopref.labeling import replies
 from robopref.labeling.clips import Comparison
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.messages import Plain
@@ -55,7 +56,7 @@ async def clip(
     return FileResponse(path, headers=headers, media_type=clips.codec.media_type)
 
 
-@router.get("/clips/{query}/{item}/{camera}/status")
+@router.get("/clips/{query}/{item}/{camera}/status", response_model=replies.ClipState)
 def clip_status(
     query: QueryId, item: Index, camera: Annotated[str, Path(max_length=200)], desk: ADesk,
     annotator: Annotator,
@@ -70,14 +71,17 @@ def clip_status(
     return {"state": state}
 
 
-@router.get("/lanes/{query}/{item}")
+@router.get("/lanes/{query}/{item}", response_model=replies.Lanes)
 def lanes(query: QueryId, item: Index, desk: ADesk, annotator: Annotator) -> Plain:
     """Return the curves under a clip."""
     found = desk.service.clips.lanes(desk.service.query(query), item)
     return {"lanes": [asdict(lane) for lane in found]}
 
 
-@router.get("/clouds/{query}")
+@router.get(
+    "/clouds/{query}",
+    responses={200: {"model": replies.CloudMeta, "content": {"application/octet-stream": {}}}},
+)
 def cloud(
     query: QueryId, desk: ADesk, annotator: Annotator,
     meta: Annotated[bool, Query()] = False,

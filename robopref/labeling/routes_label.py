@@ -4,8 +4,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from robopref import __version__
+from robopref.labeling import replies
 from robopref.labeling.config import KINDS
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.messages import (
@@ -24,7 +26,7 @@ from robopref.labeling.sessions import LIFE_S
 router = APIRouter(prefix="/api", responses=FAILURES)
 
 
-@router.get("/project")
+@router.get("/project", response_model=replies.Project)
 def project(request: Request, desk: ADesk) -> Plain:
     """Return what is asked here, and who is signed in."""
     config = desk.service.config
@@ -70,10 +72,11 @@ def sign_out(request: Request, response: Response, desk: ADesk) -> Signed:
     return Signed(annotator=None)
 
 
-@router.post("/next")
-def next_query(body: NextIn, desk: ADesk, annotator: Annotator) -> Plain:
+@router.post("/next", response_model=replies.Asked | replies.Nothing)
+def next_query(body: NextIn, desk: ADesk, annotator: Annotator) -> Response:
     """Return what to judge next, with a lease on it; or why there is nothing."""
-    return desk.service.next(annotator, body.criterion, body.kinds)
+    # As it is: checking it against its model takes as long as finding it.
+    return JSONResponse(desk.service.next(annotator, body.criterion, body.kinds))
 
 
 @router.post("/leases/{lease}/renew", response_model=Renewed)
@@ -100,13 +103,13 @@ def rate(body: RatingIn, desk: ADesk, annotator: Annotator) -> Stored:
     return Stored(new=desk.service.take_rating(annotator, body).new)
 
 
-@router.post("/answers/{answer}/undo")
+@router.post("/answers/{answer}/undo", response_model=replies.Asked)
 def undo(answer: UUID, desk: ADesk, annotator: Annotator) -> Plain:
     """Take one's own answer or rating back; return its query with a fresh lease."""
     return desk.service.undo(annotator, answer)
 
 
-@router.get("/answers/mine")
+@router.get("/answers/mine", response_model=replies.Own, response_model_exclude_unset=True)
 def mine(
     desk: ADesk, annotator: Annotator, limit: Annotated[int, Query(ge=1, le=1000)] = 50
 ) -> Plain:

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from robopref.errors import DataError
+from robopref.labeling import replies
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.management import EXPORTS
 from robopref.labeling.messages import (
@@ -25,7 +26,7 @@ from robopref.labeling.messages import (
 router = APIRouter(prefix="/api", responses=FAILURES)
 
 
-@router.get("/progress")
+@router.get("/progress", response_model=replies.ProgressOut)
 def progress(desk: ADesk, annotator: Annotator) -> Plain:
     """Return how far the labelling is."""
     trainer = {"state": "off", "message": "", "since_s": None}
@@ -36,7 +37,7 @@ def progress(desk: ADesk, annotator: Annotator) -> Plain:
     }
 
 
-@router.get("/adjudication")
+@router.get("/adjudication", response_model=replies.Disagreements)
 def disagreements(
     desk: ADesk, annotator: Annotator, criterion: Annotated[Key | None, Query()] = None
 ) -> Plain:
@@ -51,7 +52,7 @@ def adjudicate(body: AdjudicationIn, desk: ADesk, annotator: Annotator) -> Store
     return Stored(new=desk.management.adjudicate(annotator, body))
 
 
-@router.get("/comparison")
+@router.get("/comparison", response_model=replies.Comparison)
 def comparison(
     desk: ADesk, annotator: Annotator, reveal: Annotated[bool, Query()] = False
 ) -> Plain:

@@ -18,6 +18,7 @@ from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.messages import AnswerIn, RatingIn
 from robopref.labeling.presenting import Presenter
 from robopref.labeling.queue import LabelQueue, find_query
+from robopref.labeling.refreshing import Refresher
 from robopref.labeling.refusals import UnknownError
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
@@ -52,6 +53,7 @@ class LabelService:
         self.config = config
         self.store = store
         self.episodes = episodes
+        self.refresher = Refresher(episodes)
         self.clips = clips
         self.queue = LabelQueue(store.database, config)
         self.assignment = Assignment(store.database, config)
@@ -224,6 +226,7 @@ class LabelService:
         if not isinstance(query, Query):
             return
         with self.lock:
+            self.refresher.refresh()
             changed = self.store.verify(self.episodes.content_hash, [query.id])
         if changed:
             raise ClipError(f"Item of episode {changed[0].item.episode_id}: {changed[0].problem}.")

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from robopref.preferences.query import Query
 from robopref.preferences.store import PreferenceStore
 from robopref.seeding import make_rng
 from robopref.statistics import wilson
+
+if TYPE_CHECKING:
+    from robopref.align.reward_fitting import RewardFitting
 
 MIN_LABELS = 8
 """Decided pairs before a reward is fitted: with fewer, folds hold out one or two."""
@@ -118,16 +121,24 @@ class Refitter:
         self.queue = LabelQueue(self.store.database, config.project)
         self.strategy = resolve(config, "strategy").build()
         self._rewards: dict[str, Any] = {}
+        self._lacking: dict[str, tuple[int, str]] = {}
 
     def close(self) -> None:
         """Let go of the database."""
         self.store.close()
 
     def is_due(self, criterion: str) -> bool:
-        """Return whether enough was answered since the reward was fitted last."""
+        """Return whether enough was answered since the reward was fitted last, or could not be."""
+        tried, _ = self._lacking.get(criterion, (0, ""))
+        if not num_ranked_since(self.store.database, criterion, tried):
+            return False
         last = self._last_figures(criterion).get("last_seq", 0)
         num = num_ranked_since(self.store.database, criterion, last)
         return num >= (self.config.refit_every if last else MIN_LABELS)
+
+    def problems(self) -> list[str]:
+        """Return why no reward could be fitted, for each criterion where that is so."""
+        return [words for _, words in self._lacking.values()]
 
     def refit(self, criterion: str) -> dict[str, Any] | None:
         """Fit a reward, measure it, and put the queue in order; None if there is too little.
@@ -138,19 +149,19 @@ class Refitter:
         """
         import torch
 
-        from robopref.align.reward_fitting import RewardFitting
-
         torch.set_num_threads(1)  # the others are for who waits for clips
         start = time.monotonic()
+        self.episodes.refresh()
         preferences, last_seq = self._answers(criterion)
-        settings = FitSettings(self.config.learner, self.config.seed)
-        try:
-            fitting = RewardFitting(settings, preferences, self.episodes.cut)
-        except DataError:
+        fitting = self._fitting(preferences)
+        if fitting is None:
+            problem = (
+                f"No reward by '{criterion}' yet: it takes {MIN_LABELS} pairs of which one was "
+                "preferred. Ties, and answers whose clips are gone, decide nothing."
+            )
+            self._lacking[criterion] = (last_seq, problem)
             return None
-        decided = int((fitting.view.prefers_b != 0.5).sum())
-        if decided < MIN_LABELS:
-            return None
+        self._lacking.pop(criterion, None)
         margins = fitting.held_out_margins()
         known = margins[np.isfinite(margins)]
         share = wilson(int((known > 0).sum()), len(known))
@@ -167,6 +178,18 @@ class Refitter:
         }  # fmt: skip
         add_to_history(self.store.database, criterion, len(fitting.view), figures)
         return figures
+
+    def _fitting(self, preferences: list[Preference]) -> "RewardFitting | None":
+        """Return answers ready to be fitted to, or None if they decide too little."""
+        from robopref.align.reward_fitting import RewardFitting
+
+        settings = FitSettings(self.config.learner, self.config.seed)
+        try:
+            fitting = RewardFitting(settings, preferences, self.episodes.cut)
+        except DataError:
+            return None
+        decided = int((fitting.view.prefers_b != 0.5).sum())
+        return fitting if decided >= MIN_LABELS else None
 
     def reorder(self, criterion: str, reward: Any) -> int:
         """Put the open pairs in the order in which the strategy would ask them; return how many."""
@@ -216,6 +239,7 @@ class Refitter:
 
     def _propose(self, reward: Any, asked: list[Query], rng: np.random.Generator) -> list[Query]:
         config = self.config
+        self.episodes.refresh()
         if reward is None:
             return draw_pairs(
                 self.episodes, config.num_new, rng, segment_length=config.segment_length,

@@ -68,7 +68,16 @@ def readable_errors(name: str) -> Iterator[None]:
     except exc.IntegrityError:
         raise
     except exc.DBAPIError as error:
-        raise DataError(_explain(name, error.orig)) from error
+        raise DataError(_explain(name, _first(error).orig)) from error
+
+
+def _first(error: exc.DBAPIError) -> exc.DBAPIError:
+    """Return what went wrong first: SQLite, out of room, also forgets the savepoints."""
+    before: BaseException | None = error
+    while before is not None:
+        error = before if isinstance(before, exc.DBAPIError) else error
+        before = before.__context__
+    return error
 
 
 def _explain(name: str, error: BaseException | None) -> str:

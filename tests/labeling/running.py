@@ -6,6 +6,8 @@ import json
 import threading
 from typing import Any
 
+from sqlalchemy import event
+
 from robopref.labeling.client import Client
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.server import ServerConfig, open_project, serve
@@ -33,6 +35,25 @@ def serving(service, config, trainer=None):
     finally:
         found["server"].should_exit = True
         thread.join(60)
+
+
+@contextlib.contextmanager
+def full_disk(database):
+    """Let a SQLite store grow no further inside the block, as on a disk that is full."""
+
+    def limit(connection, *_):
+        connection.execute("PRAGMA max_page_count=1")  # at least as many as there are
+
+    event.listen(database.engine, "connect", limit)
+    database.engine.dispose()
+    with database.reading() as connection:
+        spare = connection.exec_driver_sql("PRAGMA freelist_count").scalar()
+    assert not spare, "pages that are free would be used"
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "connect", limit)
+        database.engine.dispose()
 
 
 class Running:

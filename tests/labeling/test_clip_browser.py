@@ -23,8 +23,11 @@ async ({source, times}) => {
     const levels = [];
     for (const time of times) {
         const seeked = new Promise(done => { video.onseeked = done; });
+        // A busy browser has it decoded before it has it to draw; of frame 0 nothing new comes.
+        const drawn = new Promise(done => video.requestVideoFrameCallback(done));
         video.currentTime = time;
         await seeked;
+        await Promise.race([drawn, new Promise(done => setTimeout(done, 2000))]);
         drawing.drawImage(video, 0, 0);
         const pixels = drawing.getImageData(0, 0, canvas.width, canvas.height).data;
         levels.push(pixels.reduce((sum, x, i) => i % 4 === 3 ? sum : sum + x, 0) * 4 / 3

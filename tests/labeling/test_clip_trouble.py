@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robopref.labeling import clip_service
+from robopref.labeling import clip_service, refreshing
 from robopref.labeling.worker import ClipError
 from tests.labeling.clip_data import decode, pair, record_real, record_simulated
 
@@ -45,8 +45,8 @@ def test_a_data_set_that_changes_underneath_is_noticed(services, tmp_path, monke
     query = pair(ids, "query")
     service.request(query, 0, "wrist").result(WAIT)
     store.delete(ids)
-    monkeypatch.setattr(clip_service, "_REFRESH_S", 0.0)
-    service._next_refresh_s = 0.0
+    monkeypatch.setattr(refreshing, "_EVERY_S", 0.0)
+    service._refresher._next_s = 0.0
     with pytest.raises(ClipError) as error:
         service.path(query, 0, "wrist")
     assert str(error.value).startswith(f"'{store.root}' has no episode '{ids[0]}'.")
@@ -61,7 +61,7 @@ def test_an_episode_exchanged_after_the_plan_is_not_shown(services, tmp_path):
     service = services(store.root, tmp_path / "clips")
     query = pair(store.ids, "query")
     service.describe(query)
-    service._next_refresh_s = time.monotonic() + 1000  # It has not looked since.
+    service._refresher._next_s = time.monotonic() + 1000  # It has not looked since.
     store.delete(store.ids)
     store.merge(record_real(tmp_path / "other", seed=1))
     with pytest.raises(ClipError) as error:

@@ -7,6 +7,7 @@ import pytest
 from robopref.labeling.config import Criterion
 from robopref.preferences import tables
 from tests.labeling.page_project import answer, press, serve_project, until
+from tests.labeling.running import full_disk
 
 LEASE_S = 2.0
 
@@ -101,6 +102,25 @@ def test_an_answer_is_not_counted_twice_when_its_receipt_is_lost(project, pages)
     assert len(lost) == 1
     assert len(project.answers) == 1
     pages.errors = [e for e in pages.errors if "ERR_FAILED" not in e]
+
+
+def test_an_answer_outlives_a_full_disk(tmp_path, pages):
+    with serve_project(tmp_path) as project:
+        project.ask_clips(2)
+        page = pages.open(project)
+        press(page, "n")
+        page.get_by_label("Note").fill("é" * 2000)  # more than what a page of the file has left
+        with full_disk(project.service.store.database):
+            page.get_by_label("Note").press("Escape")
+            press(page, "1")
+            until(page, "document.querySelector('.connection').textContent.includes('kept')")
+            words = page.locator(".connection").inner_text()
+            assert "is full or failing (database or disk is full)" in words
+            assert "1 answer is kept and sent again in" in words
+            assert project.answers == []
+        until(page, "Object.keys(localStorage).length === 0")
+        assert len(project.answers) == 1
+    pages.errors = [e for e in pages.errors if "503" not in e]
 
 
 @pytest.mark.slow

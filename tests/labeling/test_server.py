@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from robopref.errors import DataError
+from robopref.labeling import replies
 from robopref.labeling.client import Client, ClientError
 from robopref.labeling.server import ServerConfig, bind
 from robopref.preferences import tables
@@ -59,6 +60,34 @@ def test_an_annotator_labels_from_first_to_last(tmp_path, data):
         assert (first.ranking.order, first.strength, first.reason) == (((1,), (0,)), 3, "ü")
         assert first.details["tags"] == ["faster"]
         assert sorted(first.details["shown"]) == [0, 1]
+
+
+def test_what_is_asked_has_the_form_that_the_description_gives_it(tmp_path, data):
+    with Running(tmp_path, data) as running, running.client() as client:
+        episodes = running.service.episodes
+        segments = [{"episode_id": name, "start": 2, "length": 6} for name in episodes.ids]
+        action = episodes.episode(episodes.ids[0]).action[:1].tolist()
+        chunk = {"episode_id": episodes.ids[0], "step": 0}
+        candidates = [{**chunk, "action": action}, {**chunk, "action": [[-x for x in action[0]]]}]
+        client.add_queries(
+            {"items": items, "priority": 1.0}
+            for items in (
+                segments,
+                segments[:1],
+                candidates,
+                [*segments, segments[0] | {"start": 0}],
+            )
+        )
+        kinds = set()
+        while (found := client.next())["query"] is not None:
+            query = replies.Asked.model_validate(found).query
+            kinds.add(query.kind)
+            if query.kind == "rating":
+                client.rate(found["query"], "good")
+            else:
+                client.answer(found["query"], answer="skipped")
+        replies.Nothing.model_validate(found)
+        assert kinds == {"pair", "ranking", "candidates", "rating"}
 
 
 def test_clips_come_whole_in_parts_and_not_again(running):
@@ -297,6 +326,20 @@ def test_a_query_whose_data_is_gone_is_passed_over_and_reported(tmp_path, data):
         blocked = running.service.queue.blocked()
         assert len(blocked) == 19
         assert all("has no episode 'gone'" in row["blocked"] for row in blocked)
+
+
+def test_an_episode_that_is_recorded_anew_is_not_asked_about(tmp_path):
+    store = record_real(tmp_path / "data")
+    with Running(tmp_path, store.root) as running, running.client() as client:
+        first = client.next()["query"]
+        store.delete(store.ids)
+        store.merge(record_real(tmp_path / "other", seed=1))
+        running.service.refresher._next_s = 0.0
+        client.answer(first, [[0], [1]])
+        assert client.next()["query"] is None
+        reasons = [row["blocked"] for row in running.service.queue.blocked()]
+        assert len(reasons) == 19
+        assert all("its content differs from what it was" in reason for reason in reasons)
 
 
 def test_a_client_without_a_server_says_so(tmp_path):

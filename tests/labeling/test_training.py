@@ -1,5 +1,6 @@
 """Tests of the loop: the reward is refitted as labels come, and asks for what teaches it."""
 
+import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
-from robopref.labeling.background import Trainer, Turn, read_turn
+from robopref.labeling.background import Trainer, Turn, look, read_turn
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.queue import LabelQueue
 from robopref.labeling.training import MIN_LABELS, Refitter, TrainerConfig
@@ -141,6 +142,46 @@ def test_queries_are_made_before_and_after_there_is_a_reward(tmp_path):
         assert made[-1].strategy == "disagreement"
         assert len({frozenset(query.items) for query in made}) == len(made), "no pair twice"
         refitter.close()
+
+
+def test_answers_that_decide_nothing_are_waited_out_in_words(tmp_path):
+    episodes = record(tmp_path / "data")
+    config = TrainerConfig(
+        tmp_path / "data", str(tmp_path / "store.sqlite"), tmp_path / "out", min_open=1,
+        segment_length=None, learner=LEARNER,
+    )  # fmt: skip
+    with PreferenceStore(config.db) as store, contextlib.closing(Refitter(config)) as refitter:
+        queries = [pair(n, n + 1) for n in range(MIN_LABELS + 1)]
+        store.add_queries(queries, cut_hash=episodes.content_hash)
+        for number, query in enumerate(queries[:-1]):
+            tie = Ranking(2, ((0, 1),))
+            store.answer(Preference(f"a{number}", query, tie, annotator="anna"))
+        turn = Turn(store.database)
+        assert refitter.is_due("overall")
+        look(refitter, turn)
+        said = read_turn(store.database)
+        assert said["state"] == "waiting"
+        assert said["message"] == (
+            "No reward by 'overall' yet: it takes 8 pairs of which one was preferred. Ties, and "
+            "answers whose clips are gone, decide nothing."
+        )
+        assert not refitter.is_due("overall"), "nothing new was answered"
+        answer(store, queries[-1], 99)
+        assert refitter.is_due("overall")
+
+
+def test_queries_are_made_of_episodes_added_meanwhile(tmp_path):
+    episodes = record(tmp_path / "data", num=2)
+    config = TrainerConfig(
+        tmp_path / "data", str(tmp_path / "store.sqlite"), tmp_path / "out", min_open=4, num_new=40,
+        segment_length=None, learner=LEARNER,
+    )  # fmt: skip
+    with PreferenceStore(config.db), contextlib.closing(Refitter(config)) as refitter:
+        assert refitter.refill("overall") == 1, "two episodes are one pair"
+        other = record(tmp_path / "other", num=4)
+        other.delete(episodes.ids)
+        episodes.merge(other)
+        assert refitter.refill("overall") == 5, "four episodes are six pairs"
 
 
 def test_answers_of_who_is_contradicted_pull_less(place):

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -147,6 +148,10 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path, fill, make_query, cut_
             "disk is full): the last change was not stored, everything before it was. Free some "
             "space and repeat it."
         )
+        large = replace(answers[0], id="large", annotator="ben", reason="x" * 200_000)
+        with pytest.raises(DataError) as in_savepoint:
+            store.answer(large)
+        assert str(in_savepoint.value) == str(error.value)
     with PreferenceStore(path) as store:
         assert store.preferences() == answers
         assert len(store.queries()) == 5

@@ -139,11 +139,9 @@ class App {
       button("Keys", { class: "quiet", key: "?", onclick: () => this.help.open() }));
   }
 
-  tellOutbox({ waiting, lost, retryS }) {
+  tellOutbox({ waiting, trouble, retryS }) {
     const answers = waiting === 1 ? "1 answer is" : `${waiting} answers are`;
-    this.setLost(lost
-      ? `No connection. ${answers} kept and sent again in ${retryS} s.`
-      : null);
+    this.setLost(trouble && `${trouble} ${answers} kept and sent again in ${retryS} s.`);
   }
 
   /** Tell that the connection is lost, or with null that it is back. */

@@ -8,7 +8,7 @@ const LONGEST_WAIT_S = 15;
 export class Outbox {
   /**
    * @param {string} annotator Whose answers; those that a closed page left behind are sent first.
-   * @param {(state: {waiting: number, lost: boolean, retryS: number}) => void} onchange
+   * @param {(state: {waiting: number, trouble: string|null, retryS: number}) => void} onchange
    */
   constructor(annotator, onchange) {
     this.prefix = `${PREFIX}${annotator}.`;
@@ -52,7 +52,7 @@ export class Outbox {
         const answer = await call("POST", entry.path, entry.body, { timeoutS: 20 });
         this.drop(entry);
         waitS = 1;
-        this.tell(false, 0);
+        this.tell(null, 0);
         entry.resolve(answer);
       } catch (error) {
         if (error instanceof ApiError && error.status === 401) {
@@ -64,7 +64,7 @@ export class Outbox {
           entry.reject(error);
           continue;
         }
-        this.tell(true, waitS);
+        this.tell(error instanceof ApiError ? error.message : "No connection.", waitS);
         this.wake = new AbortController();
         await pause(waitS, this.wake.signal);
         this.wake = null;
@@ -73,8 +73,8 @@ export class Outbox {
     }
   }
 
-  tell(lost, retryS) {
-    this.onchange({ waiting: this.entries.length, lost, retryS });
+  tell(trouble, retryS) {
+    this.onchange({ waiting: this.entries.length, trouble, retryS });
   }
 
   keep(entry) {
