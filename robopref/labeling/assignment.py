@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from robopref.labeling import checks
 from robopref.labeling.config import KINDS, LabelConfig
-from robopref.labeling.eligible import askable, first, is_left, reserved_for
+from robopref.labeling.eligible import askable_ahead, first_askable, first_reserved, is_left
 from robopref.labeling.queue import GOLD, Entry, queue, read_query
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
@@ -109,10 +109,8 @@ class Assignment:
 
     def ahead(self, annotator: str, criterion: str, kinds: Sequence[str] = KINDS) -> list[str]:
         """Return the ids of the queries that probably come next, without handing them out."""
-        held = sa.exists().where(leases.c.queue_seq == queue.c.seq, leases.c.annotator == annotator)
-        statement = askable(annotator, criterion, kinds).where(~held).limit(self.config.num_ahead)
         with self.database.reading() as connection:
-            return list(connection.scalars(statement.with_only_columns(queue.c.query_id)))
+            return askable_ahead(connection, annotator, criterion, kinds, self.config.num_ahead)
 
     def why_nothing(self, annotator: str, criteria: Sequence[str] = ()) -> str:
         """Return why there is nothing for an annotator, in words."""
@@ -211,16 +209,16 @@ class Assignment:
     ) -> Entry | None:
         """Return a check that is due, or what is most urgent."""
         num = self.num_answered(connection, annotator, criterion)
-        reserved = first(connection, reserved_for(annotator, criterion, kinds))
+        reserved = first_reserved(connection, annotator, criterion, kinds)
         if reserved is not None:
             return reserved
         if checks.is_due(num, self.config.gold_every):
-            gold = first(connection, askable(annotator, criterion, kinds, role=GOLD))
+            gold = first_askable(connection, annotator, criterion, kinds, role=GOLD)
             if gold is not None:
                 return gold
         if checks.make_due(connection, self.config, annotator, criterion, num, self.rng):
-            reserved = first(connection, reserved_for(annotator, criterion, kinds))
-        return reserved or first(connection, askable(annotator, criterion, kinds))
+            reserved = first_reserved(connection, annotator, criterion, kinds)
+        return reserved or first_askable(connection, annotator, criterion, kinds)
 
     def _assign(self, connection: sa.Connection, entry: Entry, annotator: str) -> Assigned:
         query = read_query(connection, entry.query_id, entry.kind)

@@ -1,6 +1,10 @@
-"""Which queries an annotator may be asked, as selections from the queue."""
+"""Which queries an annotator may be asked.
+
+The selections are built once: to build one takes as long as to run it.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,7 +14,46 @@ from robopref.preferences import tables
 
 leases = tables.label_leases
 
-Selection = sa.Select[tuple[object, ...]]
+_annotator: sa.BindParameter[str] = sa.bindparam("annotator")
+_criterion: sa.BindParameter[str] = sa.bindparam("criterion")
+_kinds: sa.BindParameter[Any] = sa.bindparam("kinds", expanding=True)
+
+_NOT_ANSWERED = [
+    ~sa.exists().where(
+        table.c.query_id == queue.c.query_id, table.c.annotator == _annotator,
+        table.c.criterion == queue.c.criterion, ~table.c.undone,
+    )
+    for table in (tables.preferences, tables.ratings)
+]  # fmt: skip
+_num_leases = sa.select(sa.func.count()).where(leases.c.queue_seq == queue.c.seq).scalar_subquery()
+
+_ENTRY = sa.select(queue).where(
+    queue.c.query_id == sa.bindparam("query_id"), queue.c.criterion == _criterion
+)
+_ASKABLE = (
+    sa.select(queue)
+    .where(
+        queue.c.is_open, queue.c.criterion == _criterion, queue.c.role == sa.bindparam("role"),
+        queue.c.annotator == "", queue.c.kind.in_(_kinds), *_NOT_ANSWERED,
+        queue.c.num_answers + _num_leases < queue.c.overlap,
+    )
+    .order_by(queue.c.priority.desc(), queue.c.seq)
+)  # fmt: skip
+_FIRST = _ASKABLE.limit(1)
+_AHEAD = (
+    _ASKABLE.with_only_columns(queue.c.query_id)
+    .where(~sa.exists().where(leases.c.queue_seq == queue.c.seq, leases.c.annotator == _annotator))
+    .limit(sa.bindparam("num"))
+)
+_RESERVED = (
+    sa.select(queue)
+    .where(
+        queue.c.is_open, queue.c.criterion == _criterion, queue.c.role.in_([REPEAT, ATTENTION]),
+        queue.c.annotator == _annotator, queue.c.kind.in_(_kinds), *_NOT_ANSWERED,
+    )
+    .order_by(queue.c.seq)
+    .limit(1)
+)  # fmt: skip
 
 
 def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entry:
@@ -19,59 +62,43 @@ def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entr
     Raises:
         UnknownError: It is not queued for this criterion.
     """
-    row = connection.execute(
-        sa.select(queue).where(queue.c.query_id == query_id, queue.c.criterion == criterion)
-    ).mappings().first()  # fmt: skip
-    if row is None:
+    entry = _first(connection, _ENTRY, query_id=query_id, criterion=criterion)
+    if entry is None:
         raise UnknownError(f"Query '{query_id}' is not asked here by the criterion '{criterion}'.")
-    return Entry(**row)
+    return entry
 
 
-def first(connection: sa.Connection, statement: Selection) -> Entry | None:
-    """Return the first row of a selection of the queue, or None."""
-    row = connection.execute(statement.limit(1)).mappings().first()
-    return None if row is None else Entry(**row)
+def first_askable(
+    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str], *,
+    role: str = ASK,
+) -> Entry | None:  # fmt: skip
+    """Return the most urgent query that anybody may be asked and this annotator has not been."""
+    values = {"annotator": annotator, "criterion": criterion, "kinds": list(kinds), "role": role}
+    return _first(connection, _FIRST, **values)
 
 
-def askable(annotator: str, criterion: str, kinds: Sequence[str], *, role: str = ASK) -> Selection:
-    """Return what anybody may be asked and this annotator has not been, most urgent first."""
-    others = sa.select(sa.func.count()).where(leases.c.queue_seq == queue.c.seq).scalar_subquery()
-    return (
-        sa.select(queue)
-        .where(
-            queue.c.is_open, queue.c.criterion == criterion, queue.c.role == role,
-            queue.c.annotator == "", queue.c.kind.in_(list(kinds)),
-            *not_answered_by(annotator), queue.c.num_answers + others < queue.c.overlap,
-        )
-        .order_by(queue.c.priority.desc(), queue.c.seq)
-    )  # fmt: skip
+def askable_ahead(
+    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str], num: int
+) -> list[str]:
+    """Return the ids of the most urgent of them that this annotator has no lease on."""
+    values = {"annotator": annotator, "criterion": criterion, "kinds": list(kinds), "num": num}
+    return list(connection.scalars(_AHEAD, values | {"role": ASK}))
 
 
-def reserved_for(annotator: str, criterion: str, kinds: Sequence[str]) -> Selection:
-    """Return the checks that are queued for this annotator alone."""
-    return (
-        sa.select(queue)
-        .where(
-            queue.c.is_open, queue.c.criterion == criterion,
-            queue.c.role.in_([REPEAT, ATTENTION]), queue.c.annotator == annotator,
-            queue.c.kind.in_(list(kinds)), *not_answered_by(annotator),
-        )
-        .order_by(queue.c.seq)
-    )  # fmt: skip
-
-
-def not_answered_by(annotator: str) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions that this annotator has not answered a queued query."""
-    return [
-        ~sa.exists().where(
-            table.c.query_id == queue.c.query_id, table.c.annotator == annotator,
-            table.c.criterion == queue.c.criterion, ~table.c.undone,
-        )
-        for table in (tables.preferences, tables.ratings)
-    ]  # fmt: skip
+def first_reserved(
+    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str]
+) -> Entry | None:
+    """Return the check that is queued for this annotator alone, if there is one."""
+    values = {"annotator": annotator, "criterion": criterion, "kinds": list(kinds)}
+    return _first(connection, _RESERVED, **values)
 
 
 def is_left(connection: sa.Connection, annotator: str, criterion: str) -> bool:
     """Return whether something is open that this annotator has not answered, leased or not."""
-    waiting = sa.select(queue.c.seq).where(*is_waiting(criterion), *not_answered_by(annotator))
-    return connection.execute(waiting.limit(1)).first() is not None
+    waiting = sa.select(queue.c.seq).where(*is_waiting(criterion), *_NOT_ANSWERED)
+    return connection.execute(waiting.limit(1), {"annotator": annotator}).first() is not None
+
+
+def _first(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> Entry | None:
+    row = connection.execute(statement, values).mappings().first()
+    return None if row is None else Entry(**row)

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from robopref.errors import DataError
 from robopref.labeling.config import Criterion, LabelConfig
-from robopref.labeling.eligible import askable
 from robopref.labeling.queue import ATTENTION, GOLD, REPEAT
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import Preference, Ranking
@@ -236,12 +236,18 @@ def test_ratings_are_handed_out_counted_and_taken_back_alike(server):
 
 def test_the_next_query_is_found_by_the_index_of_open_rows(tmp_path):
     server: Any = Server(tmp_path / "store.sqlite")
-    statement = askable("anna", "overall", ["pair"]).compile(
-        server.store.database.engine, compile_kwargs={"literal_binds": True}
-    )
+    server.add(make_queries(3))
+    found: list[Any] = []
+    engine = server.store.database.engine
+    event.listen(engine, "before_cursor_execute", lambda *args: found.append(args[2:4]))
+    assert server.assignment.next("anna") is not None
+    assert len(server.assignment.ahead("anna", "overall")) == 2
+    orders = [each for each in found if "ORDER BY label_queue.priority" in each[0]]
+    assert len(orders) == 2
     with server.store.database.reading() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}").all()
-    steps = [row[-1] for row in plan]
-    assert any("label_queue USING INDEX open_queue" in step for step in steps), steps
-    assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
+        for statement, values in orders:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            steps = [row[-1] for row in plan]
+            assert any("label_queue USING INDEX open_queue" in step for step in steps), steps
+            assert not any(step.startswith("SCAN") or "TEMP B-" in step for step in steps), steps
     server.store.close()
