@@ -57,12 +57,44 @@ FULL, QUICK = Size(), Size(episodes=1000, labels=100_000, annotators=10, seconds
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Let 50 annotators work for 60 s, or 10 for 15 s, twice."""
-    return measure(QUICK if quick else FULL)
+    """Let 50 annotators work for 60 s, or 10 for 15 s, twice; see when a small project starts."""
+    return measure(QUICK) if quick else measure(FULL, also_start=QUICK)
 
 
-def measure(size: Size) -> dict[str, Any]:
+def measure(size: Size, *, also_start: Size | None = None) -> dict[str, Any]:
     """Make a project, let annotators work on it, and compare what they saw with what is stored."""
+    started: dict[str, Any] = {}
+    if also_start is not None:
+        with _project(also_start) as (server, _):
+            started, _ = _look_first(server, also_start)
+    with _project(size) as (server, location):
+        found, clips = _look_first(server, size)
+        _say(f"{size.annotators} annotators for {size.seconds:.0f} s.")
+        calm = _work(size, server, clips)
+        _say(f"The same while the server is killed {size.kills} times.")
+        with _killing(server, size) as restarts:
+            troubled = _work(size, server, clips)
+        both = Log()
+        for log in (calm, troubled):
+            both.add(log)
+        figures = {
+            **started,
+            **found,
+            **_times(calm, size),
+            "restart after a kill [s]": _at_most(restarts, None),
+            "wait of an annotator over a kill [s]": _at_most(troubled.outages, None),
+            **_check(location, both),
+        }
+    refused = sorted(set(both.refused))
+    return {
+        "figures": figures, "size": vars(size), "cpus": os.cpu_count(),
+        "load": list(os.getloadavg()), "refused": refused[:20],
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _project(size: Size) -> Iterator[tuple["Server", str]]:
+    """Make a project and serve it inside the block; yield the server and its preference store."""
     memory = Path("/dev/shm")  # Recording many episodes flushes many files.
     with (
         tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as episodes,
@@ -75,29 +107,7 @@ def measure(size: Size) -> dict[str, Any]:
         fill(location, store, num_labels=size.labels, num_open=size.num_open)
         server = Server(data, location, Path(work))
         with server.running():
-            query_s, clips_s, clips = _look_first(server)
-            _say(f"{size.annotators} annotators for {size.seconds:.0f} s.")
-            calm = _work(size, server, clips)
-            _say(f"The same while the server is killed {size.kills} times.")
-            with _killing(server, size) as restarts:
-                troubled = _work(size, server, clips)
-        both = Log()
-        for log in (calm, troubled):
-            both.add(log)
-        found = _check(location, both)
-    figures = {
-        "start to first query [s]": _at_most([query_s], 5.0),
-        "start to its clips [s]": _at_most([clips_s], 5.0),
-        **_times(calm, size),
-        "restart after a kill [s]": _at_most(restarts, None),
-        "wait of an annotator over a kill [s]": _at_most(troubled.outages, None),
-        **found,
-    }
-    refused = sorted(set(both.refused))
-    return {
-        "figures": figures, "size": vars(size), "cpus": os.cpu_count(),
-        "load": list(os.getloadavg()), "refused": refused[:20],
-    }  # fmt: skip
+            yield server, location
 
 
 class Server:
@@ -171,8 +181,11 @@ def _find_port() -> int:
     raise RuntimeError("No port is free.")
 
 
-def _look_first(server: Server) -> tuple[float, float, list[str]]:
-    """Return when a first query and its clips were there after a start, and drawn clips."""
+def _look_first(server: Server, size: Size) -> tuple[dict[str, Any], list[str]]:
+    """Return when a first query and its clips were there after a start, and drawn clips.
+
+    With 1,000 episodes at most, that is to take 5 s.
+    """
     server.kill()
     began = time.monotonic()
     server.start()
@@ -192,7 +205,12 @@ def _look_first(server: Server) -> tuple[float, float, list[str]]:
     annotator.close()
     if annotator.log.refused:
         raise RuntimeError(f"The server refuses to work: {annotator.log.refused[0]}")
-    return seconds[0], seconds[1], clips
+    most = 5.0 if size.episodes <= QUICK.episodes else None
+    figures = {
+        f"start to first {what}, {size.episodes} episodes [s]": _at_most([value], most)
+        for what, value in zip(("query", "clips"), seconds, strict=False)
+    }
+    return figures, clips
 
 
 def _work(size: Size, server: Server, clips: list[str]) -> Log:
@@ -216,8 +234,10 @@ def _killing(server: Server, size: Size) -> Iterator[list[float]]:
     stop = threading.Event()
 
     def work() -> None:
-        for _ in range(size.kills):
-            if stop.wait(size.seconds / (size.kills + 1)):
+        began = time.monotonic()
+        for number in range(size.kills):
+            due = began + (number + 1) * size.seconds / (size.kills + 1)
+            if stop.wait(max(due - time.monotonic(), 0.0)):
                 return
             server.kill()
             restarts.append(server.start())
