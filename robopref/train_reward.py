@@ -24,6 +24,8 @@ def load_preferences(
 ) -> list[Preference]:
     """Return the answers in a preference store, checked against the episodes they speak of.
 
+    They are `PreferenceStore.believed`: decisions, and reliabilities, count.
+
     Args:
         location: SQLite file or database URL.
         episodes: The data set that the queries are about.
@@ -34,7 +36,7 @@ def load_preferences(
         DataError: It is empty, or an episode is missing or no longer what was shown.
     """
     with PreferenceStore(location, create=False) as store:
-        preferences = store.preferences(criterion)
+        preferences = store.believed(criterion)
         changed = store.verify(episodes.content_hash)
     if not preferences:
         raise DataError(

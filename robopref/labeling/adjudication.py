@@ -8,9 +8,8 @@ import sqlalchemy as sa
 
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
-from robopref.preferences.belief import Decisions
 from robopref.preferences.database import Database, find
-from robopref.preferences.ranking import Answer, Ranking
+from robopref.preferences.ranking import Answer
 
 NUM_SHOWN = 50
 """Disagreements that are listed at once."""
@@ -88,18 +87,4 @@ def decide(database: Database, row: Mapping[str, Any]) -> bool:
     return True
 
 
-def read_decisions(database: Database, criterion: str | None = None) -> Decisions:
-    """Return what was decided, by query and criterion; None means any criterion."""
-    statement = sa.select(adjudications, queries.c.num_items).join(
-        queries, queries.c.id == adjudications.c.query_id
-    )
-    if criterion is not None:
-        statement = statement.where(adjudications.c.criterion == criterion)
-    with database.reading() as connection:
-        rows = list(connection.execute(statement).mappings())
-    return {
-        (row["query_id"], row["criterion"]): Ranking(
-            row["num_items"], tuple(tuple(group) for group in row["order"]), Answer(row["answer"])
-        )
-        for row in rows
-    }
+read_decisions = Database.decisions

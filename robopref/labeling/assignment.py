@@ -120,6 +120,8 @@ class Assignment:
                 if is_left(connection, annotator, criterion):
                     return "waiting for others"
             known = sa.select(queue.c.seq).where(queue.c.criterion.in_(list(criteria))).limit(1)
+            if connection.execute(known.where(queue.c.blocked != "")).first():
+                return "cannot be shown"
             return "all answered" if connection.execute(known).first() else "no queries yet"
 
     def renew(self, lease_id: str, annotator: str) -> float:
@@ -216,7 +218,10 @@ class Assignment:
             gold = first_askable(connection, annotator, criterion, kinds, role=GOLD)
             if gold is not None:
                 return gold
-        if checks.make_due(connection, self.config, annotator, criterion, num, self.rng):
+        # A check is a pair: without those, it would wait, and another be made each time.
+        if "pair" in kinds and checks.make_due(
+            connection, self.config, annotator, criterion, num, self.rng
+        ):
             reserved = first_reserved(connection, annotator, criterion, kinds)
         return reserved or first_askable(connection, annotator, criterion, kinds)
 

@@ -4,6 +4,7 @@ What is asked about a query that was seen before is looked up. The clips themsel
 names follow from their content.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Hashable, Sequence
@@ -137,6 +138,15 @@ class ClipService:
         if is_new:
             future.add_done_callback(lambda done: self._note(job, done.exception()))
         return future
+
+    def forget_faults(self, query: Comparison) -> None:
+        """Try what failed for a query again as soon as it is asked for."""
+        with contextlib.suppress(ClipError):
+            plan = self._plan(query)
+            with self._lock:
+                for view in plan.views:
+                    for camera in view.cameras:
+                        self._faults.pop(plan.job(view.index, camera).name, None)
 
     def path(self, query: Comparison, item: int, camera: str) -> Path | None:
         """Return the file of a clip, or None as long as it is not drawn.

@@ -8,39 +8,51 @@ KINDS = ("pair", "ranking", "candidates", "rating")
 """Kinds of queries: two clips, several clips, action candidates, one clip by itself."""
 TAGS = ("faster", "smoother", "gentler", "more precise", "reaches the goal", "looks safer")
 """Reasons that an annotator may tick."""
+SUCCESS = "success"
+"""Criterion by which a single clip is a success or a failure."""
 MAX_NAME = 64
 """Letters of an annotator's name or a criterion."""
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """By what clips are compared.
+    """By what clips are judged.
 
     Args:
-        name: Under which answers are kept.
-        question: What the annotator is asked.
+        name: Under which answers are kept. Single clips are judged to be a success or a failure by
+            "success", and to be good or bad by any other.
+        question: What the annotator is asked of several.
+        clip_question: What is asked of a single clip.
     """
 
     name: str
     question: str
+    clip_question: str = "Is it good?"
+
+    @property
+    def verdicts(self) -> tuple[str, str]:
+        """What a single clip may be, the better one first."""
+        return ("success", "failure") if self.name == SUCCESS else ("good", "bad")
 
     @classmethod
     def parse(cls, text: str) -> "Criterion":
-        """Return the criterion of `name` or `name=question`.
+        """Return the criterion of `name`, `name=question` or `name=question|clip_question`.
 
         Raises:
             ValueError: The name is empty, too long, or not printable.
 
         Example:
-            >>> Criterion.parse("speed")
-            Criterion(name='speed', question='Which is better by speed?')
-            >>> Criterion.parse("gentle=Which touch is gentler?").question
-            'Which touch is gentler?'
+            >>> Criterion.parse("speed").question
+            'Which is better by speed?'
+            >>> Criterion.parse("gentle=Which touch is gentler?|Is it gentle?").clip_question
+            'Is it gentle?'
         """
-        name, _, question = (part.strip() for part in text.partition("="))
+        name, _, questions = (part.strip() for part in text.partition("="))
+        question, _, clip_question = (part.strip() for part in questions.partition("|"))
         check_name_text("criterion", name)
-        usual = "Which is better?" if name == "overall" else f"Which is better by {name}?"
-        return cls(name, question or usual)
+        by = "" if name == "overall" else f" by {name}"
+        usual = "Did it succeed?" if name == SUCCESS else f"Is it good{by}?"
+        return cls(name, question or f"Which is better{by}?", clip_question or usual)
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,29 @@
-"""What is done around the labelling: adding queries, decisions, comparisons, files in and out."""
+"""What is done around the labelling: decisions, comparisons, files in and out."""
 
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.labeling.adjudication import decide, find_disagreements
 from robopref.labeling.comparison import STRATEGY, compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
-from robopref.labeling.messages import AdjudicationIn, CandidateIn, QueriesIn, QueryIn
+from robopref.labeling.messages import AdjudicationIn
 from robopref.labeling.progress import Progress
-from robopref.labeling.refusals import ConflictError, UnknownError
+from robopref.labeling.queue import GOLD
+from robopref.labeling.refusals import UnknownError
 from robopref.labeling.service import LabelService
 from robopref.labeling.sidecar import write_sidecar
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.database import find
-from robopref.preferences.query import ActionCandidate, Item, Query
+from robopref.preferences.query import Query
 from robopref.preferences.ranking import Answer, Ranking
-from robopref.preferences.rating import (
-    Rating,
-    RatingQuery,
-    rating_of,
-    rating_query_of,
-    rating_query_row,
-)
+from robopref.preferences.rating import Rating, rating_of, rating_query_of
 
 Plain = dict[str, Any]
 
@@ -52,50 +45,14 @@ class Management:
         self.store = service.store
         self.progress = Progress(service.store, service.queue)
 
-    def add_queries(self, body: QueriesIn) -> list[str]:
-        """Add queries to be asked; return their ids. Those that are there already stay as they are.
-
-        Raises:
-            ValueError: Items cannot be compared, or a known answer does not fit.
-            UnknownError: An episode is not there.
-            ConflictError: A query with the same id and other items is there.
-        """
-        made = [_query(each) for each in body.queries]
-        for query, each in zip(made, body.queries, strict=True):
-            if each.gold is not None:
-                if isinstance(query, RatingQuery):
-                    raise ValueError("`gold` is for queries that compare items.")
-                order = tuple(tuple(group) for group in each.gold.order)
-                Ranking(len(query.items), order, Answer(each.gold.answer))
-        self._check_there(made)
-        context = {"data": str(self.service.episodes.root)}
-        with self.service.lock:
-            hashed = self.service.episodes.content_hash
-            compared = [query for query in made if isinstance(query, Query)]
-            try:
-                self.store.add_queries(compared, cut_hash=hashed, context=context)
-            except DataError as error:
-                raise ConflictError("id-taken", str(error)) from error
-            rows = [
-                rating_query_row(query, hashed(query.item), context=context, created_s=time.time())
-                for query in made
-                if isinstance(query, RatingQuery)
-            ]
-        with self.store.database.writing() as connection:
-            for row in rows:
-                if find(connection, tables.rating_queries, row["id"]) is None:
-                    connection.execute(tables.rating_queries.insert(), row)
-        self.service.queue.fill()
-        self._set_gold_and_priority(made, body.queries)
-        return [query.id for query in made]
-
     def disagreements(self, criterion: str) -> list[Plain]:
         """Return the queries that were answered differently, as the page shows them."""
-        found = []
+        found: list[Plain] = []
         for query_id, answers in find_disagreements(self.store.database, criterion).items():
             query = self.service.query(query_id)
             try:
-                shown = self.service.presenter.describe(query, criterion)
+                # The others are asked for when their turn comes: annotators wait for theirs.
+                shown = self.service.presenter.describe(query, criterion, prefetch=not found)
             except ClipError:
                 continue  # It can be decided by nobody who cannot see it.
             found.append({"query": shown, "answers": answers})
@@ -121,10 +78,34 @@ class Management:
         }  # fmt: skip
         new = decide(self.store.database, row)
         if new and body.gold:
-            expected = {"answer": row["answer"], "order": row["order"]}
             with self.store.database.writing() as connection:
-                self.service.queue.set_gold(connection, query.id, body.criterion, expected)
+                self.service.queue.set_gold(connection, query.id, body.criterion, _known(row))
         return new
+
+    def undo_decision(self, annotator: str, decision_id: str) -> None:
+        """Take one's own decision back; its query is no longer one whose answer is known by it.
+
+        Raises:
+            UnknownError: There is no such decision of theirs.
+        """
+        with self.store.database.writing() as connection:
+            row = find(connection, tables.adjudications, decision_id)
+            if row is None or row["annotator"] != annotator:
+                raise UnknownError(f"'{annotator}' has made no decision '{decision_id}'.")
+            entry = find_entry(connection, row["query_id"], row["criterion"])
+            if entry.role == GOLD and entry.expected == _known(row):
+                self.service.queue.unset_gold(connection, entry)
+            table = tables.adjudications
+            connection.execute(table.delete().where(table.c.id == decision_id))
+
+    def unblock(self, query_id: str) -> bool:
+        """Ask a query again that could not be shown; return whether that was so.
+
+        Raises:
+            UnknownError: There is no such query.
+        """
+        self.service.clips.forget_faults(self.service.query(query_id))
+        return self.service.queue.unblock(query_id)
 
     def add_comparisons(self, num: int, policies: list[str]) -> list[str]:
         """Ask for comparisons of policies; return the ids of their queries.
@@ -193,53 +174,6 @@ class Management:
         self.service.queue.fill()
         return new
 
-    def _check_there(self, made: list[Query | RatingQuery]) -> None:
-        """Check that the data set holds what is asked about."""
-        with self.service.lock:
-            for item in (item for query in made for item in query.items):
-                try:
-                    self.service.episodes.cut(_steps(item))
-                except DataError as error:
-                    raise UnknownError(str(error)) from error
 
-    def _set_gold_and_priority(
-        self, made: list[Query | RatingQuery], bodies: list[QueryIn]
-    ) -> None:
-        for criterion in self.service.config.names:
-            self.service.queue.reorder(
-                criterion,
-                [
-                    (query.id, body.priority, body.reason)
-                    for query, body in zip(made, bodies, strict=True)
-                    if body.priority
-                ],
-            )
-            with self.store.database.writing() as connection:
-                for query, body in zip(made, bodies, strict=True):
-                    if body.gold is not None:
-                        find_entry(connection, query.id, criterion)
-                        self.service.queue.set_gold(
-                            connection, query.id, criterion, body.gold.model_dump()
-                        )
-
-
-def _query(body: QueryIn) -> Query | RatingQuery:
-    name = str(body.id or uuid.uuid4())
-    items: tuple[Item, ...] = tuple(_item(item) for item in body.items)
-    if len(items) != 1:
-        return Query(name, items, "asked", body.reason)
-    (item,) = items
-    if not isinstance(item, Segment):
-        raise ValueError("One candidate alone cannot be rated; give a segment.")
-    return RatingQuery(name, item, "asked", body.reason)
-
-
-def _item(body: Any) -> Item:
-    if isinstance(body, CandidateIn):
-        action = tuple(tuple(step) for step in body.action)
-        return ActionCandidate(body.episode_id, body.step, action)
-    return Segment(body.episode_id, body.start, body.length)
-
-
-def _steps(item: Item) -> Segment:
-    return item if isinstance(item, Segment) else Segment(item.episode_id, item.step, 1)
+def _known(decision: Mapping[str, Any]) -> Plain:
+    return {"answer": decision["answer"], "order": decision["order"]}

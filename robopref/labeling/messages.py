@@ -33,6 +33,8 @@ Index = Annotated[int, Field(ge=0, le=10_000)]
 Real = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Group = Annotated[list[Index], Field(max_length=100)]
 Kind = Literal["pair", "ranking", "candidates", "rating"]
+MAX_ITEMS = 9
+"""Items of a query: as many as there are digits to answer with."""
 
 
 class Message(BaseModel):
@@ -143,8 +145,8 @@ class QueryIn(Message):
 
     id: UUID | None = None
     items: (
-        Annotated[list[SegmentIn], Field(min_length=1, max_length=16)]
-        | Annotated[list[CandidateIn], Field(min_length=1, max_length=16)]
+        Annotated[list[SegmentIn], Field(min_length=1, max_length=MAX_ITEMS)]
+        | Annotated[list[CandidateIn], Field(min_length=1, max_length=MAX_ITEMS)]
     )
     reason: Text = ""
     priority: Real = 0.0
@@ -162,6 +164,18 @@ class ComparisonIn(Message):
 
     num: Annotated[int, Field(ge=1, le=1000)] = 20
     policies: Annotated[list[Key], Field(max_length=20)] = []
+
+
+class Undone(Message):
+    """Whether something was taken back."""
+
+    undone: Literal[True] = True
+
+
+class Unblocked(Message):
+    """Whether a query could not be shown before, and is asked again."""
+
+    unblocked: bool
 
 
 class Added(Message):

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,14 @@ from robopref.labeling.config import Criterion
 from robopref.preferences import tables
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
 from robopref.preferences.records import preference_of
 from robopref.preferences.store import PreferenceStore
 
 LOOK_S = 0.5
 """Time between two looks for an answer [s]."""
+NOBODY = "nobody"
+"""Annotator under whose name a query is passed on that nobody can be shown."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,14 @@ class People:
     def wait(self, query: Query) -> Preference:
         """Return the first answer to a query that stands, once there is one.
 
+        A query whose clips cannot be shown is passed on: a skip, with the reason, is returned.
+
         Raises:
             DataError: The server cannot be started.
         """
         with PreferenceStore(self.config.db, create=False) as store:
             while True:
-                found = self._answer(store, query)
+                found = self._answer(store, query) or self._passed_on(store, query)
                 if found is not None:
                     return found
                 self._serve()
@@ -93,6 +99,23 @@ class People:
         with store.database.reading() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else preference_of(dict(row), query)
+
+    def _passed_on(self, store: PreferenceStore, query: Query) -> Preference | None:
+        queue = tables.label_queue
+        statement = sa.select(queue.c.blocked).where(
+            queue.c.query_id == query.id, queue.c.criterion == self.config.criterion.name,
+            queue.c.blocked != "",
+        )  # fmt: skip
+        with store.database.reading() as connection:
+            reason = connection.scalar(statement)
+        if reason is None:
+            return None
+        self._announce(f"A query cannot be shown and is passed on: {reason}")
+        return Preference(
+            str(uuid.uuid5(uuid.NAMESPACE_OID, query.id)), query, Ranking.skipped(),
+            annotator=NOBODY, criterion=self.config.criterion.name, reason=reason,
+            time_s=time.time(),
+        )  # fmt: skip
 
     def _serve(self) -> None:
         """Start the server, again if it has ended."""

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from robopref.labeling.clip_plan import ItemView
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.clips import Comparison
+from robopref.labeling.config import Criterion
 from robopref.labeling.queue import kind_of
 from robopref.labeling.worker import ClipError
 from robopref.preferences.query import Query
@@ -18,27 +19,32 @@ class Presenter:
 
     Args:
         clips: Shows them.
-        questions: What is asked, by criterion.
+        criteria: By what is judged, by name.
     """
 
-    def __init__(self, clips: ClipService, questions: Mapping[str, str]) -> None:
+    def __init__(self, clips: ClipService, criteria: Mapping[str, Criterion]) -> None:
         self.clips = clips
-        self.questions = questions
+        self.criteria = criteria
 
-    def describe(self, query: Query | RatingQuery, criterion: str) -> dict[str, Any]:
-        """Return a query as the page shows it; its clips are asked for.
+    def describe(
+        self, query: Query | RatingQuery, criterion: str, *, prefetch: bool = True
+    ) -> dict[str, Any]:
+        """Return a query as the page shows it; its clips are asked for, unless that is left out.
 
         Raises:
             ClipError: It cannot be shown.
         """
         views = self.clips.describe(query)
-        self._prefetch(query, views, urgent=True)
-        kind = kind_of(query)
+        if prefetch:
+            self._prefetch(query, views, urgent=True)
+        kind, judged_by = kind_of(query), self.criteria.get(criterion) or Criterion.parse(criterion)
+        is_rating = kind == "rating"
         return {
             "id": query.id,
             "kind": kind,
             "criterion": criterion,
-            "question": self.questions.get(criterion, criterion),
+            "question": judged_by.clip_question if is_rating else judged_by.question,
+            "verdicts": list(judged_by.verdicts) if is_rating else None,
             "why": query.reason,
             "items": [self._item(query, view) for view in views],
             "order": list(range(len(views))),

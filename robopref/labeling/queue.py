@@ -103,7 +103,24 @@ class LabelQueue:
     def fill(self) -> int:
         """Queue every query that is not queued yet, in the order of adding; return how many."""
         with self.database.writing() as connection:
-            return sum(self._fill(connection, name) for name in self.config.names)
+            return self.fill_within(connection)
+
+    def fill_within(self, connection: sa.Connection) -> int:
+        """Do what `fill` does as a part of another transaction."""
+        return sum(self._fill(connection, name) for name in self.config.names)
+
+    def set_overlap(self) -> None:
+        """Ask what is open of as many annotators as the project says now."""
+        overlap = self.config.overlap
+        with self.database.writing() as connection:
+            connection.execute(
+                queue.update()
+                .where(
+                    queue.c.is_open, queue.c.role == ASK, queue.c.annotator == "",
+                    queue.c.overlap != overlap,
+                )
+                .values(overlap=overlap, is_open=queue.c.num_answers < overlap)
+            )  # fmt: skip
 
     def set_gold(
         self, connection: sa.Connection, query_id: str, criterion: str, expected: Mapping[str, Any]
@@ -118,6 +135,18 @@ class LabelQueue:
             )
         )  # fmt: skip
 
+    def unset_gold(self, connection: sa.Connection, entry: Entry) -> None:
+        """Ask a query of as many as any other again: its answer is not known."""
+        overlap = self.config.overlap
+        connection.execute(
+            queue.update()
+            .where(queue.c.seq == entry.seq)
+            .values(
+                role=ASK, expected=sa.null(), overlap=overlap,
+                is_open=sa.and_(queue.c.blocked == "", queue.c.num_answers < overlap),
+            )
+        )  # fmt: skip
+
     def block(self, query_id: str, reason: str) -> None:
         """Ask a query of nobody: it cannot be shown."""
         with self.database.writing() as connection:
@@ -127,17 +156,29 @@ class LabelQueue:
                 .values(blocked=reason, is_open=False)
             )
 
-    def unblock(self, query_id: str) -> None:
-        """Ask a query again that could not be shown."""
+    def unblock(self, query_id: str | None = None) -> bool:
+        """Ask a query again that could not be shown, or all of them; return if there was any."""
+        which = [queue.c.blocked != ""]
+        if query_id is not None:
+            which.append(queue.c.query_id == query_id)
         with self.database.writing() as connection:
-            connection.execute(
+            changed = connection.execute(
                 queue.update()
-                .where(queue.c.query_id == query_id)
+                .where(*which)
                 .values(blocked="", is_open=queue.c.num_answers < queue.c.overlap)
             )
+        return changed.rowcount > 0
 
     def reorder(self, criterion: str, order: Iterable[tuple[str, float, str]]) -> None:
         """Give queries another priority, and say why: (query id, priority, why) of each."""
+        with self.database.writing() as connection:
+            self.reorder_within(connection, criterion, order)
+
+    @staticmethod
+    def reorder_within(
+        connection: sa.Connection, criterion: str, order: Iterable[tuple[str, float, str]]
+    ) -> None:
+        """Do what `reorder` does as a part of another transaction."""
         rows = [
             {"of_query": query_id, "new_priority": priority, "new_why": why}
             for query_id, priority, why in order
@@ -149,8 +190,7 @@ class LabelQueue:
             .where(queue.c.query_id == sa.bindparam("of_query"), queue.c.criterion == criterion)
             .values(priority=sa.bindparam("new_priority"), why=sa.bindparam("new_why"))
         )
-        with self.database.writing() as connection:
-            connection.execute(statement, rows)
+        connection.execute(statement, rows)
 
     def open_queries(self, criterion: str, limit: int) -> list[Query]:
         """Return the queries that anybody may be asked, the most urgent first; no ratings."""

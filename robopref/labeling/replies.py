@@ -94,12 +94,13 @@ class CloudMeta(Reply):
 
 
 class QueryShown(Reply):
-    """A query as the page shows it."""
+    """A query as the page shows it; a single clip is one of its two verdicts, the better first."""
 
     id: str
     kind: str
     criterion: str
     question: str
+    verdicts: list[str] | None
     why: str
     items: list[ItemOut]
     order: list[int]

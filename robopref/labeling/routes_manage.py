@@ -3,13 +3,15 @@
 import tempfile
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
+from uuid import UUID
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from robopref.errors import DataError
 from robopref.labeling import replies
+from robopref.labeling.adding import add_queries
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.management import EXPORTS
 from robopref.labeling.messages import (
@@ -21,6 +23,8 @@ from robopref.labeling.messages import (
     Plain,
     QueriesIn,
     Stored,
+    Unblocked,
+    Undone,
 )
 
 router = APIRouter(prefix="/api", responses=FAILURES)
@@ -52,6 +56,13 @@ def adjudicate(body: AdjudicationIn, desk: ADesk, annotator: Annotator) -> Store
     return Stored(new=desk.management.adjudicate(annotator, body))
 
 
+@router.post("/adjudication/{decision}/undo", response_model=Undone)
+def undo_decision(decision: UUID, desk: ADesk, annotator: Annotator) -> Undone:
+    """Take one's own decision back."""
+    desk.management.undo_decision(annotator, str(decision))
+    return Undone()
+
+
 @router.get("/comparison", response_model=replies.Comparison)
 def comparison(
     desk: ADesk, annotator: Annotator, reveal: Annotated[bool, Query()] = False
@@ -70,9 +81,17 @@ def add_comparisons(body: ComparisonIn, desk: ADesk, annotator: Annotator) -> Ad
 
 
 @router.post("/queries", response_model=Added)
-def add_queries(body: QueriesIn, desk: ADesk, annotator: Annotator) -> Added:
+def ask(body: QueriesIn, desk: ADesk, annotator: Annotator) -> Added:
     """Add queries to be asked, all or none."""
-    return Added(ids=desk.management.add_queries(body))
+    return Added(ids=add_queries(desk.service, body))
+
+
+@router.post("/queries/{query}/unblock", response_model=Unblocked)
+def unblock(
+    query: Annotated[str, Path(max_length=200)], desk: ADesk, annotator: Annotator
+) -> Unblocked:
+    """Ask a query again that could not be shown."""
+    return Unblocked(unblocked=desk.management.unblock(query))
 
 
 @router.get("/export/{form}", response_class=FileResponse)

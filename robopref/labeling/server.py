@@ -81,6 +81,8 @@ def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelSe
             clips.start()
             service = LabelService(project, store, episodes, clips)
             service.queue.fill()
+            service.queue.set_overlap()
+            service.queue.unblock()  # What could not be shown may be back.
             waiting = any(service.queue.num_open(name) for name in project.names)
             if config.first_queries and not waiting:
                 add_random_queries(service, config, config.first_queries)

@@ -22,6 +22,7 @@ from robopref.labeling.refreshing import Refresher
 from robopref.labeling.refusals import UnknownError
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
+from robopref.preferences.changes import changed_items, changed_ratings
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Answer, Ranking
@@ -58,8 +59,8 @@ class LabelService:
         self.queue = LabelQueue(store.database, config)
         self.assignment = Assignment(store.database, config)
         self.answers = Answers(store.database, self.assignment)
-        self.questions = {c.name: c.question for c in config.criteria}
-        self.presenter = Presenter(clips, self.questions)
+        self.criteria = {criterion.name: criterion for criterion in config.criteria}
+        self.presenter = Presenter(clips, self.criteria)
         self._queries: Recent[Query | RatingQuery] = Recent(20_000)
         self.lock = threading.Lock()
         self._remaining: dict[str, tuple[float, int]] = {}
@@ -211,9 +212,9 @@ class LabelService:
         Raises:
             UnknownError: It has not.
         """
-        if criterion not in self.questions:
+        if criterion not in self.criteria:
             raise UnknownError(
-                f"Nothing is judged by '{criterion}' here. Criteria: {sorted(self.questions)}."
+                f"Nothing is judged by '{criterion}' here. Criteria: {sorted(self.criteria)}."
             )
         return criterion
 
@@ -223,13 +224,13 @@ class LabelService:
         Raises:
             ClipError: One is not.
         """
-        if not isinstance(query, Query):
-            return
         with self.lock:
             self.refresher.refresh()
-            changed = self.store.verify(self.episodes.content_hash, [query.id])
+            find = changed_items if isinstance(query, Query) else changed_ratings
+            changed = find(self.store.database, self.episodes.content_hash, [query.id])
         if changed:
-            raise ClipError(f"Item of episode {changed[0].item.episode_id}: {changed[0].problem}.")
+            problem = changed[0].problem.rstrip(".")
+            raise ClipError(f"Item of episode {changed[0].item.episode_id}: {problem}.")
 
     def _num_open(self, criterion: str) -> int:
         now = time.monotonic()

@@ -5,6 +5,7 @@ database: priorities of the queue with the reason of each, and the history of th
 """
 
 import logging
+import shutil
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from robopref.data.episode import batch_segments
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_at_least
-from robopref.labeling.adjudication import read_decisions
 from robopref.labeling.comparison import STRATEGY
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
@@ -52,6 +52,8 @@ NUM_ASKED = 5_000
 """Queries, the newest, that are not asked again."""
 NUM_HISTORY = 200
 """Fits, the newest, that say how the accuracy rises."""
+NUM_KEPT = 3
+"""Fitted rewards, the newest of a criterion, whose folders are kept."""
 FIXED = ("asked", STRATEGY)
 """Strategies whose queries keep the priority that they came with."""
 
@@ -278,7 +280,7 @@ class Refitter:
         """Return the newest answers, believed as far as they deserve, and the last one's number."""
         database = self.store.database
         answers, last = recent_answers(database, criterion, MAX_FITTED, ranked=True)
-        settled = settle(answers, read_decisions(database, criterion))
+        settled = settle(answers, database.decisions(criterion))
         return [p for p in believe(settled) if self._can_be_cut(p)], last
 
     def _can_be_cut(self, preference: Preference) -> bool:
@@ -295,6 +297,9 @@ class Refitter:
         place = self.config.project.names.index(criterion)
         folder = self.config.out / "rewards" / f"{place}-{number:08d}"
         reward.save_pretrained(folder)
+        # The one before may still be drawn under a clip.
+        for old in sorted(folder.parent.glob(f"{place}-*"))[:-NUM_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
         return folder
 
     def _history(self, criterion: str) -> list[tuple[int, float]]:

@@ -24,7 +24,7 @@ TIMEOUT_S = 300.0
 ATTEMPTS = 2
 """Children that a job may bring down before it is given up."""
 MAX_WAITING = 256
-"""Jobs that may wait without being urgent; beyond these the oldest is dropped."""
+"""Urgent jobs that may wait, and others; beyond these the oldest is dropped."""
 
 
 class ClipError(RoboprefError):
@@ -41,7 +41,7 @@ class ClipError(RoboprefError):
 
 
 class Dropped(ClipError):  # noqa: N818 - nothing is wrong
-    """Set on what was asked for ahead, and never became urgent among too much else."""
+    """Set on what was never come to among too much else."""
 
 
 @dataclass(order=True)
@@ -105,16 +105,16 @@ class Workers:
             dropped = None
             task = self._tasks.get(key)
             if task is None:
-                task = _Task((not urgent, next(self._number)), key, job, Future())
+                task = _Task(self._rank(urgent), key, job, Future())
                 # Others may wait for it too: nobody can cancel it.
                 task.future.set_running_or_notify_cancel()
                 self._tasks[key] = task
                 task.future.add_done_callback(functools.partial(self._forget, task))
                 heapq.heappush(self._queue, task)
                 self._changed.notify()
-                dropped = self._overflow()
-            elif urgent and task.rank[0] and task in self._queue:
-                task.rank = (False, task.rank[1])
+                dropped = self._overflow(urgent)
+            elif urgent and task in self._queue:
+                task.rank = self._rank(urgent)
                 heapq.heapify(self._queue)
         if dropped is not None:
             dropped.future.set_exception(Dropped(f"Too much waits for {self.what}.", passing=True))
@@ -143,12 +143,20 @@ class Workers:
             if self._tasks.get(task.key) is task:
                 del self._tasks[task.key]
 
-    def _overflow(self) -> _Task | None:
-        """Take the oldest job out of the queue that is not urgent, if there are too many."""
-        waiting = [task for task in self._queue if task.rank[0]]
+    def _rank(self, urgent: bool) -> tuple[bool, int]:
+        """Return the place of what is asked for now.
+
+        Of what is urgent the newest comes first: who asked for the others has waited, or has gone.
+        """
+        number = next(self._number)
+        return not urgent, -number if urgent else number
+
+    def _overflow(self, urgent: bool) -> _Task | None:
+        """Take the oldest of what is urgent, or is not, out of the queue if it is too much."""
+        waiting = [task for task in self._queue if task.rank[0] is not urgent]
         if len(waiting) <= MAX_WAITING:
             return None
-        oldest = min(waiting)
+        oldest = max(waiting) if urgent else min(waiting)
         self._queue.remove(oldest)
         del self._tasks[oldest.key]  # Who asks now is not to be given what is dropped.
         heapq.heapify(self._queue)

@@ -1,8 +1,13 @@
 """How far each answer is believed: decisions first, then how reliable who answered has proved.
 
 Answers of several annotators to one pair are compared by Dawid and Skene's method, with one rate of
-errors for each annotator. What comes out is each answer's `confidence`, which rewards are fitted
-with: an answer that all others contradict ends at 0.5, where it says nothing.
+errors for each annotator. A pair that one annotator judged is compared with the scores that all
+answers give its items (Bradley and Terry, with a reliability for each annotator [1]), where items
+were compared often enough to have scores. What comes out is each answer's `confidence`, which
+rewards are fitted with: an answer that all others contradict ends at 0.5, where it says nothing.
+
+References:
+    [1] Chen et al., Pairwise ranking aggregation in a crowdsourced setting, WSDM 2013 (Crowd-BT).
 """
 
 from collections import defaultdict
@@ -28,6 +33,9 @@ ADJUDICATED = "adjudicated"
 Decisions = Mapping[tuple[str, str], Ranking]
 """The ranking that was decided on, by query and criterion."""
 Unit = tuple[Item, Item, str]
+"""Two items and a criterion."""
+Vote = tuple[str, Unit, int]
+"""Who said of two items which one is better: 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,14 @@ def settle(preferences: Iterable[Preference], decisions: Decisions) -> list[Pref
 def believe(preferences: Sequence[Preference]) -> list[Preference]:
     """Return the answers with the confidence that each is right.
 
-    Of a ranking of more than two items it is the mean over the pairs that it decides. Decisions
-    keep their confidence; ties and answers that order nothing have none to lose.
+    Of a ranking of more than two items it is the mean over the pairs that it decides, and never
+    more than the answer's own. Decisions keep theirs; ties and answers that order nothing have none
+    to lose, and where nothing tells whether an answer is right it stays as it is; so it does where
+    only one annotator answered.
     """
     votes = _Votes.of(p for p in preferences if p.annotator != ADJUDICATED)
-    if not votes.units:
-        return list(preferences)
-    truth = votes.settle().truth
-    return [_believed(preference, votes, truth) for preference in preferences]
+    right = votes.probably_right() if len(votes.annotators) > 1 else {}
+    return [_believed(preference, right) for preference in preferences]
 
 
 def measure_reliability(preferences: Sequence[Preference]) -> Reliability:
@@ -82,7 +90,11 @@ def measure_reliability(preferences: Sequence[Preference]) -> Reliability:
     by_votes = {
         name: float(accuracy[row]) for name, row in votes.annotators.items() if row in comparable
     }
-    return Reliability(by_votes, votes.by_scores())
+    scores = votes.scores()
+    if scores is None:
+        return Reliability(by_votes, {})
+    by_scores = {name: float(scores.reliability[row]) for name, row in votes.annotators.items()}
+    return Reliability(by_votes, by_scores)
 
 
 class _Votes:
@@ -115,37 +127,77 @@ class _Votes:
 
     def comparable(self) -> set[int]:
         """Return the annotators who judged a pair that another judged too."""
-        by_unit = defaultdict(set)
-        for row, unit, _ in self._votes:
-            by_unit[unit].add(row)
-        return {row for who in by_unit.values() if len(who) > 1 for row in who}
+        return {row for who in self._judges().values() if len(who) > 1 for row in who}
 
-    def by_scores(self) -> dict[str, float]:
-        """Return reliabilities by scores, if items met three others on average."""
-        items: dict[tuple[Item, str], int] = {}
-        pairs = []
-        units = list(self.units)
+    def probably_right(self) -> dict[Vote, float]:
+        """Return the probability that each vote is right, of those of which something tells."""
+        judges, names, units = self._judges(), list(self.annotators), list(self.units)
+        scores = self.scores()
+        truth = self.settle().truth if any(len(who) > 1 for who in judges.values()) else None
+        found: dict[Vote, float] = {}
         for row, unit, side in self._votes:
-            a, b, criterion = units[unit]
-            first = items.setdefault((a, criterion), len(items))
-            second = items.setdefault((b, criterion), len(items))
-            pairs.append((first, second, side, row))
-        if 2 * len(units) < 3 * len(items) or len(items) > MAX_SCORED:
-            return {}
-        a, b, prefers_b, who = np.array(pairs).T
-        scores = fit_crowd(a, b, prefers_b.astype(float), who, num_items=len(items))
-        assert scores.reliability is not None
-        return {name: float(scores.reliability[row]) for name, row in self.annotators.items()}
+            if truth is not None and len(judges[unit]) > 1:
+                found[names[row], units[unit], side] = float(truth[unit, side])
+            elif scores is not None:
+                found[names[row], units[unit], side] = scores.probably_right(row, unit, side)
+        return found
+
+    def scores(self) -> "_Scores | None":
+        """Return scores of the items, if they met three others on average."""
+        items: dict[tuple[Item, str], int] = {}
+        places = [
+            (items.setdefault((a, c), len(items)), items.setdefault((b, c), len(items)))
+            for a, b, c in self.units
+        ]
+        if 2 * len(places) < 3 * len(items) or len(items) > MAX_SCORED:
+            return None
+        a, b = np.array([places[unit] for _, unit, _ in self._votes]).T
+        who, _, prefers_b = np.array(self._votes).T
+        fitted = fit_crowd(a, b, prefers_b.astype(float), who, num_items=len(items))
+        assert fitted.reliability is not None
+        return _Scores(places, fitted.score, fitted.reliability)
+
+    def _judges(self) -> dict[int, set[int]]:
+        judges = defaultdict(set)
+        for row, unit, _ in self._votes:
+            judges[unit].add(row)
+        return judges
 
 
-def _believed(preference: Preference, votes: _Votes, truth: np.ndarray) -> Preference:
+@dataclass(frozen=True)
+class _Scores:
+    """Scores of items, and how reliable annotators are by them.
+
+    Args:
+        places: The two items of each unit.
+        score: Of each item.
+        reliability: Of each annotator.
+    """
+
+    places: list[tuple[int, int]]
+    score: np.ndarray
+    reliability: np.ndarray
+
+    def probably_right(self, row: int, unit: int, side: int) -> float:
+        """Return how probably an annotator is right who says that `side` is better [1]."""
+        first, second = self.places[unit]
+        margin = self.score[second] - self.score[first]
+        agrees = 1 / (1 + np.exp(-margin if side else margin))
+        right, wrong = self.reliability[row] * agrees, (1 - self.reliability[row]) * (1 - agrees)
+        return float(right / (right + wrong))
+
+
+def _believed(preference: Preference, right: Mapping[Vote, float]) -> Preference:
     if preference.annotator == ADJUDICATED:
         return preference
-    right = [
-        truth[votes.units[a, b, preference.criterion], int(prefers_b > 0.5)]
+    votes = [
+        (preference.annotator, (a, b, preference.criterion), int(prefers_b > 0.5))
         for (a, b), prefers_b in decided_pairs(preference)
         if prefers_b != 0.5
     ]
-    if not right:
+    known = [right[vote] for vote in votes if vote in right]
+    if not known:
         return preference
-    return replace(preference, confidence=float(np.clip(np.mean(right), 0.5, 1.0)))
+    return replace(
+        preference, confidence=float(np.clip(np.mean(known), 0.5, preference.confidence))
+    )

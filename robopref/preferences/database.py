@@ -13,7 +13,8 @@ from sqlalchemy import exc
 
 from robopref.errors import DataError
 from robopref.preferences import schema, tables
-from robopref.preferences.ranking import Answer
+from robopref.preferences.belief import Decisions
+from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.records import Row
 
 
@@ -124,6 +125,27 @@ class Database:
             rows = [dict(row) for row in connection.execute(of_answers).mappings()]
             by_id = {row["id"]: dict(row) for row in connection.execute(of_queries).mappings()}
         return [(row, by_id[row["query_id"]]) for row in rows]
+
+    def decisions(self, criterion: str | None = None) -> Decisions:
+        """Return what was decided where answers differed, by query and criterion.
+
+        Args:
+            criterion: Only by this one; None means any.
+        """
+        adjudications, queries = tables.adjudications, tables.queries
+        statement = sa.select(adjudications, queries.c.num_items).join(
+            queries, queries.c.id == adjudications.c.query_id
+        )
+        if criterion is not None:
+            statement = statement.where(adjudications.c.criterion == criterion)
+        with self.reading() as connection:
+            rows = list(connection.execute(statement).mappings())
+        return {
+            (row["query_id"], row["criterion"]): Ranking(
+                row["num_items"], tuple(map(tuple, row["order"])), Answer(row["answer"])
+            )
+            for row in rows
+        }
 
 
 def count_answer(connection: sa.Connection, row: Row, change: int) -> None:

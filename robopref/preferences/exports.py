@@ -43,7 +43,7 @@ def read_jsonl(path: Path) -> list[records.Row]:
         where = f"Line {number} of '{path}'"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{where} is not JSON: {error}.") from error
         rows.append(records.check_row(row, where))
     return rows

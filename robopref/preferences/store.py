@@ -18,6 +18,8 @@ import sqlalchemy as sa
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_at_least
 from robopref.preferences import exports, records, tables
+from robopref.preferences.belief import believe, settle
+from robopref.preferences.changes import changed_items
 from robopref.preferences.database import Database, count_answer, filters, find
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
@@ -231,23 +233,9 @@ class PreferenceStore:
             cut_hash: Gives the content hash of a segment now: `EpisodeStore.content_hash`.
             query_ids: Queries to look at; None for all that are answered.
         """
-        table = tables.queries
         if query_ids is None:
             query_ids = {row["query_id"] for row, _ in self.database.answers(None, None)}
-        statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
-        with self.database.reading() as connection:
-            rows = [dict(row) for row in connection.execute(statement).mappings()]
-        items = [item for row in rows for item in records.stored_items(row)]
-        changed = []
-        for stored in items:
-            try:
-                same = records.hash_item(stored.item, cut_hash) == stored.hash
-                problem = "its content differs from what it was when the query was made"
-            except (DataError, LookupError) as error:
-                same, problem = False, f"it cannot be cut: {error}"
-            if not same:
-                changed.append(records.ChangedItem(stored.query_id, stored.item, problem))
-        return changed
+        return changed_items(self.database, cut_hash, query_ids)
 
     def export_jsonl(self, path: Path) -> int:
         """Write every answer with its query to `path`, one JSON object a line; return how many."""
@@ -261,14 +249,23 @@ class PreferenceStore:
         """Write `chosen_rejected` to `path`, one JSON object a line; return how many."""
         return exports.write_jsonl(path, self.chosen_rejected())
 
+    def believed(self, criterion: str | None = None) -> list[Preference]:
+        """Return the answers as rewards are to be fitted to them, in the order of answering.
+
+        Where annotators differed and it was decided, the decision stands for their answers; the
+        confidence of the others says how reliable who gave them has proved.
+        """
+        return believe(settle(self.preferences(criterion), self.database.decisions(criterion)))
+
     def chosen_rejected(self, criterion: str | None = None) -> list[dict[str, Any]]:
         """Return decided pairs in the form that TRL's trainers read: prompt, chosen, rejected.
 
-        The prompt is the criterion; ties have no winner and are left out.
+        They are those of `believed`. The prompt is the criterion; ties have no winner and are left
+        out.
         """
         return [
             pair
-            for preference in self.preferences(criterion)
+            for preference in self.believed(criterion)
             for pair in exports.chosen_rejected(preference)
         ]
 

@@ -57,6 +57,13 @@ def test_what_is_urgent_comes_first_and_the_rest_in_order(workers, tmp_path):
     assert (tmp_path / "log").read_text().split() == ["2", "9", "0", "1"]
 
 
+def keep_busy(workers):
+    """Have the one child wait for a file named "go"."""
+    workers.submit("block", ("wait", "go"))
+    while workers._queue:
+        time.sleep(0.001)
+
+
 def test_the_same_thing_is_done_once(workers, tmp_path):
     workers.submit("block", ("wait", "go"))
     first = workers.submit("a", ("log", "a"))
@@ -74,7 +81,7 @@ def test_the_same_thing_is_done_once(workers, tmp_path):
 
 def test_what_was_asked_for_ahead_gives_way_when_too_much_waits(workers, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "MAX_WAITING", 3)
-    workers.submit("block", ("wait", "go"), urgent=True)
+    keep_busy(workers)
     urgent = workers.submit("urgent", ("log", "u"), urgent=True)
     ahead = [workers.submit(n, ("log", n)) for n in range(5)]
     with pytest.raises(Dropped) as error:
@@ -84,7 +91,18 @@ def test_what_was_asked_for_ahead_gives_way_when_too_much_waits(workers, tmp_pat
     (tmp_path / "go").write_text("")
     assert [future.result(30) for future in (urgent, again, *ahead[2:])] == ["u", 0, 2, 3, 4]
     assert isinstance(ahead[1].exception(30), Dropped)
-    assert (tmp_path / "log").read_text().split() == ["u", "0", "2", "3", "4"]
+    assert (tmp_path / "log").read_text().split() == ["0", "u", "2", "3", "4"]
+
+
+def test_of_what_is_urgent_the_newest_is_done_first(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "MAX_WAITING", 3)
+    keep_busy(workers)
+    jobs = [workers.submit(n, ("log", n), urgent=True) for n in range(4)]
+    workers.submit(1, ("log", 1), urgent=True)
+    (tmp_path / "go").write_text("")
+    assert [job.result(30) for job in jobs[1:]] == [1, 2, 3]
+    assert isinstance(jobs[0].exception(30), Dropped), "whoever asked has gone, or asks again"
+    assert (tmp_path / "log").read_text().split() == ["1", "3", "2"]
 
 
 def test_a_killed_child_is_replaced_and_its_job_done(workers, tmp_path):

@@ -9,10 +9,9 @@ import pytest
 
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
-from robopref.labeling.adjudication import read_decisions
 from robopref.labeling.client import ClientError
-from robopref.preferences.belief import settle
 from robopref.preferences.store import PreferenceStore
+from robopref.train_reward import load_preferences
 from robopref.types import IMAGES, STATE
 from tests.labeling.clip_data import brightness, record_real
 from tests.labeling.running import Running
@@ -124,11 +123,17 @@ def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, data):
             assert (error.value.status, error.value.code) == (409, "decided-already")
             assert len(judge.disagreements()) == 1
             assert judge.next()["query"] is None or judge.next()["query"]["id"] != name
-        store = running.service.store
-        settled = settle(store.preferences(), read_decisions(store.database))
-        (decided,) = [p for p in settled if p.query.id == name]
-        assert decided.ranking.order == ((1,), (0,))
-        assert len(settled) == 39
+        # What `robopref train reward` fits to.
+        fitted = load_preferences(running.config.db, running.service.episodes)
+        (decided,) = [p for p in fitted if p.query.id == name]
+        assert (decided.ranking.order, decided.confidence) == (((1,), (0,)), 1.0)
+        assert len(fitted) == 39
+        disputed = [p for p in fitted if p.query.id == found[1]["query"]["id"]]
+        assert {p.confidence for p in disputed} == {0.5}, "nothing says who is right"
+        pairs = running.service.store.chosen_rejected()
+        assert [p["annotator"] for p in pairs if p["preference_id"] == decided.id] == [
+            "adjudicated"
+        ]
 
 
 def test_policies_are_compared_blind(tmp_path):

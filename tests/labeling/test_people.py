@@ -7,8 +7,9 @@ import pytest
 
 from robopref.commands.present import reach_browsers
 from robopref.labeling.client import Client
-from robopref.labeling.config import Criterion
+from robopref.labeling.config import Criterion, LabelConfig
 from robopref.labeling.people import People, PeopleConfig
+from robopref.labeling.queue import LabelQueue
 from robopref.preferences import Preference, Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.preferences.terminal import Person
@@ -75,6 +76,23 @@ def test_answers_that_are_there_are_taken_without_a_server(asked, tmp_path):
     assert person.wait(queries[0]) == given
     assert store.pending(None, "care") == [queries[1]]
     assert store.pending(None) == queries
+
+
+def test_a_query_that_cannot_be_shown_is_passed_on(asked, tmp_path):
+    _, store, queries = asked
+    queue = LabelQueue(store.database, LabelConfig())
+    queue.fill()
+    queue.block(queries[0].id, "Its video is missing.")
+    config = PeopleConfig(
+        tmp_path / "data", tmp_path / "preferences.sqlite", tmp_path / "label",
+        Criterion("overall", "Which one is gentler?"),
+    )  # fmt: skip
+    told: list[str] = []
+    passed_on = People(config, told.append).wait(queries[0])
+    assert (passed_on.ranking, passed_on.reason) == (Ranking.skipped(), "Its video is missing.")
+    assert told == ["A query cannot be shown and is passed on: Its video is missing."]
+    assert store.answer(passed_on)
+    assert not store.answer(passed_on), "asked again, it is the same"
 
 
 def test_somebody_to_wait_for_is_needed():

@@ -1,5 +1,9 @@
 """Tests for how far answers are believed."""
 
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
 import pytest
 
 from robopref.data.segment import Segment
@@ -63,6 +67,29 @@ def test_scores_tell_who_is_reliable_where_items_are_compared_often():
     found = measure_reliability(answers).by_scores
     assert found["anna"] > 0.8
     assert found["mallory"] < 0.5
+
+
+def test_a_pair_that_one_judged_is_compared_with_the_scores_of_all():
+    items = [Segment(f"e{i}", 0, 5) for i in range(12)]
+    names = np.random.default_rng(0).choice(["anna", "ben", "cleo", "mallory"], 66)
+    answers = []
+    # No pair is judged twice: by votes nobody can be compared with anybody.
+    for who, (j, i) in zip(names, combinations(range(12), 2), strict=True):
+        asked = Query(f"{i} {j}", (items[j], items[i]))
+        ranking = Ranking.prefer(int(who != "mallory"))
+        answers.append(Preference(f"{i} {j}", asked, ranking, annotator=str(who)))
+    believed = believe(answers)
+    assert measure_reliability(answers).by_votes == {}
+    assert np.mean([b.confidence for b in believed if b.annotator != "mallory"]) > 0.9
+    assert np.mean([b.confidence for b in believed if b.annotator == "mallory"]) < 0.6
+    alone = [replace(answer, annotator="anna") for answer in answers]
+    assert believe(alone) == alone, "there is nobody to compare with"
+
+
+def test_no_answer_is_believed_more_than_it_says_itself():
+    answers = [answer(who, n, 0) for n in range(6) for who in ("anna", "ben")]
+    answers[0] = replace(answers[0], confidence=0.7)
+    assert believe(answers)[0].confidence == 0.7
 
 
 def test_a_decision_stands_for_all_answers_to_its_query():
