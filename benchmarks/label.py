@@ -8,11 +8,9 @@ acknowledged.
 """
 
 import contextlib
-import http.client
+import importlib.util
 import os
-import signal
-import socket
-import subprocess
+import shutil
 import sys
 import tempfile
 import threading
@@ -29,12 +27,12 @@ import sqlalchemy as sa
 
 from benchmarks.label_data import CRITERION, fill, record
 from benchmarks.label_load import Annotator, Log, annotate
+from benchmarks.label_server import Server
 from robopref.preferences import tables
 from robopref.preferences.store import PreferenceStore
 
 OVERLAP = 2
 NUM_CLIPS = 8
-_START_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,10 @@ def measure(size: Size, *, also_start: Size | None = None) -> dict[str, Any]:
     if also_start is not None:
         with _project(also_start) as (server, _):
             started, _ = _look_first(server, also_start)
+            started |= _see_first(server, also_start)
     with _project(size) as (server, location):
         found, clips = _look_first(server, size)
+        found |= _see_first(server, size)
         _say(f"{size.annotators} annotators for {size.seconds:.0f} s.")
         calm = _work(size, server, clips)
         _say(f"The same while the server is killed {size.kills} times.")
@@ -81,6 +81,7 @@ def measure(size: Size, *, also_start: Size | None = None) -> dict[str, Any]:
             **started,
             **found,
             **_times(calm, size),
+            "kills that did not happen": _exactly(size.kills - len(restarts), size.kills),
             "restart after a kill [s]": _at_most(restarts, None),
             "wait of an annotator over a kill [s]": _at_most(troubled.outages, None),
             **_check(location, both),
@@ -93,7 +94,7 @@ def measure(size: Size, *, also_start: Size | None = None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _project(size: Size) -> Iterator[tuple["Server", str]]:
+def _project(size: Size) -> Iterator[tuple[Server, str]]:
     """Make a project and serve it inside the block; yield the server and its preference store."""
     memory = Path("/dev/shm")  # Recording many episodes flushes many files.
     with (
@@ -105,80 +106,9 @@ def _project(size: Size) -> Iterator[tuple["Server", str]]:
         store = record(data, size.episodes)
         _say(f"Writing {size.labels} labels.")
         fill(location, store, num_labels=size.labels, num_open=size.num_open)
-        server = Server(data, location, Path(work))
+        server = Server(data, location, Path(work), overlap=OVERLAP)
         with server.running():
             yield server, location
-
-
-class Server:
-    """`robopref label` as a process that is killed and started."""
-
-    def __init__(self, data: Path, location: str, folder: Path) -> None:
-        self.port = _find_port()
-        self._log = folder / "server.log"
-        self._command = [
-            sys.executable, "-m", "robopref.cli", "label", "--data", str(data), "--db", location,
-            "--out", str(folder / "label"), "--port", str(self.port), "--no-browser",
-            "--overlap", str(OVERLAP), "--lease", "3600",
-        ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Run the server inside the block."""
-        self.start()
-        try:
-            yield
-        finally:
-            if self._process is not None:
-                self._process.terminate()
-                self._process.wait()
-
-    def start(self) -> float:
-        """Start the server; return after how many seconds it answered.
-
-        Raises:
-            RuntimeError: It ended, or did not answer.
-        """
-        began = time.monotonic()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        while time.monotonic() - began < _START_S:
-            if self._process.poll() is not None:
-                break
-            if self._answers():
-                return time.monotonic() - began
-            time.sleep(0.05)
-        raise RuntimeError(f"The server does not answer:\n{self._log.read_text()[-2000:]}")
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/api/project")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    def kill(self) -> None:
-        """End the server as a power cut would."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-
-def _find_port() -> int:
-    """Return a free port that the system gives to no client.
-
-    A client that tries a closed port again and again may be given that very port for its own end,
-    and is then connected with itself.
-    """
-    for port in range(20_000, 30_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("No port is free.")
 
 
 def _look_first(server: Server, size: Size) -> tuple[dict[str, Any], list[str]]:
@@ -213,6 +143,33 @@ def _look_first(server: Server, size: Size) -> tuple[dict[str, Any], list[str]]:
     return figures, clips
 
 
+def _see_first(server: Server, size: Size) -> dict[str, Any]:
+    """Return when a first query was on the screen of a browser after a start, with its clips.
+
+    Nothing where there is no browser, or nothing to drive it with.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None or importlib.util.find_spec("playwright") is None:
+        return {}
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        server.kill()
+        began = time.monotonic()
+        server.start()
+        page.goto(f"http://127.0.0.1:{server.port}/?annotator=looker")
+        page.wait_for_selector("[data-state=ready]", timeout=60_000)
+        seconds = time.monotonic() - began
+        browser.close()
+    return {
+        f"start to first query on screen, {size.episodes} episodes [s]": _at_most(
+            [seconds], 5.0 if size.episodes <= QUICK.episodes else None
+        )
+    }
+
+
 def _work(size: Size, server: Server, clips: list[str]) -> Log:
     """Let the annotators work, in two processes of their own."""
     names = [f"annotator {number}" for number in range(size.annotators)]
@@ -233,7 +190,15 @@ def _killing(server: Server, size: Size) -> Iterator[list[float]]:
     restarts: list[float] = []
     stop = threading.Event()
 
+    faults: list[Exception] = []
+
     def work() -> None:
+        try:
+            kill_all()
+        except Exception as error:  # raised again by who waits for the thread
+            faults.append(error)
+
+    def kill_all() -> None:
         began = time.monotonic()
         for number in range(size.kills):
             due = began + (number + 1) * size.seconds / (size.kills + 1)
@@ -249,6 +214,8 @@ def _killing(server: Server, size: Size) -> Iterator[list[float]]:
     finally:
         stop.set()
         thread.join()
+        if faults:
+            raise faults[0]
 
 
 def _check(location: str, log: Log) -> dict[str, Any]:
