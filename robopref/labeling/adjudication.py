@@ -85,6 +85,3 @@ def decide(database: Database, row: Mapping[str, Any]) -> bool:
             )
         connection.execute(adjudications.insert(), dict(row))
     return True
-
-
-read_decisions = Database.decisions

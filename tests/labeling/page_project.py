@@ -69,8 +69,9 @@ class Project:
         """Ask nothing any more, and forget what was answered."""
         with self.service.store.database.writing() as connection:
             # Rows of queries stay: the queue counts on their numbers to rise.
-            connection.execute(tables.label_queue.update().values(is_open=False))
-            for table in (tables.label_leases, tables.preferences, tables.ratings):
+            connection.execute(tables.label_queue.update().values(is_open=False, blocked=""))
+            answered = (tables.preferences, tables.ratings, tables.adjudications)
+            for table in (tables.label_leases, *answered):
                 connection.execute(table.delete())
 
     def ask_clips(self, *counts, length=NUM_STEPS, why="The test asks."):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from robopref.labeling.config import Criterion
 from tests.labeling.page_project import answer, press, serve_project, until
 
 
@@ -93,6 +94,59 @@ def test_actions_all_bad_and_one_placed_by_keys(project, pages):
     assert preference.ranking.num_items == 3
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paths_are_large_and_coloured_as_their_numbers(project, pages, scheme):
+    project.ask_actions(4)
+    page = pages.open(project, color_scheme=scheme)
+    span = page.evaluate(
+        """() => { const { leaders } = robopref.page.judge.cloud.labels;
+          const at = (name) => leaders.map((each) => Number(each.getAttribute(name)));
+          const [x, y] = [at('x1'), at('y1')].map((all) => Math.max(...all) - Math.min(...all));
+          return Math.hypot(x, y); }"""
+    )
+    assert span > 100
+    colors = page.evaluate(
+        """() => ['.cloud-labels', '.tray'].map((box) =>
+          [...document.querySelectorAll(`${box} .badge`)].map((badge) =>
+            getComputedStyle(badge).backgroundColor))"""
+    )
+    assert colors[0] == colors[1]
+    painted = page.evaluate("robopref.page.judge.cloud.palette.slice(0, 4)")
+    assert colors[0] == [f"rgb({r}, {g}, {b})" for r, g, b in painted]
+    overlaps = page.evaluate(
+        """() => { const boxes = robopref.page.judge.cloud.labels.badges
+            .map((badge) => badge.getBoundingClientRect());
+          return boxes.filter((a, k) => boxes.some((b, l) => l > k
+            && Math.abs(a.x - b.x) < 28 && Math.abs(a.y - b.y) < 28)).length; }"""
+    )
+    assert overlaps == 0
+    page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+    until(page, "rgb => String(robopref.page.judge.cloud.palette[0]) !== String(rgb)", painted[0])
+    assert page.evaluate("robopref.page.judge.cloud.mode") == "space"
+
+
+@pytest.mark.slow
+def test_without_webgl_actions_are_seen_from_above(project, pages):
+    project.ask_actions(3)
+    page = pages.open(project, "anna", ready=False)
+    page.add_init_script(
+        """const { getContext } = HTMLCanvasElement.prototype;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+          return kind === 'webgl2' ? null : getContext.call(this, kind, ...rest); };"""
+    )
+    page.reload()
+    page.wait_for_selector("[data-state=ready]")
+    assert page.evaluate("robopref.page.judge.cloud.mode") == "top"
+    drawn = page.evaluate(
+        """() => { const canvas = document.querySelector('.cloud canvas');
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          return data.filter((value, k) => k % 4 === 3 && value).length / (data.length / 4); }"""
+    )
+    assert drawn > 0.005
+    answer(page, "1", "2", "3", "Enter")
+    assert len(project.answers) == 1
+
+
 @pytest.mark.slow
 def test_one_clip_is_judged_with_a_mark(project, pages):
     project.ask_rating()
@@ -104,6 +158,21 @@ def test_one_clip_is_judged_with_a_mark(project, pages):
     answer(page, "m", "2")
     rating = first(project.ratings)
     assert (rating["rating"], rating["mark_step"]) == ("bad", 3)
+
+
+@pytest.mark.slow
+def test_a_clip_is_a_success_where_that_is_asked(tmp_path, pages):
+    asked = Criterion("success", "Which one succeeds?", "Does it work?")
+    with serve_project(tmp_path, criteria=(asked,)) as project:
+        project.ask_rating()
+        page = pages.open(project)
+        assert page.locator(".question").inner_text() == "Does it work?"
+        answers = page.get_by_role("group", name="Answer").get_by_role("button").all_inner_texts()
+        assert [text.split("\n")[0] for text in answers] == [
+            "Success", "Mark where it went wrong", "Cannot tell", "Failure",
+        ]  # fmt: skip
+        answer(page, "1")
+        assert first(project.ratings)["rating"] == "success"
 
 
 def test_an_answer_is_taken_back_and_given_anew(project, pages):

@@ -2,7 +2,6 @@
 
 import pytest
 
-from robopref.labeling.adjudication import read_decisions
 from tests.labeling.page_project import answer, press, serve_project, until
 
 # What a screen reader would say of a control; empty is a fault.
@@ -22,6 +21,12 @@ OUTSIDE = """() => [...document.querySelectorAll('main :is(button, select, canva
     element.outerHTML.slice(0, 120), element.getBoundingClientRect()])
   .filter(([, box]) => box.left < 0 || box.right > innerWidth + 1 || box.bottom > innerHeight + 1)
   .map(([text]) => text)"""
+# What is wider than the window; a table may be wider than its card, in which it scrolls.
+WIDE = """() => [...document.querySelectorAll('main, main *, dialog[open], dialog[open] *')]
+  .filter((element) => element.checkVisibility() && !element.parentElement.closest('.table'))
+  .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+  .map((element) => element.outerHTML.slice(0, 120))
+  .concat(document.documentElement.scrollWidth > innerWidth ? ['the page'] : [])"""
 # The contrast of text with what is behind it (WCAG 2.2, 1.4.3), for plain colours.
 FAINT = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -45,6 +50,8 @@ FAINT = """() => {
     })
     .filter(([ratio]) => ratio < 4.5);
 }"""
+
+SIZES = [(1280, 720), (820, 1180), (1180, 820), (1024, 768)]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,7 @@ def disagree(project, pages, count=2):
     return queries
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (820, 1180), (1180, 820)])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["pair", "ranking", "candidates", "rating"])
 @pytest.mark.slow
 def test_every_kind_fits_and_every_control_has_a_name(project, pages, kind, size):
@@ -84,8 +91,29 @@ def test_every_kind_fits_and_every_control_has_a_name(project, pages, kind, size
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate(OUTSIDE) == []
     assert page.evaluate(SMALL) == []
+    assert page.evaluate(WIDE) == []
     clip = page.locator(".picture, .cloud").first.bounding_box()
     assert clip["width"] > 0.2 * width
+
+
+@pytest.mark.slow
+def test_the_other_pages_fit_every_size(project, pages):
+    disagree(project, pages, 1)
+    [stuck] = project.ask_clips(2)
+    project.service.queue.block(stuck.id, "Its video cannot be read, whatever is tried. " * 4)
+    page = pages.open(project, "a" * 60, path="/progress", ready=False)
+    page.get_by_role("heading", name="Queries that cannot be shown").wait_for()
+    page.goto(project.address + "/adjudicate")
+    page.wait_for_selector("[data-state=ready]")
+    for width, height in [*SIZES, (768, 1024), (390, 844)]:
+        page.set_viewport_size({"width": width, "height": height})
+        for path, seen in (
+            ("/progress", ".tiles"), ("/compare", ".message, .card"),
+            ("/adjudicate", "[data-state=ready]"), ("/help", "dialog[open]"),
+        ):  # fmt: skip
+            page.goto(project.address + path)
+            page.wait_for_selector(seen)
+            assert (path, width, page.evaluate(WIDE)) == (path, width, [])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -131,9 +159,76 @@ def test_a_disagreement_is_decided_by_keys(project, pages):
         if left:
             page.wait_for_selector("[data-state=ready]")
     page.get_by_role("heading", name="Nothing to decide").wait_for()
-    found = read_decisions(project.service.store.database, "overall")
+    found = project.service.store.database.decisions("overall")
     assert {query_id for query_id, _ in found} == {query.id for query in queries}
     assert all(ranking.order == ((1,), (0,)) for ranking in found.values())
+
+
+@pytest.mark.slow
+def test_a_decision_is_taken_back_by_a_key(project, pages):
+    [query] = disagree(project, pages, 1)
+    database = project.service.store.database
+    page = pages.open(project, "cleo", path="/adjudicate")
+    undo = page.get_by_role("button", name="Undo")
+    assert undo.is_disabled()
+    press(page, "1")
+    page.get_by_role("heading", name="Nothing to decide").wait_for()
+    assert list(database.decisions("overall")) == [(query.id, "overall")]
+    press(page, "z")
+    page.wait_for_selector("[data-state=ready]")
+    assert page.evaluate("robopref.page.query.id") == query.id
+    assert undo.is_disabled()
+    assert database.decisions("overall") == {}
+    press(page, "2")
+    page.get_by_role("heading", name="Nothing to decide").wait_for()
+    [ranking] = database.decisions("overall").values()
+    assert ranking.order == ((1,), (0,))
+
+
+@pytest.mark.slow
+def test_a_query_that_could_not_be_shown_is_tried_again(project, pages):
+    [query] = project.ask_clips(2)
+    project.service.queue.block(query.id, "Its video cannot be read.")
+    page = pages.open(project, "anna", ready=False)
+    page.get_by_role("heading", name="Some queries cannot be shown").wait_for()
+    page.get_by_role("link", name="To Progress").click()
+    again = page.get_by_role("button", name=f"Try again: {query.id[:8]}")
+    again.click()
+    again.wait_for(state="detached")
+    page.get_by_role("link", name="Label").click()
+    page.wait_for_selector("[data-state=ready]")
+    assert page.evaluate("robopref.page.query.id") == query.id
+
+
+@pytest.mark.slow
+def test_one_fit_is_drawn_with_its_interval(project, pages):
+    project.ask_clips(2)
+    page = pages.open(project, "cleo")
+
+    def with_fit(route):
+        answer = route.fetch()
+        found = answer.json()
+        [own] = found["criteria"]
+        own["history"] = [{"labels": 24, "accuracy": 0.71, "low": 0.52, "high": 0.85}]
+        own["annotators"] = [
+            {"name": name, "answers": 9, "skips": 0, "seconds_median": 2.0,
+             "first_shown_share": None, "consistency": None, "gold": None, "attention": None,
+             "reliability_votes": 0.9, "reliability_scores": scores}
+            for name, scores in (("anna", 0.8), ("ben", None))
+        ]  # fmt: skip
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/api/progress", with_fit)
+    page.goto(project.address + "/progress")
+    title = page.get_by_role("heading", name="Held-out accuracy", exact=True)
+    tile = page.locator(".stat").filter(has=title)
+    tile.wait_for()
+    assert tile.locator(".figure").inner_text() == "71 %"
+    assert "52 % to 85 %" in tile.inner_text()
+    chart = page.get_by_role("img", name="Held-out accuracy: 71 % at 24 labels", exact=True)
+    assert chart.locator(".whisker").bounding_box()["height"] > 20
+    cells = page.locator("tbody tr > :last-child").all_inner_texts()
+    assert cells[:2] == ["0.90 / 0.80", "0.90"]
 
 
 @pytest.mark.slow
@@ -148,28 +243,6 @@ def test_progress_counts_labels_and_says_what_cannot_be_shown(project, pages):
     assert labels.locator(".figure").inner_text() == "4"
     row = page.get_by_role("row").filter(has_text="ben")
     assert row.first.get_by_role("cell").first.inner_text() == "2"
-
-
-@pytest.mark.slow
-def test_without_webgl_actions_are_seen_from_above(project, pages):
-    project.ask_actions(3)
-    page = pages.open(project, "anna", ready=False)
-    page.add_init_script(
-        """const { getContext } = HTMLCanvasElement.prototype;
-        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
-          return kind === 'webgl2' ? null : getContext.call(this, kind, ...rest); };"""
-    )
-    page.reload()
-    page.wait_for_selector("[data-state=ready]")
-    assert page.evaluate("robopref.page.judge.cloud.mode") == "top"
-    drawn = page.evaluate(
-        """() => { const canvas = document.querySelector('.cloud canvas');
-          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-          return data.filter((value, k) => k % 4 === 3 && value).length / (data.length / 4); }"""
-    )
-    assert drawn > 0.005
-    answer(page, "1", "2", "3", "Enter")
-    assert len(project.answers) == 1
 
 
 @pytest.mark.slow

@@ -1,14 +1,15 @@
 /** Queries on which annotators disagree, to be decided by somebody who sees all their answers. */
 
-import { call, newId } from "./api.js";
+import { call, newId, pause } from "./api.js";
 import { CandidatesJudge } from "./candidates.js";
+import { criterionPicker } from "./criterion.js";
 import { button, h, say, toast } from "./dom.js";
 import { inWords } from "./history.js";
 import { addKeys } from "./keys.js";
 import { PairJudge } from "./pair.js";
-import { criterionPicker } from "./progress.js";
 import { RankingJudge } from "./ranking.js";
 
+const RETRY_S = 2;
 const JUDGES = { pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge };
 
 export class AdjudicatePage {
@@ -22,29 +23,39 @@ export class AdjudicatePage {
     this.stageBox = h("section", { class: "stage", "aria-label": "What is judged" });
     this.transportBox = h("div", { class: "transport-box" });
     this.barBox = h("div", { class: "bar-box" });
+    this.decided = [];  // Ids of the decisions of this visit.
+    this.undoButton = button("Undo", {
+      class: "quiet", key: "Z", disabled: true, onclick: () => this.undo(),
+    });
+    this.stopUndoKey = addKeys({ Z: () => this.undo() });
     this.gold = h("input", { type: "checkbox", id: "gold" });
     this.element = h("div", { class: "label-page", "data-state": "loading" },
       h("div", { class: "ask" },
         h("div", { class: "ask-words" }, h("p", { class: "criterion" }, "Adjudicate"),
           this.question = h("h1", { class: "question" })),
         h("div", { class: "ask-side" }, this.criterion.element,
-          button("Later", { class: "quiet", key: "X", onclick: () => this.later() })), this.words),
+          button("Later", { class: "quiet", key: "X", onclick: () => this.later() }),
+          this.undoButton), this.words),
       this.stageBox, this.transportBox, this.barBox,
       h("div", { class: "extras" }, this.answers,
         h("label", { class: "gold", for: "gold" }, this.gold,
           "Ask it of everybody from now on, as one whose answer is known")));
   }
 
-  async start() {
+  /** Ask what is to be decided; `first` is the query that is shown before all others. */
+  async start(first = null) {
     try {
       const criterion = encodeURIComponent(this.criterion.value);
       const found = await call("GET", `/api/adjudication?criterion=${criterion}`, undefined,
         { signal: this.stop.signal });
       this.app.setLost(null);
-      this.queries = found.queries;
+      const isFirst = ({ query }) => query.id === first;
+      this.queries = found.queries.toSorted((a, b) => isFirst(b) - isFirst(a));
       await this.show();
     } catch (error) {
-      if (!this.stop.signal.aborted) this.app.handle(error);
+      if (this.stop.signal.aborted || !this.app.handle(error)) return;
+      await pause(RETRY_S, this.stop.signal);
+      if (!this.stop.signal.aborted) await this.start(first);
     }
   }
 
@@ -106,11 +117,13 @@ export class AdjudicatePage {
   async decide({ answer, order }, words) {
     if (this.element.dataset.state !== "ready") return;
     this.element.dataset.state = "sending";
-    const { id, criterion } = this.query;
+    const { id: query, criterion } = this.query;
+    const id = newId();
     try {
       await call("POST", "/api/adjudication", {
-        id: newId(), query: id, criterion, answer, order, gold: this.gold.checked,
+        id, query, criterion, answer, order, gold: this.gold.checked,
       });
+      this.keep([...this.decided, { id, query }]);
       say(`Decided: ${words}`);
       this.queries.shift();
       if (this.queries.length) await this.show();
@@ -119,6 +132,28 @@ export class AdjudicatePage {
       this.element.dataset.state = "ready";
       if (this.app.handle(error)) toast(error.message, { urgent: true });
     }
+  }
+
+  /** Take back the last decision of this visit, and judge its query again. */
+  async undo() {
+    const last = this.decided.at(-1);
+    if (!last || ["loading", "sending"].includes(this.element.dataset.state)) return;
+    const before = this.element.dataset.state;
+    this.element.dataset.state = "sending";
+    try {
+      await call("POST", `/api/adjudication/${last.id}/undo`);
+      this.keep(this.decided.slice(0, -1));
+      toast("Taken back. Decide it anew.");
+      await this.start(last.query);
+    } catch (error) {
+      this.element.dataset.state = before;
+      if (this.app.handle(error)) toast(error.message, { urgent: true });
+    }
+  }
+
+  keep(decided) {
+    this.decided = decided;
+    this.undoButton.disabled = !decided.length;
   }
 
   later() {
@@ -136,6 +171,7 @@ export class AdjudicatePage {
 
   close() {
     this.stop.abort();
+    this.stopUndoKey();
     this.clear();
   }
 }

@@ -3,6 +3,8 @@
 import { button, h, say } from "./dom.js";
 import { badge } from "./pair.js";
 
+const MANY = 5;  // More than these want a line of their own.
+
 export class Board {
   /**
    * @param {number} count Things to rank, named 1 to `count` as they are shown.
@@ -20,7 +22,7 @@ export class Board {
     this.rest = button("Rest equal", { class: "quiet", key: "↑", onclick: () => this.restEqual() });
     this.back = button("Back", { class: "quiet", key: "⌫", onclick: () => this.takeBack() });
     this.done = button("Done", { class: "primary", key: "Enter", onclick: () => this.onsubmit() });
-    this.element = h("div", { class: "board" },
+    this.element = h("div", { class: count > MANY ? "board many" : "board" },
       h("div", { class: "board-rows" }, this.levelBox, this.tray),
       h("div", { class: "board-buttons" }, this.tie, this.rest, this.back, this.done));
     this.draw();

@@ -1,21 +1,48 @@
 /** Where a point cloud is looked at from, and the mathematics of it. Columns first, as in WebGL. */
 
-const FIELD = 0.7;  // Height of the view as an angle [rad].
+const FIELD = 0.7;   // Height of the view as an angle [rad].
+const FILLED = 0.6;  // Share of the view that the paths fill at first; numbers stand around them.
 
 export class OrbitCamera {
-  /** @param {number[][]} bounds Least and greatest x, y, z of what is looked at first [m]. */
-  constructor([low, high]) {
-    const diagonal = Math.hypot(...low.map((value, axis) => high[axis] - value));
-    this.home = {
-      target: low.map((value, axis) => (value + high[axis]) / 2),
-      distance: Math.max(0.05, (0.42 * diagonal) / Math.tan(FIELD / 2)),
-      turn: -0.9, lift: 0.75,
-    };
+  /**
+   * @param {number[][]} focus Least and greatest x, y, z of what is looked at first [m].
+   * @param {number[][]} bounds Those of all there is to see.
+   * @param {number[][]} points Points of the focus, to go near enough to.
+   */
+  constructor(focus, bounds, points) {
+    const angle = { turn: -0.9, lift: 0.75 };
+    this.home = { ...OrbitCamera.over(focus), ...angle };
+    this.whole = { ...OrbitCamera.over(bounds), ...angle };
     this.reset();
+    this.approach(points);
   }
 
-  reset() {
-    Object.assign(this, this.home, { target: [...this.home.target] });
+  /** Go as near as all points allow; who hardly moves is not magnified without end. */
+  approach(points) {
+    const least = 0.1 * this.whole.distance;
+    for (let round = 0; round < 4; round += 1) {  // Nearer things grow more, so not at once.
+      const matrix = this.matrix(1);
+      const seen = points.map((point) => project(matrix, point)).filter(Boolean);
+      const extent = Math.max(...seen.flatMap(([x, y]) => [Math.abs(2 * x - 1), Math.abs(2 * y - 1)]));
+      this.distance = Math.max(least, (this.distance * extent) / FILLED);
+    }
+    this.home.distance = this.distance;
+  }
+
+  static over([low, high]) {
+    return {
+      target: low.map((value, axis) => (value + high[axis]) / 2),
+      distance: Math.max(0.05, (0.42 * diagonal([low, high])) / Math.tan(FIELD / 2)),
+    };
+  }
+
+  reset(where = this.home) {
+    Object.assign(this, where, { target: [...where.target] });
+  }
+
+  /** Show all there is. */
+  widen() {
+    this.reset(this.whole);
   }
 
   orbit(turn, lift) {
@@ -25,7 +52,7 @@ export class OrbitCamera {
 
   zoom(factor) {
     this.distance = Math.min(Math.max(this.distance * factor, this.home.distance / 30),
-      this.home.distance * 6);
+      3 * Math.max(this.home.distance, this.whole.distance));
   }
 
   /** Move what is looked at, by shares of the view's height. */
@@ -56,7 +83,7 @@ export class OrbitCamera {
       side[2], above[2], back[2], 0, -dot(side, eye), -dot(above, eye), -dot(back, eye), 1,
     ];
     const near = this.distance / 100;
-    const far = this.distance * 20;
+    const far = this.distance * 20 + 6 * this.whole.distance;
     // The smaller side of the view is the one that shows the angle.
     const scale = Math.min(1, aspect) / Math.tan(FIELD / 2);
     const lens = [
@@ -69,16 +96,19 @@ export class OrbitCamera {
 
 /** Looks straight down, without perspective. */
 export class TopCamera {
-  constructor([low, high]) {
-    this.low = low;
-    this.high = high;
+  constructor(focus, bounds) {
+    Object.assign(this, { focus, bounds });
     this.reset();
   }
 
-  reset() {
-    this.centre = [0, 1].map((axis) => (this.low[axis] + this.high[axis]) / 2);
-    this.size = 1.5 * Math.max(this.high[0] - this.low[0], this.high[1] - this.low[1]);
+  reset([low, high] = this.focus) {
+    this.centre = [0, 1].map((axis) => (low[axis] + high[axis]) / 2);
+    this.size = 1.3 * Math.max(high[0] - low[0], high[1] - low[1]);
     this.turn = 0;
+  }
+
+  widen() {
+    this.reset(this.bounds);
   }
 
   orbit(turn) {
@@ -107,15 +137,20 @@ export class TopCamera {
   }
 }
 
-/** Return the part of `bounds` to look at first: what surrounds `points`, with half again around. */
-export function focusOn(points, [low, high]) {
-  const sides = low.map((_value, axis) => points.map((point) => point[axis]));
+/** Return what to look at first: what surrounds `points`, with a fifth of it around. */
+export function focusOn(points, bounds) {
+  const sides = [0, 1, 2].map((axis) => points.map((point) => point[axis]));
   const span = Math.max(...sides.map((side) => Math.max(...side) - Math.min(...side)));
-  const whole = Math.hypot(...low.map((value, axis) => high[axis] - value));
-  const margin = Math.max(0.5 * span, 0.1 * whole);
+  // Who hardly moves is not magnified without end.
+  const margin = Math.max(0.2 * span, 0.02 * diagonal(bounds));
   return [
     sides.map((side) => Math.min(...side) - margin), sides.map((side) => Math.max(...side) + margin),
   ];
+}
+
+/** Return the length of the diagonal between the least and the greatest x, y, z. */
+export function diagonal([low, high]) {
+  return Math.hypot(...low.map((value, axis) => high[axis] - value));
 }
 
 /** Return where a point is seen, in shares of the view from its upper left; null behind the eye. */

@@ -41,6 +41,7 @@ export class CandidatesJudge {
       button("+", { class: "icon", "aria-label": "Nearer", onclick: zoom(0.8) }),
       button("−", { class: "icon", "aria-label": "Farther", onclick: zoom(1.25) }),
       button("Reset", { class: "quiet", key: "Home", onclick: () => this.cloud.reset() }),
+      button("Whole scene", { class: "quiet", key: "End", onclick: () => this.cloud.widen() }),
       this.placer?.element);
     this.viewChoice = choice("Shown as", [
       { value: "cloud", label: "Paths" }, { value: "clips", label: "Clips" },
@@ -65,7 +66,7 @@ export class CandidatesJudge {
       ...(this.hasClips
         ? { V: () => this.viewChoice.pick(this.viewChoice.value === "cloud" ? "clips" : "cloud") }
         : {}),
-      Home: () => cloud.reset(),
+      Home: () => cloud.reset(), End: () => cloud.widen(),
       PageUp: () => cloud.onzoom(0.85), PageDown: () => cloud.onzoom(1 / 0.85),
       "Shift+ArrowLeft": () => cloud.onorbit(-turn, 0),
       "Shift+ArrowRight": () => cloud.onorbit(turn, 0),

@@ -12,34 +12,41 @@ const MARGIN = { left: 44, right: 16, top: 12, bottom: 28 };
  *
  * @param {{x: number, y: number, low?: number, high?: number}[]} points Ascending in x.
  * @param {{label: string, xLabel: (x: number) => string, yLabel: (y: number) => string,
- *   range?: number[], guide?: {y: number, label: string}, step?: boolean}} options
+ *   range?: number[], guide?: {y: number, label: string}}} options
  */
-export function lineChart(points, { label, xLabel, yLabel, range, guide, step = false }) {
-  if (points.length < 2) return h("p", { class: "muted empty" }, "Not enough to draw yet.");
+export function lineChart(points, { label, xLabel, yLabel, range, guide }) {
+  if (!points.length) return h("p", { class: "muted empty" }, "Nothing to draw yet.");
   const xs = points.map(({ x }) => x);
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
   const ys = points.flatMap(({ y, low, high }) => [y, low ?? y, high ?? y]);
   const [y0, y1] = range ?? [0, niceAbove(Math.max(...ys))];
   const right = WIDTH - MARGIN.right;
   const bottom = HEIGHT - MARGIN.bottom;
-  const px = (x) => MARGIN.left + ((x - x0) / (x1 - x0 || 1)) * (right - MARGIN.left);
+  const isOne = x0 === x1;  // It stands in the middle.
+  const px = (x) => MARGIN.left + (isOne ? 0.5 : (x - x0) / (x1 - x0)) * (right - MARGIN.left);
   const py = (y) => bottom - ((y - y0) / (y1 - y0 || 1)) * (bottom - MARGIN.top);
   const last = points.at(-1);
-  const words = `${label}: ${yLabel(points[0].y)} at ${xLabel(x0)}, ${yLabel(last.y)} at ${xLabel(x1)}`;
+  const hasBand = points.some(({ low }) => low !== undefined && low !== null);
+  const ends = isOne ? [last] : [points[0], last];
+  const words = `${label}: ${ends.map(({ x, y }) => `${yLabel(y)} at ${xLabel(x)}`).join(", ")}`;
   return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
     ticks(y0, y1).map((y) => [
       svg("line", { class: "grid", x1: MARGIN.left, x2: right, y1: py(y), y2: py(y) }),
       svg("text", { x: MARGIN.left - 8, y: py(y) + 4, "text-anchor": "end" }, yLabel(y)),
     ]),
-    [x0, x1].map((x, k) =>
-      svg("text", { x: px(x), y: HEIGHT - 8, "text-anchor": k ? "end" : "start" }, xLabel(x))),
+    ends.map(({ x }, k) => svg("text", {
+      x: px(x), y: HEIGHT - 8, "text-anchor": isOne ? "middle" : k ? "end" : "start",
+    }, xLabel(x))),
     guide && [
       svg("line", { class: "guide", x1: MARGIN.left, x2: right, y1: py(guide.y), y2: py(guide.y) }),
       svg("text", { x: right, y: py(guide.y) - 5, "text-anchor": "end" }, guide.label),
     ],
-    points.some(({ low }) => low !== undefined && low !== null)
-      && svg("path", { class: "band", d: band(points, px, py) }),
-    svg("path", { class: "line", d: line(points, px, py, step) }),
+    hasBand && (isOne
+      ? svg("line", {
+        class: "whisker", x1: px(last.x), x2: px(last.x), y1: py(last.low ?? last.y), y2: py(last.high ?? last.y),
+      })
+      : svg("path", { class: "band", d: band(points, px, py) })),
+    svg("path", { class: "line", d: line(points, px, py) }),
     svg("circle", { class: "dot", cx: px(last.x), cy: py(last.y), r: 4 },
       svg("title", {}, `${yLabel(last.y)} at ${xLabel(last.x)}`)));
 }
@@ -70,10 +77,9 @@ export function barChart(bars, label) {
     ]));
 }
 
-function line(points, px, py, step) {
+function line(points, px, py) {
   return points
-    .map(({ x, y }, k) => (k && step ? `H${px(x).toFixed(1)}V${py(y).toFixed(1)}`
-      : `${k ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`))
+    .map(({ x, y }, k) => `${k ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`)
     .join("");
 }
 

@@ -1,19 +1,16 @@
 /** A point cloud with numbered paths over it, to be turned, moved and zoomed. */
 
 import { send } from "./api.js";
-import { OrbitCamera, TopCamera, focusOn, project } from "./camera.js";
+import { OrbitCamera, TopCamera, diagonal, focusOn, project } from "./camera.js";
+import { contrasted, readColors } from "./cloud_colors.js";
 import { CloudFlat } from "./cloud_flat.js";
 import { CloudGl } from "./cloud_gl.js";
+import { CloudLabels } from "./cloud_labels.js";
 import { h, say } from "./dom.js";
 import { listenToGestures } from "./gestures.js";
 
-/** Colours that differ for colour-blind people too (Okabe and Ito), as the badges have them. */
-export const COLORS = [
-  [0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [150, 110, 20], [86, 180, 233],
-  [230, 159, 0], [110, 110, 110], [120, 60, 160],
-];
-const OWN = [20, 20, 20];
 const POINT = 14;
+const OTHERS = 7;  // Whose colour those beyond the last one have, as their numbers do.
 
 export class CloudView {
   /**
@@ -29,14 +26,16 @@ export class CloudView {
     this.emphasis = new Map();  // place -> "strong" or "weak"
     this.own = [];
     this.cursor = null;
-    this.labels = this.paths.map((_path, place) =>
-      h("span", { class: `badge place-${place + 1}`, "aria-hidden": "true" }, String(place + 1)));
-    this.overlay = h("div", { class: "cloud-labels" }, this.labels);
-    this.crosshair = h("span", { class: "crosshair", hidden: true });
-    this.overlay.append(this.crosshair);
+    this.labels = new CloudLabels(this.paths.length);
     this.element = h("div", { class: "cloud", role: "img", tabindex: 0 });
-    const focus = focusOn(this.paths.flatMap((path) => path.points), observation.bounds);
-    this.cameras = { space: new OrbitCamera(focus), top: new TopCamera(focus) };
+    const { bounds } = observation;
+    const points = this.paths.flatMap((path) => path.points);
+    const focus = focusOn(points, bounds);
+    this.focus = [focus[0].map((value, axis) => (value + focus[1][axis]) / 2), diagonal(focus) / 2];
+    this.cameras = { space: new OrbitCamera(focus, bounds, points), top: new TopCamera(focus, bounds) };
+    this.scheme = window.matchMedia("(prefers-color-scheme: dark)");
+    this.onscheme = () => { Object.assign(this, readColors()); this.showPoints(); };
+    this.scheme.addEventListener("change", this.onscheme);
     this.observer = new ResizeObserver(() => this.redraw());
     this.observer.observe(this.element);
     listenToGestures(this.element, this);
@@ -55,9 +54,10 @@ export class CloudView {
   /** Change how it is drawn: "space" with WebGL2, or "top" on a plain canvas. */
   setUp(mode) {
     this.mode = mode;
+    Object.assign(this, readColors());
     this.renderer?.close();
     this.canvas = h("canvas", {});
-    this.element.replaceChildren(this.canvas, this.overlay);
+    this.element.replaceChildren(this.canvas, this.labels.element);
     try {
       this.renderer = mode === "space" ? new CloudGl(this.canvas) : new CloudFlat(this.canvas);
     } catch {
@@ -65,14 +65,14 @@ export class CloudView {
       this.setUp("top");
       return;
     }
-    this.canvas.addEventListener("webglcontextlost", () => {
-      if (this.mode === "space" && !this.closed) this.setUp("top");
+    const { canvas } = this;
+    canvas.addEventListener("webglcontextlost", () => {
+      if (canvas === this.canvas && !this.closed) this.setUp("top");
     });
     const words = mode === "space" ? "View in three dimensions" : "View from above";
     this.element.setAttribute("aria-label",
       `${words} of ${this.paths.length} action candidates on a point cloud`);
-    if (this.positions) this.renderer.setPoints(this.positions, this.colors);
-    this.redraw();
+    this.showPoints();
   }
 
   toggleMode() {
@@ -90,7 +90,13 @@ export class CloudView {
     const count = content.byteLength / 15;  // Three floats and three bytes each.
     this.positions = new Float32Array(content, 0, 3 * count);
     this.colors = new Uint8Array(content, 12 * count, 3 * count);
-    this.renderer.setPoints(this.positions, this.colors);
+    this.showPoints();
+  }
+
+  showPoints() {
+    if (this.positions) {
+      this.renderer.setPoints(this.positions, contrasted(this.colors, this.ground));
+    }
     this.redraw();
   }
 
@@ -107,62 +113,49 @@ export class CloudView {
     canvas.height = height * density;
     this.aspect = width / height;
     const matrix = this.camera.matrix(this.aspect);
-    const [low, high] = this.observation.bounds;
-    const diagonal = Math.hypot(...low.map((value, axis) => high[axis] - value));
+    const whole = diagonal(this.observation.bounds);
     this.renderer.draw(matrix, this.strokes(density), {
-      pointSize: POINT * density * (this.mode === "space" ? 0.45 * diagonal : 25),
+      pointSize: POINT * density * (this.mode === "space" ? 0.45 * whole : 25),
+      focus: this.focus,
     });
-    this.placeLabels(matrix);
+    this.placeLabels(matrix, width, height);
   }
 
-  /** Return what is drawn: dim ones first, then the others, each over a pale border. */
+  /** Return what is drawn: dim ones first, then the others, each over a border like the ground. */
   strokes(density) {
     const rank = (place) => ({ weak: 0, strong: 2 })[this.emphasis.get(place)] ?? 1;
     const places = this.paths.map((_path, place) => place).sort((a, b) => rank(a) - rank(b));
     const found = places.flatMap((place) => {
-      const color = COLORS[place % COLORS.length];
+      const color = this.palette[place] ?? this.palette[OTHERS];
       const alpha = [0.25, 0.95, 1][rank(place)];
       const width = [3, 4, 7][rank(place)] * density;
       const { points, objects = {} } = this.paths[place];
       return [
-        { points, color: [255, 255, 255], width: width + 3 * density, alpha: 0.7 * alpha },
+        { points, color: this.ground, width: width + 3 * density, alpha: 0.7 * alpha },
         { points, color, width, alpha },
         ...Object.values(objects).map((moved) =>
           ({ points: moved, color, width: 2 * density, alpha: 0.6 * alpha })),
       ];
     });
     if (this.own.length) {
-      found.push({ points: this.own, color: [255, 255, 255], width: 9 * density, alpha: 0.9 });
-      found.push({ points: this.own, color: OWN, width: 5 * density, alpha: 1 });
+      found.push({ points: this.own, color: this.ground, width: 9 * density, alpha: 0.9 });
+      found.push({ points: this.own, color: this.ink, width: 5 * density, alpha: 1 });
     }
     return found;
   }
 
-  placeLabels(matrix) {
-    const { clientWidth: width, clientHeight: height } = this.element;
-    const taken = [];
-    this.labels.forEach((label, place) => {
-      const [from, at] = [this.paths[place].points[0], this.paths[place].points.at(-1)]
-        .map((point) => project(matrix, point));
-      label.hidden = !at;
-      if (!at) return;
-      // Beyond the end, as seen from the beginning, so that the end itself stays free.
-      const [dx, dy] = from ? [(at[0] - from[0]) * width, (at[1] - from[1]) * height] : [0, -1];
-      const away = 24 / Math.max(Math.hypot(dx, dy), 1e-6);
-      let [x, y] = [at[0] * width + dx * away, at[1] * height + dy * away];
-      // Numbers of paths that end together stand beside each other.
-      while (taken.some(([a, b]) => Math.hypot(a - x, b - y) < 29)) x += 30;
-      taken.push([x, y]);
-      label.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
-      label.classList.toggle("dim", this.emphasis.get(place) === "weak");
+  placeLabels(matrix, width, height) {
+    const seen = (point) => {
+      const at = project(matrix, point);
+      return at && [at[0] * width, at[1] * height];
+    };
+    const paths = this.paths.map(({ points }) => {
+      const found = points.map(seen);
+      return found.at(-1) ? found.filter(Boolean) : [];
     });
+    this.labels.place(paths, [width, height], (place) => this.emphasis.get(place) === "weak");
     const point = this.cursor ?? this.own.at(-1);
-    const at = point && project(matrix, point);
-    this.crosshair.hidden = !at;
-    if (at) {
-      this.crosshair.style.transform =
-        `translate(${at[0] * width}px, ${at[1] * height}px) translate(-50%, -50%)`;
-    }
+    this.labels.pointAt(point ? seen(point) : null);
   }
 
   /** Return the point of the cloud that is seen nearest to a place on the screen, if any is near. */
@@ -196,9 +189,15 @@ export class CloudView {
     this.redraw();
   }
 
+  widen() {
+    this.camera.widen();
+    this.redraw();
+  }
+
   close() {
     this.closed = true;
     this.observer.disconnect();
+    this.scheme.removeEventListener("change", this.onscheme);
     this.renderer.close();
   }
 }

@@ -2,18 +2,20 @@
 
 const POINTS = {
   vertex: `#version 300 es
-    uniform mat4 matrix; uniform float size;
-    in vec3 position; in vec3 color; out vec3 shade;
+    uniform mat4 matrix; uniform float size; uniform vec4 focus;
+    in vec3 position; in vec3 color; out vec4 shade;
     void main() {
       gl_Position = matrix * vec4(position, 1.0);
-      gl_PointSize = clamp(size / gl_Position.w, 1.5, 14.0);
-      shade = color;
+      // Where the paths are, points are small and let them be seen.
+      float near = 1.0 - smoothstep(focus.w, 2.0 * focus.w, distance(position, focus.xyz));
+      gl_PointSize = clamp(size / gl_Position.w, 1.5, mix(8.0, 6.0, near));
+      shade = vec4(color, mix(0.9, 0.6, near));
     }`,
   fragment: `#version 300 es
-    precision mediump float; in vec3 shade; out vec4 result;
+    precision mediump float; in vec4 shade; out vec4 result;
     void main() {
       if (length(gl_PointCoord - 0.5) > 0.5) discard;
-      result = vec4(shade, 1.0);
+      result = shade;
     }`,
 };
 // A line is a strip of quads, as wide on the screen whatever its distance.
@@ -84,26 +86,51 @@ export class CloudGl {
     return buffer;
   }
 
-  /** Draw everything: `paths` are {points, color: [r, g, b], width, alpha}, the last on top. */
-  draw(matrix, paths, { pointSize }) {
+  /**
+   * Draw everything.
+   *
+   * @param {number[]} matrix From the world to the view.
+   * @param {object[]} paths {points, color: [r, g, b], width, alpha}, the last on top.
+   * @param {{pointSize: number, focus: [number[], number]}} options Where the paths are, as a
+   *   centre and a radius.
+   */
+  draw(matrix, paths, options) {
     const { gl, canvas } = this;
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-    gl.enable(gl.DEPTH_TEST);
-    if (this.count) {
-      gl.useProgram(this.points);
-      gl.uniformMatrix4fv(gl.getUniformLocation(this.points, "matrix"), false, matrix);
-      gl.uniform1f(gl.getUniformLocation(this.points, "size"), pointSize);
-      gl.bindVertexArray(this.pointArray);
-      gl.drawArrays(gl.POINTS, 0, this.count);
-    }
+    if (this.count) this.drawPoints(matrix, options);
     // Paths are what is judged, so no point hides them.
-    gl.disable(gl.DEPTH_TEST);
-    gl.enable(gl.BLEND);
-    gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.blend();
     for (const path of paths) this.drawPath(matrix, path);
     gl.disable(gl.BLEND);
+  }
+
+  blend() {
+    const { gl } = this;
+    gl.enable(gl.BLEND);
+    gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+  }
+
+  drawPoints(matrix, { pointSize, focus: [centre, radius] }) {
+    const { gl } = this;
+    const uniform = (name) => gl.getUniformLocation(this.points, name);
+    gl.useProgram(this.points);
+    gl.uniformMatrix4fv(uniform("matrix"), false, matrix);
+    gl.uniform1f(uniform("size"), pointSize);
+    gl.uniform4f(uniform("focus"), ...centre, radius);
+    gl.bindVertexArray(this.pointArray);
+    gl.enable(gl.DEPTH_TEST);
+    // First how far they are, so that behind a translucent one no other shows.
+    gl.colorMask(false, false, false, false);
+    gl.drawArrays(gl.POINTS, 0, this.count);
+    gl.colorMask(true, true, true, true);
+    gl.depthFunc(gl.LEQUAL);
+    this.blend();
+    gl.drawArrays(gl.POINTS, 0, this.count);
+    gl.disable(gl.BLEND);
+    gl.depthFunc(gl.LESS);
+    gl.disable(gl.DEPTH_TEST);
   }
 
   drawPath(matrix, { points, color, width, alpha }) {

@@ -2,8 +2,9 @@
 
 import { ApiError, call } from "./api.js";
 import { intervalBar, shareBar } from "./charts.js";
+import { criterionPicker } from "./criterion.js";
 import { button, h, toast } from "./dom.js";
-import { criterionPicker, table } from "./progress.js";
+import { table } from "./progress.js";
 
 const NUM_AT_ONCE = 10;
 

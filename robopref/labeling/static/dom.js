@@ -74,18 +74,12 @@ export function say(text, { urgent = false } = {}) {
   region.textContent = region.textContent === text ? `${text}\u00a0` : text;
 }
 
-/** Show a message for a while, with one thing that can be done about it. */
-export function toast(text, { action = null, urgent = false, seconds = 5 } = {}) {
+/** Show a message for a while. */
+export function toast(text, { urgent = false, seconds = 5 } = {}) {
   const box = h("div", { class: urgent ? "toast urgent" : "toast" }, h("span", {}, text));
-  if (action) {
-    box.append(button(action.label, { key: action.key, onclick: () => { action.run(); gone(); } }));
-  }
-  const gone = () => box.remove();
-  const area = document.getElementById("toasts");
-  area.replaceChildren(box);
+  document.getElementById("toasts").replaceChildren(box);
   say(text, { urgent });
-  setTimeout(gone, seconds * 1000);
-  return gone;
+  setTimeout(() => box.remove(), seconds * 1000);
 }
 
 /** Return words for a time [s since 1970]: the hour today, else the day as well. */

@@ -14,13 +14,13 @@ const SHEET = [
     ["↓", "Cannot tell"]]],
   ["Actions in space", [
     ["Shift ← ↑ → ↓", "Turn"], ["Shift I J K L", "Move"], ["Page ↑ ↓", "Nearer, farther"],
-    ["Home", "As at first"], ["T", "From above"], ["V", "Paths or clips"], ["B", "All bad"],
+    ["Home", "As at first"], ["End", "The whole scene"], ["T", "From above"], ["V", "Paths or clips"], ["B", "All bad"],
     ["P", "Place the best yourself"]]],
   ["Playback", [
     ["Space", "Play, pause"], [", .", "One picture back, on"], ["< >", "Ten pictures"],
     ["S", "Speed"], ["O", "Loop"], ["L", "Curves"], ["C", "Camera"]]],
   ["Always", [
-    ["Z", "Undo the last answer"], ["Shift Z", "My answers"], ["A D F …", "Reasons"],
+    ["Z", "Undo the last answer, or decision"], ["Shift Z", "My answers"], ["A D F …", "Reasons"],
     ["N", "Note"], ["X", "Skip"], ["?", "This sheet"]]],
 ];
 

@@ -10,7 +10,7 @@ export function addKeys(map, { repeat = [] } = {}) {
 }
 
 /** Return the name of a pressed key: letters in capitals, digits by their place. */
-export function keyName(event) {
+function keyName(event) {
   const key = event.key === " " ? "Space" : event.key;
   if (/^\d$/.test(key)) return key;
   // In France a digit without Shift is a sign, elsewhere one with Shift is.

@@ -3,6 +3,7 @@
 import { ApiError, LostConnectionError, call, newId, pause } from "./api.js";
 import { CandidatesJudge } from "./candidates.js";
 import { prefetch } from "./clips.js";
+import { criterionPicker } from "./criterion.js";
 import { button, h, say, toast } from "./dom.js";
 import { Extras } from "./extras.js";
 import { History } from "./history.js";
@@ -43,7 +44,11 @@ export class LabelPage {
       Z: () => this.undo(), "Shift+Z": () => this.history.open(), X: () => this.skip(),
     });
     this.stop = new AbortController();
-    this.choices = this.makeChoices();
+    this.picker = criterionPicker(app.project, async () => {
+      await this.leave();
+      this.next();
+    }, { all: "All criteria" });
+    this.element.querySelector(".ask-side").prepend(this.picker.element);
   }
 
   /** Called once the page is on the screen. */
@@ -62,24 +67,6 @@ export class LabelPage {
         onclick: () => this.history.open() }));
   }
 
-  /** Let the annotator judge by one criterion only, where there are several. */
-  makeChoices() {
-    const { criteria } = this.app.project;
-    this.only = null;
-    if (criteria.length < 2) return;
-    const select = h("select", {
-      "aria-label": "Criterion",
-      onchange: async () => {
-        this.only = select.value || null;
-        select.blur();
-        await this.leave();
-        this.next();
-      },
-    }, h("option", { value: "" }, "All criteria"),
-    criteria.map(({ name }) => h("option", { value: name }, name)));
-    this.element.querySelector(".ask-side").prepend(select);
-  }
-
   setState(state) {
     this.element.dataset.state = state;
   }
@@ -91,7 +78,8 @@ export class LabelPage {
     this.setState("loading");
     while (turn === this.turn && !this.stop.signal.aborted) {
       try {
-        const found = await call("POST", "/api/next", this.only ? { criterion: this.only } : {},
+        const only = this.picker.value;
+        const found = await call("POST", "/api/next", only ? { criterion: only } : {},
           { signal: this.stop.signal });
         if (turn !== this.turn) return;
         this.app.setLost(null);
@@ -240,7 +228,12 @@ export class LabelPage {
   // ---- when there is nothing to judge ---------------------------------------------------------
 
   showEmpty(reason) {
-    this.showMessage("empty", ...whyNothing(reason));
+    // Only there it is said which ones, and why.
+    const link = reason === "cannot be shown"
+      ? h("a", { class: "link", href: "/progress", onclick: (event) => this.app.follow(event) },
+        "To Progress")
+      : null;
+    this.showMessage("empty", ...whyNothing(reason), link);
   }
 
   showExpired() {

@@ -97,8 +97,12 @@ class App {
     this.askWho();
   }
 
-  go(path) {
-    if (path !== location.pathname) history.pushState(null, "", path);
+  /** Follow a link to another page without loading everything anew. */
+  follow(event) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const { pathname } = event.currentTarget;
+    if (pathname !== location.pathname) history.pushState(null, "", pathname);
     this.route();
   }
 
@@ -123,11 +127,7 @@ class App {
     const here = PAGES[location.pathname] ? location.pathname : "/";
     const links = Object.entries(PAGES).map(([path, [name]]) => h("a", {
       href: path, "aria-current": path === here ? "page" : null,
-      onclick: (event) => {
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-        event.preventDefault();
-        this.go(path);
-      },
+      onclick: (event) => this.follow(event),
     }, name));
     document.getElementById("header").replaceChildren(
       h("span", { class: "brand" }, h("img", { src: "/static/icon.svg", alt: "" }),

@@ -1,10 +1,13 @@
 /** How far a project is: labels, agreement, what the reward makes of them, what cannot be shown. */
 
-import { call, pause } from "./api.js";
+import { ApiError, call, pause } from "./api.js";
 import { barChart, lineChart } from "./charts.js";
-import { h } from "./dom.js";
+import { criterionPicker } from "./criterion.js";
+import { button, h, say, toast } from "./dom.js";
 
 const EVERY_S = 5;
+const BY_VOTES = "By votes (Dawid–Skene)";
+const BY_SCORES = "by scores (Bradley–Terry)";
 
 export class ProgressPage {
   constructor(app) {
@@ -46,9 +49,31 @@ export class ProgressPage {
       tiles(own, all),
       h("div", { class: "halves" }, perDay(own), accuracy(own)),
       annotators(own), pairwise(own), rated(all.ratings, own.criterion),
-      listed("Queries that cannot be shown", "Why", all.blocked, ({ reason }) => reason),
-      listed("Queries that were skipped", "How often", all.skipped, ({ skips }) => skips),
+      listed("Queries that cannot be shown", ["Why", ""], all.blocked,
+        (row) => [row.reason, this.againButton(row)]),
+      listed("Queries that were skipped", ["How often"], all.skipped, ({ skips }) => [skips]),
       exports());
+  }
+
+  /** Return what has a query shown again, where what stood against it may be mended. */
+  againButton({ query_id: id }) {
+    const again = button("Try again", {
+      class: "small", "aria-label": `Try again: ${shortened(id)}`, onclick: () => this.unblock(id, again),
+    });
+    return again;
+  }
+
+  async unblock(id, again) {
+    again.disabled = true;
+    try {
+      await call("POST", `/api/queries/${encodeURIComponent(id)}/unblock`);
+      say("It is asked again.");
+      await this.refresh();
+    } catch (error) {
+      again.disabled = false;
+      if (error instanceof ApiError && error.status !== 401) toast(error.message, { urgent: true });
+      else this.app.handle(error);
+    }
   }
 
   close() {
@@ -70,17 +95,18 @@ function tiles(own, { trainer, blocked = [] }) {
       isKnown(position.value)
         ? `${percent(position.low)} to ${percent(position.high)}; chance gives half`
         : "of pairs with a preference"),
+    heldOut(own),
     tile("Ten more labels", isKnown(gain) ? `${gain < 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %` : "–",
       "of held-out accuracy, estimated"),
     tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || "fits a reward as labels come"));
 }
 
-/** Return the way to choose a criterion; hidden where there is one only. */
-export function criterionPicker({ criteria }, onchange) {
-  const select = h("select", { "aria-label": "Criterion", onchange: () => { select.blur(); onchange(); } },
-    criteria.map(({ name }) => h("option", { value: name }, name)));
-  select.hidden = criteria.length < 2;
-  return { element: select, get value() { return select.value; } };
+/** Return the newest accuracy of the reward on pairs that it was not fitted to. */
+function heldOut({ history = [] }) {
+  const last = history.findLast((row) => isKnown(row.accuracy));
+  return tile("Held-out accuracy", last ? percent(last.accuracy) : "–", last
+    ? `${percent(last.low)} to ${percent(last.high)}; after ${last.labels} labels`
+    : "of the reward, once it is fitted");
 }
 
 function tile(name, value, words) {
@@ -122,9 +148,15 @@ function annotators({ annotators: rows }) {
     ? table(head, rows.map((row) => [
       row.name, row.answers, row.skips, number(row.seconds_median, 1),
       isKnown(row.consistency) ? percent(row.consistency) : "–", share(row.gold),
-      share(row.attention), position(row.first_shown_share), number(row.reliability_votes),
+      share(row.attention), position(row.first_shown_share), reliability(row),
     ]))
     : h("p", { class: "muted" }, "Nobody has answered yet."));
+}
+
+/** Return how often somebody is right: by votes, and after a stroke by scores where that is known. */
+function reliability({ reliability_votes: votes, reliability_scores: scores }) {
+  if (!isKnown(scores)) return h("span", { title: BY_VOTES }, number(votes));
+  return h("span", { title: `${BY_VOTES} / ${BY_SCORES}` }, `${number(votes)} / ${number(scores)}`);
 }
 
 /** Return how often the first clip is preferred, and whether that is more than chance. */
@@ -148,10 +180,14 @@ function rated(ratings = [], criterion) {
     own.map((row) => [row.annotator, row.rating, row.num])));
 }
 
-function listed(title, last, rows = [], tell) {
+function listed(title, heads, rows = [], tell) {
   if (!rows.length) return "";
-  return section(title, table(["Query", "Criterion", last],
-    rows.map((row) => [row.query_id.slice(0, 8), row.criterion, tell(row)])));
+  return section(title, table(["Query", "Criterion", ...heads],
+    rows.map((row) => [shortened(row.query_id), row.criterion, ...tell(row)])));
+}
+
+function shortened(id) {
+  return id.slice(0, 8);
 }
 
 function exports() {

@@ -12,7 +12,7 @@ export class RatingJudge {
     this.element = this.stage.element;
     this.transport = this.stage.transport.element;
     this.markFrame = null;
-    [this.right, this.wrong] = ratingsOf(query);
+    [this.right, this.wrong] = query.verdicts;
     this.marker = button("Mark where it went wrong", {
       class: "answer plain", key: "M", "aria-pressed": "false", onclick: () => this.toggleMark(),
     });
@@ -62,10 +62,4 @@ export class RatingJudge {
   close() {
     this.stage.close();
   }
-}
-
-/** Return the two ratings that are asked for, by the words of the question. */
-function ratingsOf(query) {
-  const asksForSuccess = /succe|fail|solved|reach|done/i.test(`${query.criterion} ${query.question}`);
-  return asksForSuccess ? ["success", "failure"] : ["good", "bad"];
 }

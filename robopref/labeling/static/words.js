@@ -7,6 +7,8 @@ const NOTHING = {
   "all answered": ["All done", "Every query has its answers. New ones appear here by themselves."],
   "waiting for others": ["Nothing for you just now",
     "What is left is with others. It comes here if they leave it."],
+  "cannot be shown": ["Some queries cannot be shown",
+    "What is left of them waits until somebody looks at why. The page “Progress” says it."],
   "no queries yet": ["No queries yet", "They appear here as soon as there are some."],
 };
 
