@@ -64,11 +64,12 @@ def measure(size: Size, *, also_start: Size | None = None) -> dict[str, Any]:
     started: dict[str, Any] = {}
     if also_start is not None:
         with _project(also_start) as (server, _):
-            started, _ = _look_first(server, also_start)
-            started |= _see_first(server, also_start)
+            seen = _see_first(server, also_start)
+            started = seen | _look_first(server, also_start)[0]
     with _project(size) as (server, location):
-        found, clips = _look_first(server, size)
-        found |= _see_first(server, size)
+        found = _see_first(server, size)
+        looked, clips = _look_first(server, size)
+        found |= looked
         _say(f"{size.annotators} annotators for {size.seconds:.0f} s.")
         calm = _work(size, server, clips)
         _say(f"The same while the server is killed {size.kills} times.")
@@ -117,6 +118,7 @@ def _look_first(server: Server, size: Size) -> tuple[dict[str, Any], list[str]]:
     With 1,000 episodes at most, that is to take 5 s.
     """
     server.kill()
+    shutil.rmtree(server.clips, ignore_errors=True)
     began = time.monotonic()
     server.start()
     annotator = Annotator("first", server.port, [])
@@ -157,6 +159,7 @@ def _see_first(server: Server, size: Size) -> dict[str, Any]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         server.kill()
+        shutil.rmtree(server.clips, ignore_errors=True)
         began = time.monotonic()
         server.start()
         page.goto(f"http://127.0.0.1:{server.port}/?annotator=looker")

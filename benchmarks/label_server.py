@@ -20,6 +20,8 @@ class Server:
     def __init__(self, data: Path, location: str, folder: Path, *, overlap: int) -> None:
         self.overlap = overlap
         self.port = _find_port()
+        self.clips = folder / "label" / "clips"
+        """Where its clips are drawn."""
         self._log = folder / "server.log"
         self._command = [
             sys.executable, "-m", "robopref.cli", "label", "--data", str(data), "--db", location,

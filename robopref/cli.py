@@ -63,6 +63,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.data:CompactCommand",
         "Join the small files of a data set into few large ones.",
     ),
+    "data merge": (
+        "robopref.commands.merge_data:MergeCommand",
+        "Bring the episodes of several data sets together in one.",
+    ),
     "data import": (
         "robopref.commands.data:ImportCommand",
         "Read a data set of another format.",

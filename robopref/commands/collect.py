@@ -42,6 +42,9 @@ class CollectCommand:
     high-return, they act as they are."""
     recipe: str | None = None
     """Recipe for data of mixed quality, in the place of a behaviour: "ipl" or "mixed"."""
+    name: str | None = None
+    """Who acts, kept with each episode, by which policies are told apart when they are compared;
+    None for the folder of the policy's run and the reward's, or the behaviour of the experts."""
     preferred_share: float = 0.5
     """Share of scripted episodes in the preferred style."""
     num_episodes: int = 50
@@ -72,6 +75,9 @@ class CollectCommand:
             raise ValueError("Give one of `recipe` and `policy`: a recipe says who acts.")
         if self.recipe is not None and self.cameras:
             raise ValueError("Give one of `recipe` and `cameras`: recipes record states alone.")
+        if self.recipe is not None and self.name is not None:
+            raise ValueError("Give one of `recipe` and `name`: a recipe names who acts by itself.")
+        check_policy_name(self.name)
 
     def run(self) -> None:
         """Record what the data set does not have yet."""
@@ -96,18 +102,22 @@ class CollectCommand:
         from robopref.align.actors import ScriptedSpec, policy_spec
         from robopref.align.checks import check_has_expert
         from robopref.align.collect import Plan, collect
+        from robopref.envs import BEHAVIOURS
 
         if self.policy is None:
             behaviour = resolve(self, "behaviour")
             check_has_expert(self.env, "Let a policy act with --policy.")
             behaviour.check_env(self.env)
+            name = f"expert:{BEHAVIOURS.name_of(type(behaviour))}"
             actor: Any = ScriptedSpec(behaviour, self.preferred_share, 0.1, self.seed)
         else:
+            name = name_policy(self.policy, self.reward)
             actor = policy_spec(self.policy, self.reward)
         plan = Plan(
             env=self.env, actor=actor, seed=self.seed, start_set="pool",
             num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
-            metadata={"name": "collect"}, namespace=self._namespace(),
+            metadata={"name": "collect", "policy": self.name or name},
+            namespace=self._namespace(),
             cameras=self.cameras, image_px=self.image_px,
         )  # fmt: skip
         return partial(collect, plan)
@@ -135,4 +145,34 @@ class CollectCommand:
             del settings[name]
         if not self.cameras:  # What was recorded before there were any keeps its identity.
             del settings["cameras"], settings["image_px"]
+        if self.name is None:  # Likewise.
+            del settings["name"]
         return json.dumps(settings, sort_keys=True)
+
+
+def check_policy_name(name: str | None) -> None:
+    """Refuse a name that cannot name who acts; None is no name.
+
+    Raises:
+        ValueError: It is empty, too long, or cannot be printed.
+    """
+    from robopref.labeling.config import check_name_text
+
+    if name is not None:
+        check_name_text("name", name)
+
+
+def name_policy(policy: Path, reward: Path | None) -> str:
+    """Return who acts where a policy does, and a reward, if any, chooses among its proposals.
+
+    Example:
+        >>> name_policy(Path("runs/press"), Path("runs/gentle/reward"))
+        'press + gentle'
+    """
+    parts = {"policy": policy} if reward is None else {"policy": policy, "reward": reward}
+    folders = {kind: folder.resolve() for kind, folder in parts.items()}
+    # The saved model itself stands in a folder of the run that is named after its kind.
+    return " + ".join(
+        folder.parent.name if folder.name == kind else folder.name
+        for kind, folder in folders.items()
+    )

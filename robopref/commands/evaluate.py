@@ -1,11 +1,13 @@
 """`robopref evaluate`: how often a policy succeeds and shows a behaviour."""
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robopref.config import component, resolve
+from robopref.commands.collect import check_policy_name, name_policy
+from robopref.config import component, resolve, to_dict
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,19 @@ class EvaluateCommand:
     """Decides the starts."""
     knows_success: bool = True
     """Whether the environment says when its task is solved."""
+    name: str | None = None
+    """Who acts, kept with each episode, by which policies are told apart when they are compared;
+    None for the folder of the policy's run, and the reward's. Episodes of evaluations with equal
+    --seed go into one data set only if they are named."""
     num_workers: int = 2
     """Processes that record."""
     out: Path | None = None
     """Folder that keeps the test episodes and `evaluation.json`; without it nothing is kept.
     Interrupted, the same command records what is missing."""
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        check_policy_name(self.name)
 
     def run(self) -> None:
         """Record test episodes and print the rates."""
@@ -61,7 +71,11 @@ class EvaluateCommand:
         plan = Plan(
             env=self.env, actor=policy_spec(self.policy, self.reward), seed=self.seed,
             start_set="test", num_episodes=self.num_episodes,
-            max_episode_steps=self.max_episode_steps, metadata={"name": "evaluate"},
+            max_episode_steps=self.max_episode_steps,
+            metadata={
+                "name": "evaluate", "policy": self.name or name_policy(self.policy, self.reward),
+            },
+            namespace=self._namespace(),
         )  # fmt: skip
         store = open_or_create(folder, self.env)
         # What is recorded already came from these settings, or the call is refused.
@@ -72,3 +86,11 @@ class EvaluateCommand:
         rates = evaluate_episodes(episodes, behaviour, knows_success=self.knows_success)
         save_figures(rates.to_dict(), folder / "evaluation.json")
         print_evaluations({"policy" if self.reward is None else "selected": rates})
+
+    def _namespace(self) -> str:
+        """Return what decides the episodes of a named policy beside seed and number."""
+        if self.name is None:  # What was recorded before there were names keeps its identity.
+            return ""
+        settings = to_dict(self)
+        named = ("policy", "reward", "env", "max_episode_steps", "name")
+        return json.dumps({key: settings[key] for key in named}, sort_keys=True)

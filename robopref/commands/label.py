@@ -2,16 +2,22 @@
 
 import contextlib
 import getpass
+import hashlib
+import threading
+import webbrowser
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tyro.conf import UseAppendAction
 
 from robopref.config import component
 from robopref.errors import check_name
 from robopref.labeling.clip_jobs import ClipConfig
+from robopref.labeling.config import TAGS, Criterion, LabelConfig, check_name_text
 
 if TYPE_CHECKING:
-    from robopref.labeling.config import LabelConfig
     from robopref.labeling.server import ServerConfig
     from robopref.labeling.training import TrainerConfig
 
@@ -45,6 +51,8 @@ class LabelCommand:
     """Answers after which the reward is fitted anew."""
     criterion: tuple[str, ...] = ("overall",)
     """By what is judged, as `name` or `name=question`; several are asked one after the other."""
+    tag: UseAppendAction[tuple[str, ...]] = ()
+    """Reason that may be ticked, in the place of the usual ones, such as "smoother"."""
     title: str = "robopref"
     """What stands on top of the page."""
     overlap: int = 1
@@ -57,6 +65,10 @@ class LabelCommand:
     """After so many answers one of them comes once more, turned around; 0 for never."""
     attention_every: int = 0
     """After so many answers comes one that says which key to press; 0 for never."""
+    num_ahead: int = 2
+    """Queries whose clips are drawn while one is answered."""
+    show_reward_lane: bool = False
+    """Draw the learned reward under each clip without being asked for it; that sways annotators."""
     segment_length: int | None = 50
     """Steps of a segment of the queries that are made; None compares whole episodes."""
     first_queries: int = 20
@@ -67,19 +79,24 @@ class LabelCommand:
     """Port to listen at; 0 for any that is free."""
     token: str | None = None
     """What annotators must give to sign in."""
+    allowed_host: UseAppendAction[tuple[str, ...]] = ()
+    """Further name by which the server is called, such as that of a proxy with TLS before it."""
     no_browser: bool = False
-    """Only print the address."""
+    """Only print the address, and open no browser."""
     stop_after: float | None = None
     """Stop after so many seconds; None goes on until Ctrl-C."""
-    out: Path = Path("runs/label")
-    """Folder for the clips, and for what is learned on the way."""
+    out: Path | None = None
+    """Folder for the clips, and for what is learned on the way; None for one in runs/label that
+    belongs to the data set and the store."""
     seed: int = 0
     """Decides which queries are drawn."""
     clips: ClipConfig = field(default_factory=ClipConfig)
     """How clips are drawn and kept."""
 
     def __post_init__(self) -> None:
-        """Check that the settings go together, and that there is such a reward."""
+        """Check that the settings go together, and that there is such a learner."""
+        for tag in self.tag:
+            check_name_text("tag", tag)
         self._settings()
         self._training()
         if self.learner != NO_LEARNER:
@@ -93,6 +110,10 @@ class LabelCommand:
         from robopref.labeling.server import open_project, serve
 
         config, project = self._settings()
+        if self.reward is not None:
+            from robopref.align.actors import find_saved
+
+            find_saved(self.reward, "reward")
         with open_project(config, project) as service, contextlib.ExitStack() as stack:
             service.clips.reward = self.reward
             trainer = None
@@ -102,45 +123,58 @@ class LabelCommand:
                 )
             serve(
                 service, config, announce=self._announce, trainer=trainer,
-                browser=not self.no_browser, stop_after_s=self.stop_after,
+                stop_after_s=self.stop_after,
             )  # fmt: skip
             for name in project.names:
                 print(f"Labels by '{name}' in {config.db}: {service.store.num_labels(name)}.")
         print(f"Next:   robopref train reward --data {self.data} --db {config.db}")
 
     def _announce(self, address: str, _server: object) -> None:
-        print(f"Label at {address}?annotator={getpass.getuser()}", flush=True)
+        link = f"{address}?annotator={quote(getpass.getuser(), safe='')}"
+        print(f"Label at {link}", flush=True)
         if self.token is not None:
             print("Annotators sign in with the token.", flush=True)
         print("Ctrl-C stops; every answer is on disk already.", flush=True)
+        if not self.no_browser:
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
 
     def _settings(self) -> "tuple[ServerConfig, LabelConfig]":
-        from robopref.labeling.config import Criterion, LabelConfig
         from robopref.labeling.server import ServerConfig
 
         project = LabelConfig(
             title=self.title,
             criteria=tuple(Criterion.parse(text) for text in self.criterion),
+            tags=self.tag or TAGS,
             overlap=self.overlap,
             lease_s=self.lease,
             gold_every=self.gold_every,
             repeat_every=self.repeat_every,
             attention_every=self.attention_every,
+            num_ahead=self.num_ahead,
+            show_reward_lane=self.show_reward_lane,
         )
         db = str(self.data / "preferences.sqlite") if self.db is None else self.db
         config = ServerConfig(
-            data=self.data, db=db, out=self.out, host=self.host, port=self.port, token=self.token,
+            data=self.data, db=db, out=self.out or self._own_folder(db), host=self.host,
+            port=self.port, token=self.token, allowed_hosts=self.allowed_host,
             segment_length=self.segment_length, first_queries=self.first_queries, seed=self.seed,
             clips=self.clips,
         )  # fmt: skip
         return config, project
+
+    def _own_folder(self, db: str) -> Path:
+        """Return a folder that projects of other data sets or stores do not write to."""
+        data = self.data.resolve()
+        store = db if "://" in db else str(Path(db).resolve())
+        digest = hashlib.sha256(f"{data}\n{store}".encode()).hexdigest()
+        return Path("runs/label") / f"{data.name}-{digest[:8]}"
 
     def _training(self) -> "TrainerConfig":
         from robopref.labeling.training import TrainerConfig
 
         config, project = self._settings()
         return TrainerConfig(
-            data=self.data, db=config.db, out=self.out, project=project, learner=self.learner,
+            data=self.data, db=config.db, out=config.out, project=project, learner=self.learner,
             strategy=self.strategy, refit_every=self.refit_every,
             segment_length=self.segment_length, reward=self.reward, seed=self.seed,
         )  # fmt: skip

@@ -31,6 +31,8 @@ BEAT_S = 5.0
 """Time after which who trains says so again [s]."""
 SILENT_S = 120.0
 """Silence after which another takes over [s]; a fit is silent while it lasts."""
+FIRST_CLIPS_S = 4.0
+"""Time that is left to the first clips, which somebody waits for, before it starts [s]."""
 FOLLOW_S = 2.0
 """Time between two looks at the trainer [s]."""
 RESTARTS = 3
@@ -63,8 +65,7 @@ class Trainer:
         self._watch = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> "Trainer":
-        """Start the child process, and follow what it does."""
-        self._start()
+        """Start the child process before long, and follow what it does."""
         self._watch.start()
         return self
 
@@ -72,6 +73,8 @@ class Trainer:
         """End the child process; a fit that is under way is given up."""
         self._stop.set()
         self._watch.join()
+        if self._process is None:
+            return
         self._process.join(2.0)
         if self._process.is_alive():
             self._process.kill()
@@ -91,6 +94,9 @@ class Trainer:
     def _follow(self) -> None:
         """Start a trainer that died again, and tell of each new reward."""
         known = None
+        if self._stop.wait(FIRST_CLIPS_S):
+            return
+        self._start()
         while not self._stop.wait(FOLLOW_S):
             if not self._process.is_alive() and not self._has_given_up():
                 self._start()
@@ -104,7 +110,8 @@ class Trainer:
                 self._on_reward(Path(folder))
 
     def _has_given_up(self) -> bool:
-        return self._num_starts > RESTARTS and not self._process.is_alive()
+        started = self._process is not None
+        return started and self._num_starts > RESTARTS and not self._process.is_alive()
 
     def _start(self) -> None:
         self._num_starts += 1

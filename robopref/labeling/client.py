@@ -165,11 +165,29 @@ class Client:
         """Decide a disagreement; return the decision's id."""
         body = {
             "id": str(uuid.uuid4()), "query": query_id, "criterion": criterion,
-            "order": [list(group) for group in order],
-            "answer": "ranked", **fields,
+            "order": [list(group) for group in order], "answer": "ranked", **fields,
         }  # fmt: skip
         self.post("/api/adjudication", body)
         return str(body["id"])
+
+    def undo_decision(self, decision_id: str) -> None:
+        """Take one's own decision back."""
+        self.post(f"/api/adjudication/{decision_id}/undo")
+
+    def unblock(self, query_id: str) -> bool:
+        """Ask a query again that could not be shown; return whether that was so."""
+        return bool(self.post(f"/api/queries/{quote(query_id, safe='')}/unblock")["unblocked"])
+
+    def add_comparisons(self, num: int = 20, policies: Sequence[str] = ()) -> list[str]:
+        """Ask for comparisons of policies from equal starts; return the ids of their queries.
+
+        Args:
+            num: How many; fewer where there are not so many.
+            policies: Whose episodes; none for all.
+        """
+        body = {"num": num, "policies": list(policies)}
+        added: list[str] = self.post("/api/comparison", body)["ids"]
+        return added
 
     def comparison(self, *, reveal: bool = False) -> Plain:
         """Return how policies compare; who is who only where that is asked for."""

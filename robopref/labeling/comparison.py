@@ -1,7 +1,7 @@
 """Blind comparison of policies: pairs of episodes that start alike, scores with intervals.
 
-Which policy acted is in the metadata of an episode, under "policy", or under "name" where there is
-none; it is told to nobody who compares. Scores are those of Bradley and Terry, by criterion.
+Which policy acted is in the metadata of an episode, and is told to nobody who compares. Scores are
+those of Bradley and Terry, by criterion.
 """
 
 import uuid
@@ -22,14 +22,23 @@ from robopref.preferences.query import Query
 from robopref.seeding import draw_uuid
 
 STRATEGY = "policy-comparison"
+RECORDERS = ("collect", "evaluate")
+"""Names in older episodes that tell which command recorded them, and not who acted."""
 WHY = "Two episodes that start alike."
 
 Plain = dict[str, Any]
 
 
 def policy_of(row: EpisodeRow) -> str:
-    """Return which policy acted in an episode; empty where that is not known."""
-    return str(row.metadata.get("policy") or row.metadata.get("name") or "")
+    """Return which policy acted in an episode; empty where that is not known.
+
+    That is its "policy"; in an episode of `robopref align`, which has none, it is its "name": the
+    stage that recorded it, such as evaluation/base, where one policy acted.
+    """
+    if policy := row.metadata.get("policy"):
+        return str(policy)
+    name = str(row.metadata.get("name") or "")
+    return "" if name in RECORDERS else name
 
 
 def make_comparisons(
@@ -68,7 +77,8 @@ def make_comparisons(
         named = sorted({policy_of(row) for row in episodes.rows} - {""})
         raise DataError(
             f"'{episodes.root}' has no two episodes of different policies that start alike and "
-            f"were not compared yet. Policies: {named}. Record more from the same seeds."
+            f"were not compared yet. Policies: {named}. Record more with equal --seed, each policy "
+            "under a --name of its own, and bring them together with: robopref data merge."
         )
     chosen = [pairs[i] for i in rng.permutation(len(pairs))[:num]]
     return [_query(pair, rng) for pair in chosen]

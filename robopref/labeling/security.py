@@ -5,8 +5,11 @@ without being asked for leave (CORS), which is never given; nor can it, by a nam
 this machine (DNS rebinding), send a `Host` that is allowed.
 """
 
+import contextlib
+import ipaddress
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +21,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WILDCARDS = ("0.0.0.0", "::", "")
+"""What a server is bound to that listens at every address of its machine."""
+ELSEWHERE = ("203.0.113.1", "2001:db8::1")
+"""Addresses that no machine has (RFC 5737, RFC 3849), to ask which way packets would leave."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
 BODY_TYPES = ("application/json", "application/x-ndjson")
@@ -57,7 +64,8 @@ class Guard:
 
     Args:
         app: What is guarded.
-        hosts: Names and addresses under which this server may be called, without the port.
+        hosts: Names and addresses under which this server may be called, without the port; one
+            of `WILDCARDS` stands for every address.
         max_body: Largest body of a request [bytes].
         max_import: The same of what is imported.
     """
@@ -66,9 +74,23 @@ class Guard:
         self, app: App, hosts: tuple[str, ...], *, max_body: int = 2**20, max_import: int = 2**26
     ) -> None:
         self.app = app
-        self.hosts = {host.lower() for host in hosts}
+        self.hosts = {host.lower() for host in hosts if host}
+        self.any_address = not set(WILDCARDS).isdisjoint(hosts)
+        self.proxied: set[str] = set()
         self.max_body = max_body
         self.max_import = max_import
+
+    def behind(self, names: Iterable[str]) -> "Guard":
+        """Answer to further names too, such as that of a proxy with TLS; return the guard.
+
+        The proxy passes on `Host`, with the port or without (nginx: `proxy_set_header Host $host;`;
+        its own default, the address of this server, will do as well), and `Origin`, `Cookie` and
+        `X-Robopref`, which proxies leave as they are. The pages' origin is then https://NAME at
+        some port, of which `Host` need not tell.
+        """
+        self.proxied |= {name.lower() for name in names}
+        self.hosts |= self.proxied
+        return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on with a limit on its body and headers on its answer."""
@@ -100,7 +122,7 @@ class Guard:
         """Return why a request is refused by its head alone, or None."""
         headers = {key.lower(): value for key, value in scope["headers"]}
         hosts = [value for key, value in scope["headers"] if key.lower() == b"host"]
-        if len(hosts) != 1 or _host_name(hosts[0].decode("latin-1")) not in self.hosts:
+        if len(hosts) != 1 or not self._is_called(_host_name(hosts[0].decode("latin-1"))):
             return Refusal(
                 421, "foreign-host",
                 "This server is not called by that name. Open it by the address that it printed.",
@@ -127,11 +149,18 @@ class Guard:
             return Refusal(415, "wrong-type", f"The body must be one of {list(BODY_TYPES)}.")
         return None
 
+    def _is_called(self, name: str) -> bool:
+        # An address needs no look-up: unlike a name it cannot first lead to a foreign page and then
+        # to this machine (DNS rebinding). So all are taken, also those that a router translates.
+        return name in self.hosts or (self.any_address and _is_address(name))
+
     def _is_own(self, origin: str, host: bytes) -> bool:
         try:
             parts = urlsplit(origin)
         except ValueError:
             return False
+        if parts.scheme == "https" and parts.hostname in self.proxied:
+            return True
         return (
             parts.scheme in ("http", "https")
             and parts.netloc.lower() == host.decode("latin-1").lower()
@@ -139,22 +168,39 @@ class Guard:
 
 
 def allowed_hosts(bind: str) -> tuple[str, ...]:
-    """Return the names under which a server bound to `bind` may be called.
-
-    Bound to every address of the machine, it has those addresses and the machine's name.
-    """
+    """Return the names under which a server bound to `bind` may be called, for `Guard`."""
     if bind in LOOPBACK:
         return LOOPBACK
     import socket
 
-    names = {bind, socket.gethostname(), *LOOPBACK}
-    if bind in ("0.0.0.0", "::"):
-        try:
-            found = socket.getaddrinfo(socket.gethostname(), None)
-        except OSError:
-            found = []
-        names |= {str(address[4][0]) for address in found}
-    return tuple(sorted(names))
+    return tuple(sorted({bind, socket.gethostname(), *LOOPBACK}))
+
+
+def reachable_name(bind: str) -> str:
+    """Return the address by which others call a server bound to `bind`, or else the host's name."""
+    if bind not in WILDCARDS:
+        return bind
+    import socket
+
+    for address in ELSEWHERE:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))  # This sends nothing.
+            return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+def check_host_name(argument: str, name: str) -> None:
+    """Refuse what cannot stand in `Host` without its port.
+
+    Raises:
+        ValueError: It has a scheme, a port or a path, or it is empty.
+    """
+    if not (_is_address(name) or re.fullmatch(r"[A-Za-z0-9_.-]+", name)):
+        raise ValueError(
+            f"`{argument}` must be a name without scheme and port, such as label.example.org, got "
+            f"'{name}'."
+        )
 
 
 def is_loopback(bind: str) -> bool:
@@ -172,6 +218,14 @@ def _host_name(host: str) -> str:
         name, _, port = host.partition(":")
         valid = True
     return name.lower() if valid and (not port or port.isdigit()) else ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 class _Body:

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,12 @@ from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
-from robopref.labeling.security import allowed_hosts, is_loopback
+from robopref.labeling.security import (
+    allowed_hosts,
+    check_host_name,
+    is_loopback,
+    reachable_name,
+)
 from robopref.labeling.service import LabelService
 from robopref.labeling.sessions import Sessions
 from robopref.preferences.store import PreferenceStore
@@ -36,7 +40,7 @@ class ServerConfig:
     """Data set that is compared."""
     db: str
     """Preference store: a SQLite file or a URL."""
-    out: Path = Path("runs/label")
+    out: Path
     """Folder for the clips, and for what is learned on the way."""
     host: str = "127.0.0.1"
     """Address that the server listens at."""
@@ -44,6 +48,8 @@ class ServerConfig:
     """Port; 0 for any that is free."""
     token: str | None = None
     """What annotators must give to sign in; required at any address but this machine's own."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names by which the server is called, such as that of a proxy with TLS before it."""
     segment_length: int | None = 50
     """Steps of a segment of the queries that are made; None compares whole episodes."""
     first_queries: int = NUM_FIRST
@@ -55,6 +61,8 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Check that who is not on this machine needs a token, and that it cannot be guessed."""
+        for name in self.allowed_hosts:
+            check_host_name("allowed_hosts", name)
         if self.token is not None and len(self.token) < MIN_TOKEN:
             raise ValueError(
                 f"`token` must have at least {MIN_TOKEN} letters, got {len(self.token)}."
@@ -63,6 +71,11 @@ class ServerConfig:
             raise ValueError(
                 f"`host` '{self.host}' can be reached from other machines: give a `token` that "
                 "annotators sign in with (--token), or listen at 127.0.0.1."
+            )
+        if self.allowed_hosts and self.token is None:
+            raise ValueError(
+                f"`allowed_hosts` {list(self.allowed_hosts)} can be called from other machines: "
+                "give a `token` that annotators sign in with (--token)."
             )
 
 
@@ -131,7 +144,6 @@ def serve(
     *,
     announce: Callable[[str, Any], None] | None = None,
     trainer: Trainer | None = None,
-    browser: bool = False,
     stop_after_s: float | None = None,
 ) -> None:
     """Serve a project until it is interrupted, by Ctrl-C or a signal to end.
@@ -142,7 +154,6 @@ def serve(
         announce: Told the address once the server listens, and given the server, whose
             `should_exit` ends it.
         trainer: What refits the reward meanwhile.
-        browser: Open it in a browser.
         stop_after_s: Stop by itself after this time [s].
     """
     # Not before they are needed: the help of the command answers sooner.
@@ -162,16 +173,14 @@ def serve(
         trainer,
     )
     settings = uvicorn.Config(
-        make_app(desk, allowed_hosts(config.host)), log_level="warning", access_log=False,
-        server_header=False, timeout_graceful_shutdown=5, ws="none",
+        make_app(desk, allowed_hosts(config.host)).behind(config.allowed_hosts),
+        log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5,
+        ws="none",
     )  # fmt: skip
-    name = f"[{config.host}]" if ":" in config.host else config.host
-    if browser:
-        threading.Thread(
-            target=webbrowser.open, args=(f"http://{name}:{port}/",), daemon=True
-        ).start()
     server = uvicorn.Server(settings)
     if announce is not None:
+        host = reachable_name(config.host)
+        name = f"[{host}]" if ":" in host else host
         announce(f"http://{name}:{port}/", server)
     if stop_after_s is not None:
         timer = threading.Timer(stop_after_s, lambda: setattr(server, "should_exit", True))

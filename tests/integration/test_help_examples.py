@@ -12,8 +12,8 @@ import pytest
 from robopref import cli
 
 ORDER = [
-    "doctor", "demo", "data info", "data validate", "data compact", "collect", "query", "answer",
-    "label", "data upgrade-preferences", "data export", "data import", "data import-preferences",
+    "doctor", "demo", "data info", "data validate", "data compact", "data merge", "collect", "query",
+    "answer", "label", "data upgrade-preferences", "data export", "data import", "data import-preferences",
     "train reward", "transfer", "train policy",
     "train iql", "evaluate", "align", "bench",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import webbrowser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from robopref import cli
 from robopref.errors import UnknownNameError
 from robopref.labeling.client import Client, ClientError
+from robopref.labeling.config import TAGS
 from robopref.preferences import tables
 from robopref.preferences.store import PreferenceStore
 from tests.labeling.clip_data import record_real
@@ -167,8 +170,72 @@ def test_a_store_of_another_version_is_refused_with_the_command(data, tmp_path, 
     assert f"robopref data upgrade-preferences --db '{path}'" in capsys.readouterr().err
 
 
+def test_the_browser_opens_the_link_that_is_announced(data, tmp_path, monkeypatch, capsys):
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("getpass.getuser", lambda: "anna b&c")
+    command = ["label", "--data", str(data), "--db", str(tmp_path / "s.sqlite"), "--port", "0"]
+    command += ["--out", str(tmp_path), "--learner", "none", "--stop-after", "0.1"]
+    assert cli.main(command) == 0
+    announced = capsys.readouterr().out.splitlines()[0].removeprefix("Label at ")
+    assert opened == [announced]
+    assert announced.endswith("/?annotator=anna%20b%26c")
+    assert cli.main([*command, "--no-browser"]) == 0
+    assert len(opened) == 1
+
+
+def test_at_every_address_a_real_one_is_announced(data, tmp_path):
+    token = "a-token-for-tests"
+    with Program(tmp_path, data, "--host", "0.0.0.0", "--token", token) as program:
+        assert "0.0.0.0" not in program.url
+        port = program.url.rstrip("/").rpartition(":")[2]
+        with Client(f"http://127.0.0.1:{port}", "anna", token) as client:
+            assert client.next()["query"] is not None
+
+
+def test_a_reward_that_is_not_there_is_refused(data, tmp_path, capsys):
+    missing = tmp_path / "nosuch"
+    command = ["label", "--data", str(data), "--out", str(tmp_path / "out"), "--no-browser"]
+    assert cli.main([*command, "--reward", str(missing)]) == 2
+    assert capsys.readouterr().err == (
+        f"Error: No reward in '{missing}': neither it nor '{missing}/reward' holds a config.json.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_projects_of_other_data_or_stores_have_folders_of_their_own(data, tmp_path, monkeypatch):
+    def folder(*options):
+        command = cli.parse(["label", *map(str, options)])
+        config, _ = command._settings()
+        assert command._training().out == config.out
+        return config.out
+
+    monkeypatch.chdir(data.parent)
+    own = folder("--data", data)
+    assert str(own).startswith("runs/label/set-")
+    assert folder("--data", "set") == folder("--data", "set", "--db", "set/preferences.sqlite")
+    assert folder("--data", "set") == own
+    others = [("--data", tmp_path / "set"), ("--data", data, "--db", "other.sqlite")]
+    others += [("--data", data, "--db", "postgresql://anna@host/name")]
+    assert len({own, *(folder(*options) for options in others)}) == 4
+    assert folder("--data", data, "--out", "here") == Path("here")
+
+
+def test_options_of_the_page_reach_the_project(data):
+    def project(*options):
+        return cli.parse(["label", "--data", str(data), *options])._settings()[1]
+
+    assert project().tags == TAGS
+    given = project("--tag", "neat", "--tag", "no spill", "--num-ahead", "4", "--show-reward-lane")
+    assert (given.tags, given.num_ahead) == (("neat", "no spill"), 4)
+    assert (given.show_reward_lane, project().show_reward_lane) == (True, False)
+
+
 def test_settings_that_cannot_be_are_refused(data):
     for options, message in [
+        (["--tag", ""], "`tag` must be 1 to 64 printable characters, got ''."),
+        (["--num-ahead", "21"], "`num_ahead` must be between 0 and 20, got 21."),
+        (["--allowed-host", "a.example"], "`allowed_hosts` ['a.example'] can be called from other"),
         (["--learner", "mpl"], "No reward named 'mpl'. Did you mean 'mlp'?"),
         (["--host", "0.0.0.0"], "can be reached from other machines"),
         (["--criterion", "a", "a"], "`criteria` must have different names"),

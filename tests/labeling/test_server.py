@@ -366,13 +366,13 @@ def test_a_taken_port_and_an_open_address_without_a_token_are_refused(tmp_path):
         "(--port), or 0 for any that is free."
     )
     with pytest.raises(ValueError) as open_address:
-        ServerConfig(tmp_path, "db", host="0.0.0.0")
+        ServerConfig(tmp_path, "db", tmp_path, host="0.0.0.0")
     assert str(open_address.value) == (
         "`host` '0.0.0.0' can be reached from other machines: give a `token` that annotators sign "
         "in with (--token), or listen at 127.0.0.1."
     )
     with pytest.raises(ValueError) as short:
-        ServerConfig(tmp_path, "db", token="short")
+        ServerConfig(tmp_path, "db", tmp_path, token="short")
     assert str(short.value) == "`token` must have at least 8 letters, got 5."
 
 
