@@ -12,10 +12,10 @@ import pytest
 from robopref import cli
 
 ORDER = [
-    "doctor", "demo", "data info", "data validate", "data compact", "data merge", "collect", "query",
-    "answer", "label", "data upgrade-preferences", "data export", "data import", "data import-preferences",
-    "train reward", "transfer", "train policy",
-    "train iql", "evaluate", "align", "bench",
+    "doctor", "demo", "data info", "data validate", "data compact", "data merge", "collect",
+    "query", "answer", "label", "data upgrade-preferences", "data export", "data import",
+    "data import-preferences", "train reward", "transfer", "train policy", "train iql", "evaluate",
+    "align", "bench",
 ]  # fmt: skip
 """Each finds what the ones before it have made."""
 TYPED = {"answer": "1\n2\n=\n?\n1\n"}
