@@ -48,7 +48,7 @@ class ClipConfig:
     """Cameras to offer, the first one shown first; () for all."""
     cache_gib: float = 4.0
     """Size of the folder of clips [GiB]."""
-    num_processes: int = max(min(2, os.cpu_count() or 1), (os.cpu_count() or 1) // 4)
+    num_processes: int = max(1, (os.cpu_count() or 1) // 4)
     """Processes that draw clips; each takes about one core."""
 
     def __post_init__(self) -> None:
