@@ -56,6 +56,12 @@ class StoredEpisodes:
         self._cache: Recent[Episode] = Recent(cache_size)
         self._statistics: dict[str, Statistics] | None = None
         self._num_loose = index.num_loose_files
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        """How often changes that other processes made were taken in."""
+        return self._revision
 
     @property
     def root(self) -> Path:
@@ -200,6 +206,7 @@ class StoredEpisodes:
         if self._index.is_current and not (self.root / PENDING).is_dir():
             return False
         before, self._index = self._index.by_id, load(self.root)
+        self._revision += 1
         self._reader = Reader(self.root, self._index.features)
         self._statistics, self._num_loose = None, self._index.num_loose_files
         for episode_id in list(self._cache):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from robopref.errors import DataError
@@ -62,14 +63,15 @@ async def get_desk(request: Request) -> Desk:
     return desk
 
 
-def get_annotator(request: Request) -> str:
-    """Return who is signed in.
+async def get_annotator(request: Request) -> str:
+    """Return who is signed in; mostly without a thread of its own.
 
     Raises:
         SignedOutError: Nobody is.
     """
     desk: Desk = request.app.state.desk
-    name = desk.sessions.find(request.cookies.get(desk.cookie))
+    key = request.cookies.get(desk.cookie)
+    name = desk.sessions.known(key) or await run_in_threadpool(desk.sessions.find, key)
     if name is None:
         raise SignedOutError
     return name

@@ -62,6 +62,7 @@ class LabelService:
         self.criteria = {criterion.name: criterion for criterion in config.criteria}
         self.presenter = Presenter(clips, self.criteria)
         self._queries: Recent[Query | RatingQuery] = Recent(20_000)
+        self._unchanged: Recent[int] = Recent(20_000)
         self.lock = threading.Lock()
         self._remaining: dict[str, tuple[float, int]] = {}
 
@@ -226,8 +227,13 @@ class LabelService:
         """
         with self.lock:
             self.refresher.refresh()
+            if self._unchanged.get(query.id) == self.episodes.revision:
+                return
             find = changed_items if isinstance(query, Query) else changed_ratings
             changed = find(self.store.database, self.episodes.content_hash, [query.id])
+            if not changed:
+                self._unchanged.pop(query.id, None)
+                self._unchanged.fetch(query.id, lambda: self.episodes.revision)
         if changed:
             problem = changed[0].problem.rstrip(".")
             raise ClipError(f"Item of episode {changed[0].item.episode_id}: {problem}.")

@@ -8,10 +8,15 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from robopref.data.reader import Recent
 from robopref.labeling.config import check_name_text
 from robopref.preferences import tables
 from robopref.preferences.database import Database
 
+KNOWN_S = 5.0
+"""How long a cookie that was found is taken for good without a look [s]; whoever is signed out by
+another server may go on so long."""
+_NUM_KNOWN = 10_000
 LIFE_S = 30 * 24 * 3600.0
 """How long somebody stays signed in [s]."""
 
@@ -34,6 +39,7 @@ class Sessions:
         self.needs_token = token is not None
         self._token = token
         self._clock = clock
+        self._known: Recent[tuple[str, float]] = Recent(_NUM_KNOWN)
 
     def admits(self, token: str | None) -> bool:
         """Return whether a token is the right one, or none is needed."""
@@ -55,6 +61,11 @@ class Sessions:
             connection.execute(sessions.insert(), row)
         return key
 
+    def known(self, key: str | None) -> str | None:
+        """Return the annotator whose cookie it is if that was found just now; asks no database."""
+        name, found_s = self._known.get(key, ("", -KNOWN_S))
+        return name if time.monotonic() - found_s < KNOWN_S else None
+
     def find(self, key: str | None) -> str | None:
         """Return the annotator whose cookie it is, or None."""
         if not key:
@@ -62,10 +73,16 @@ class Sessions:
         where = (sessions.c.key_hash == _hash(key), sessions.c.expires_s > self._clock())
         with self.database.reading() as connection:
             name = connection.scalar(sa.select(sessions.c.annotator).where(*where))
-        return None if name is None else str(name)
+        if name is None:
+            return None
+        self._known[key] = (str(name), time.monotonic())
+        while len(self._known) > self._known.size:
+            self._known.popitem(last=False)
+        return str(name)
 
     def close(self, key: str) -> None:
         """Sign out who has this cookie."""
+        self._known.pop(key, None)
         with self.database.writing() as connection:
             connection.execute(sessions.delete().where(sessions.c.key_hash == _hash(key)))
 
