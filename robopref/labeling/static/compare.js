@@ -26,13 +26,16 @@ export class ComparePage {
   }
 
   async start() {
+    // What was asked before must not be drawn over this.
+    this.stop.abort();
+    const { signal } = this.stop = new AbortController();
     try {
       const found = await call("GET", `/api/comparison?reveal=${this.isRevealed ? 1 : 0}`, undefined,
-        { signal: this.stop.signal });
+        { signal });
       this.app.setLost(null);
       this.draw(found);
     } catch (error) {
-      if (!this.stop.signal.aborted) this.app.handle(error);
+      if (!signal.aborted) this.app.handle(error);
     }
   }
 
