@@ -50,7 +50,8 @@ class LabelCommand:
     refit_every: int = 10
     """Answers after which the reward is fitted anew."""
     criterion: tuple[str, ...] = ("overall",)
-    """By what is judged, as `name` or `name=question`; several are asked one after the other."""
+    """By what is judged, as `name`, `name=question` or `name=question|question about one clip`;
+    several are asked one after the other."""
     tag: UseAppendAction[tuple[str, ...]] = ()
     """Reason that may be ticked, in the place of the usual ones, such as "smoother"."""
     title: str = "robopref"

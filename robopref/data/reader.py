@@ -54,10 +54,16 @@ class Recent(OrderedDict[Any, V]):
         if key in self:
             self.move_to_end(key)
             return self[key]
-        value = self[key] = make()
+        value = make()
+        self.put(key, value)
+        return value
+
+    def put(self, key: Any, value: V) -> None:
+        """Keep a value as the one that was used last."""
+        self[key] = value
+        self.move_to_end(key)
         while len(self) > self.size:
             self.popitem(last=False)
-        return value
 
 
 class Reader:

@@ -91,19 +91,26 @@ def _row(service: LabelService, query: Query | RatingQuery) -> records.Row:
 def _insert(
     service: LabelService, connection: sa.Connection, query: Query | RatingQuery, row: records.Row
 ) -> None:
-    own, other = tables.queries, tables.rating_queries
-    if isinstance(query, RatingQuery):
-        own, other = other, own
-    known = find(connection, own, query.id)
-    differs = known is not None and any(
-        known[key] != row[key] for key in ("items", "item") if key in row
+    is_rating = isinstance(query, RatingQuery)
+    insert = _insert_rating if is_rating else service.store.database.insert_query
+    other = tables.queries if is_rating else tables.rating_queries
+    try:
+        if find(connection, other, query.id) is not None:
+            raise _taken(query.id)
+        insert(connection, row)
+    except DataError as error:
+        raise ConflictError("id-taken", str(error)) from error
+
+
+def _insert_rating(connection: sa.Connection, row: records.Row) -> None:
+    known = find(connection, tables.rating_queries, row["id"])
+    if known is None:
+        connection.execute(tables.rating_queries.insert(), row)
+    elif known["item"] != row["item"]:
+        raise _taken(row["id"])
+
+
+def _taken(query_id: str) -> DataError:
+    return DataError(
+        f"A query '{query_id}' is there already, with other items. Give a new one a new id."
     )
-    if differs or find(connection, other, query.id) is not None:
-        raise ConflictError(
-            "id-taken",
-            f"A query '{query.id}' is there already, with other items. Give a new one a new id.",
-        )
-    if known is None and isinstance(query, RatingQuery):
-        connection.execute(own.insert(), row)
-    elif known is None:
-        service.store.database.insert_query(connection, row)

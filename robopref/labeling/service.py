@@ -232,8 +232,7 @@ class LabelService:
             find = changed_items if isinstance(query, Query) else changed_ratings
             changed = find(self.store.database, self.episodes.content_hash, [query.id])
             if not changed:
-                self._unchanged.pop(query.id, None)
-                self._unchanged.fetch(query.id, lambda: self.episodes.revision)
+                self._unchanged.put(query.id, self.episodes.revision)
         if changed:
             problem = changed[0].problem.rstrip(".")
             raise ClipError(f"Item of episode {changed[0].item.episode_id}: {problem}.")

@@ -75,9 +75,7 @@ class Sessions:
             name = connection.scalar(sa.select(sessions.c.annotator).where(*where))
         if name is None:
             return None
-        self._known[key] = (str(name), time.monotonic())
-        while len(self._known) > self._known.size:
-            self._known.popitem(last=False)
+        self._known.put(key, (str(name), time.monotonic()))
         return str(name)
 
     def close(self, key: str) -> None:

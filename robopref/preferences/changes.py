@@ -17,10 +17,7 @@ def changed_items(
     database: Database, cut_hash: CutHash, query_ids: Iterable[str]
 ) -> list[records.ChangedItem]:
     """Return the items of queries whose clips have changed or are gone since they were made."""
-    table = tables.queries
-    statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
-    with database.reading() as connection:
-        rows = [dict(row) for row in connection.execute(statement).mappings()]
+    rows = _rows(database, tables.queries, query_ids)
     return _changed((item for row in rows for item in records.stored_items(row)), cut_hash)
 
 
@@ -28,17 +25,17 @@ def changed_ratings(
     database: Database, cut_hash: CutHash, query_ids: Iterable[str]
 ) -> list[records.ChangedItem]:
     """Return the same of clips that are to be rated by themselves."""
-    table = tables.rating_queries
+    items = (
+        records.StoredItem(row["id"], rating_query_of(row).item, row["item"]["hash"])
+        for row in _rows(database, tables.rating_queries, query_ids)
+    )
+    return _changed(items, cut_hash)
+
+
+def _rows(database: Database, table: sa.Table, query_ids: Iterable[str]) -> list[records.Row]:
     statement = sa.select(table).where(table.c.id.in_(list(query_ids))).order_by(table.c.seq)
     with database.reading() as connection:
-        rows = [dict(row) for row in connection.execute(statement).mappings()]
-    return _changed(
-        (
-            records.StoredItem(row["id"], rating_query_of(row).item, row["item"]["hash"])
-            for row in rows
-        ),
-        cut_hash,
-    )
+        return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def _changed(items: Iterable[records.StoredItem], cut_hash: CutHash) -> list[records.ChangedItem]:
