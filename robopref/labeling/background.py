@@ -110,8 +110,7 @@ class Trainer:
                 self._on_reward(Path(folder))
 
     def _has_given_up(self) -> bool:
-        started = self._process is not None
-        return started and self._num_starts > RESTARTS and not self._process.is_alive()
+        return self._num_starts > RESTARTS and not self._process.is_alive()
 
     def _start(self) -> None:
         self._num_starts += 1
