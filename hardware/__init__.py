@@ -10,4 +10,7 @@ from robopref.registry import Registry
 ARMS = Registry("arm", "robopref.arms")
 CAMERAS = Registry("camera", "robopref.cameras")
 
+ARMS.register("mock", "robopref.hardware.mock:MockArmConfig", "In memory, with faults on request.")
+ARMS.register("sim", "robopref.hardware.sim:SimArmConfig", "In MuJoCo, in its own process.")
+
 __all__ = ["ARMS", "CAMERAS"]

@@ -50,12 +50,12 @@ class Kinematics:
         self.spec = spec
         self.model = load_model(spec.model)
         self._data = mujoco.MjData(self.model)
-        joints = [_find(self.model, mujoco.mjtObj.mjOBJ_JOINT, n, spec) for n in spec.joint_names]
+        joints = joint_ids(self.model, spec)
         self._places = self.model.jnt_qposadr[joints]
         self._columns = self.model.jnt_dofadr[joints]
         self.tool = _find(self.model, mujoco.mjtObj.mjOBJ_BODY, spec.tool, spec)
         # Links that no joint of the arm moves stand where they were mounted.
-        moving = [b for b in range(1, self.model.nbody) if self._is_moved(b, set(joints))]
+        moving = moving_bodies(self.model, joints)
         self.link_names = tuple(self.model.body(b).name for b in moving if b != self.tool)
         self._bodies = np.array([b for b in moving if b != self.tool] + [self.tool])
         self._jacobian = np.zeros((6, self.model.nv))
@@ -82,14 +82,6 @@ class Kinematics:
         found: np.ndarray = self._jacobian[:, self._columns]
         return found
 
-    def _is_moved(self, body: int, joints: set[int]) -> bool:
-        while body:
-            first = self.model.body_jntadr[body]
-            if set(range(first, first + self.model.body_jntnum[body])) & joints:
-                return True
-            body = self.model.body_parentid[body]
-        return False
-
 
 def load_model(path: Path) -> mujoco.MjModel:
     """Return the model of an MJCF or URDF file.
@@ -104,6 +96,24 @@ def load_model(path: Path) -> mujoco.MjModel:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         raise HardwareError(f"The robot model '{path}' cannot be read: {error}") from error
+
+
+def joint_ids(model: mujoco.MjModel, spec: ArmSpec) -> list[int]:
+    """Return which joints of a model are the arm's.
+
+    Raises:
+        HardwareError: One is missing.
+    """
+    return [_find(model, mujoco.mjtObj.mjOBJ_JOINT, name, spec) for name in spec.joint_names]
+
+
+def moving_bodies(model: mujoco.MjModel, joints: Sequence[int]) -> list[int]:
+    """Return the bodies that one of the joints moves."""
+    moved = {int(body) for body in model.jnt_bodyid[list(joints)]}
+    for body in range(1, model.nbody):  # Parents come before their children.
+        if int(model.body_parentid[body]) in moved:
+            moved.add(body)
+    return sorted(moved)
 
 
 def _find(model: mujoco.MjModel, kind: mujoco.mjtObj, name: str, spec: ArmSpec) -> int:

@@ -136,7 +136,7 @@ class ControlLoop:
         for late_s in self._ticks():
             begun = time.monotonic()
             memory = self._take_requests(memory, begun)
-            memory, out = self._step(memory, begun)
+            memory, out = self._step(memory, begun, due_s=begun - late_s)
             took = time.monotonic() - begun
             self.timing.late_s.append(late_s)
             self.timing.took_s.append(took)
@@ -160,10 +160,11 @@ class ControlLoop:
         ):  # fmt: skip
             ring.close()
 
-    def _step(self, memory: Memory, now_s: float) -> tuple[Memory, SentCommand]:
+    def _step(self, memory: Memory, now_s: float, due_s: float) -> tuple[Memory, SentCommand]:
         state = self.driver.read()
         self._states.write(state_record(state))
-        memory, out = self.supervisor.step(memory, self._wanted(now_s), state, now_s)
+        # Asked for the moment that the step was due: a late one would have to catch up otherwise.
+        memory, out = self.supervisor.step(memory, self._wanted(now_s, due_s), state, now_s)
         if out.sent is not None:
             self.driver.servo(out.sent)
         if out.stop is not None:
@@ -174,7 +175,7 @@ class ControlLoop:
                 self.driver.stop(out.stop)
         return memory, out
 
-    def _wanted(self, now_s: float) -> ArmCommand | None:
+    def _wanted(self, now_s: float, due_s: float) -> ArmCommand | None:
         """Return what is asked for; None where nobody is there to ask."""
         self._num_chunks, records = self._chunks.since(self._num_chunks)
         for record in records:
@@ -183,7 +184,7 @@ class ControlLoop:
             return None
         # Somebody is there and has nothing to say: it stays where it is.
         hold = ArmCommand(CommandKind.HOLD, (), now_s, now_s + self.period_s)
-        return self._scheduler.command_at(now_s, self.period_s) or hold
+        return self._scheduler.command_at(due_s, now_s - due_s + self.period_s) or hold
 
     def _is_alive(self, now_s: float) -> bool:
         newest = self._heartbeats.newest()
