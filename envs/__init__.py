@@ -22,6 +22,9 @@ ENVS.register(
 ENVS.register(
     "planar", "robopref.envs.planar.env:PlanarConfig", "Blocks to push over a table, by four hands."
 )
+ENVS.register(
+    "arm", "robopref.arm_env:ArmTaskConfig", "Meta-World's tasks by an arm under its supervisor."
+)
 
 for _name, _class, _summary in (
     ("detour-left", "DetourLeft", "Swing out to the left on the way to the object."),

@@ -72,16 +72,41 @@ def panda() -> ArmSpec:
     )
 
 
-MODELS: dict[str, Callable[[], ArmSpec]] = {"ur5e": ur5e, "xarm7": xarm7, "panda": panda}
+def sawyer() -> ArmSpec:
+    """Return Rethink's Sawyer as Meta-World has it (limits of its ROS description)."""
+    return ArmSpec(
+        "sawyer",
+        tuple(f"right_j{k}" for k in range(7)),
+        position_min_rad=(-3.0503, -3.8, -3.0426, -3.0439, -2.9761, -2.9761, -4.7124),
+        position_max_rad=(3.0503, -0.5, 3.0426, 3.0439, 2.9761, 2.9761, 4.7124),
+        velocity_max_rad_s=(1.74, 1.328, 1.957, 1.957, 3.485, 3.485, 4.545),
+        acceleration_max_rad_s2=(3.5, 2.5, 5.0, 5.0, 5.0, 5.0, 5.0),
+        jerk_max_rad_s3=(100.0,) * 7,
+        rest_rad=(1.889, -0.9, -0.977, 1.642, 0.943, 1.044, 2.293),
+        rate_hz=100.0,
+        model=_of_package("metaworld", "assets/sawyer_xyz/sawyer_reach_v3.xml"),
+        tool="hand",
+        kinds=COMMANDS,
+    )
+
+
+MODELS: dict[str, Callable[[], ArmSpec]] = {
+    "ur5e": ur5e, "xarm7": xarm7, "panda": panda, "sawyer": sawyer
+}  # fmt: skip
 """Arms by name."""
 
 
 def _of_robosuite(name: str) -> Path:
+    return _of_package("robosuite", f"models/assets/robots/{name}/robot.xml")
+
+
+def _of_package(package: str, path: str) -> Path:
     # Importing it takes seconds, and only a file of it is wanted.
-    found = find_spec("robosuite")
+    found = find_spec(package)
     if found is None or found.origin is None:
+        extra = {"robosuite": "robomimic"}.get(package)
+        wanted = f"'robopref[{extra}]'" if extra else package
         raise MissingExtraError(
-            f"The model of '{name}' comes with robosuite. Install it: "
-            "pip install 'robopref[robomimic]'"
+            f"The arm's model comes with {package}. Install it: pip install {wanted}"
         )
-    return Path(found.origin).parent / f"models/assets/robots/{name}/robot.xml"
+    return Path(found.origin).parent / path

@@ -136,7 +136,7 @@ class ControlLoop:
         for late_s in self._ticks():
             begun = time.monotonic()
             memory = self._take_requests(memory, begun)
-            memory, out = self._step(memory, begun, due_s=begun - late_s)
+            memory, out = self._step(memory, due_s=begun - late_s)
             took = time.monotonic() - begun
             self.timing.late_s.append(late_s)
             self.timing.took_s.append(took)
@@ -160,8 +160,9 @@ class ControlLoop:
         ):  # fmt: skip
             ring.close()
 
-    def _step(self, memory: Memory, now_s: float, due_s: float) -> tuple[Memory, SentCommand]:
+    def _step(self, memory: Memory, due_s: float) -> tuple[Memory, SentCommand]:
         state = self.driver.read()
+        now_s = time.monotonic()
         self._states.write(state_record(state))
         # Asked for the moment that the step was due: a late one would have to catch up otherwise.
         memory, out = self.supervisor.step(memory, self._wanted(now_s, due_s), state, now_s)
@@ -230,7 +231,7 @@ class ControlLoop:
             now_s = time.monotonic()
             return self.supervisor.acknowledge(memory, ack, self.driver.read(), now_s)
         except HardwareError as error:
-            return self.supervisor.request_stop(memory, str(error), time.monotonic())
+            return self.supervisor.keep_stopped(memory, str(error))
 
     def _ticks(self) -> Iterator[float]:
         """Yield once a period, how late it is; periods that were missed are left out."""

@@ -127,11 +127,9 @@ class SimArm:
         self._connected().send(command_bytes(position, command.velocity, command.gripper))
 
     def stop(self, level: StopLevel) -> None:
-        """Stop the arm; without a connection it brakes by itself."""
-        link = self._link
-        if link is not None:
-            with contextlib.suppress(HardwareError):
-                link.ask("stop", level=int(level))
+        """Stop the arm; does not wait, and without a connection the arm brakes by itself."""
+        if self._link is not None:
+            self._link.tell("stop", level=int(level))
 
     def apply_native_limits(self, config: SafetyConfig) -> frozenset[str]:
         """Say what the controller keeps by itself: it has a watchdog, and feels contact."""

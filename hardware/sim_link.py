@@ -47,6 +47,10 @@ class SimLink:
             found, self._waiting = self._waiting, []
             return found
 
+    def tell(self, do: str, **content: Any) -> None:
+        """Ask for something without waiting for an answer; whether it arrives is not known."""
+        self.send(self._request(do, content)[1])
+
     def ask(self, do: str, **content: Any) -> dict[str, Any]:
         """Return the controller's answer; asked again while none comes.
 
@@ -54,9 +58,8 @@ class SimLink:
             HardwareError: None came, or it refuses.
         """
         with self._asking:
-            self._number += 1
-            number, deadline = self._number, time.monotonic() + ANSWER_S
-            request = json_bytes(Kind.REQUEST, {"id": number, "do": do, **content})
+            number, request = self._request(do, content)
+            deadline = time.monotonic() + ANSWER_S
             while time.monotonic() < deadline:
                 self.send(request)
                 answer = self._wait_for(number, min(deadline, time.monotonic() + 0.1))
@@ -68,6 +71,12 @@ class SimLink:
         raise HardwareError(
             f"No controller answers at {host}:{port}. Is it running, and the address right?"
         )
+
+    def _request(self, do: str, content: dict[str, Any]) -> tuple[int, bytes]:
+        with self._asking:
+            self._number += 1
+            request = {"id": self._number, "do": do, **content}
+            return self._number, json_bytes(Kind.REQUEST, request)
 
     def close(self) -> None:
         """Let go."""
@@ -91,8 +100,9 @@ class SimLink:
                 self._waiting.append(data)
             elif data and data[0] == Kind.ANSWER:
                 answer = json_of(data)
-                if answer is not None:
-                    self._answers[answer["id"]] = answer
+                # An answer that nobody waits for is to something told.
+                if answer is not None and answer["id"] == self._number:
+                    self._answers = {answer["id"]: answer}
 
 
 class SimProcess:

@@ -7,6 +7,7 @@ only a person's word ends.
 Shapes: J joints of the arm.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import mujoco
@@ -20,6 +21,9 @@ from robopref.hardware.types import ArmMode, ArmSpec, ArmState, Fault, Joints, S
 
 ROTOR_KG_M2 = 0.1
 """Inertia of a motor as its joint feels it, through a gear of about 100 [kg m^2]."""
+
+PLACING = ("body_pos", "body_quat", "site_pos")
+"""Fields of a model that say where things without joints are."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,31 @@ class SimulatedArm:
         self.faults: tuple[Fault, ...] = ()
         self.reset()
 
-    def reset(self, position: Float[np.ndarray, " Q"] | None = None) -> None:
-        """Put everything where it starts, or where `position` (`qpos`) says.
+    def reset(
+        self,
+        position: Float[np.ndarray, " Q"] | None = None,
+        fields: Mapping[str, Float[np.ndarray, "..."]] | None = None,
+    ) -> None:
+        """Put everything where it starts, or where it is told.
+
+        Args:
+            position: Positions of all joints of the model (its `qpos`).
+            fields: Fields of the model that place fixed bodies; of `PLACING`.
 
         Raises:
-            HardwareError: The arm follows commands, or the position is of another model.
+            HardwareError: The arm follows commands, or something is of another model.
         """
         if self.mode is ArmMode.SERVO:
             raise HardwareError("The scene cannot be put back while the arm follows commands.")
         start = np.array(self.scene.position) if position is None else position
         if len(start) not in (0, self.model.nq):
             raise HardwareError(f"The model has {self.model.nq} positions, got {len(start)}.")
+        for name, values in (fields or {}).items():
+            if name not in PLACING or np.shape(values) != getattr(self.model, name).shape:
+                raise HardwareError(f"'{name}' of the scene cannot be set so.")
+            getattr(self.model, name)[:] = values
         mujoco.mj_resetData(self.model, self.data)
-        if self.scene.without_equalities:
+        if self.scene.without_equalities or self.scene.model is None:
             self.data.eq_active[:] = 0
         if len(start):
             self.data.qpos[:] = start

@@ -38,7 +38,8 @@ class SimScene:
     """A scene that holds an arm.
 
     Args:
-        model: MJCF file with the arm and all around it; None puts the arm alone on a floor.
+        model: MJCF file with the arm and all around it; None takes the arm's own model, on a floor
+            where it has none, and moved by nothing but its joints.
         position: Where all joints of the model start (its `qpos`); empty: the arm at rest, the
             other joints where the model has them.
         gripper: How the gripper is driven; None without one.
@@ -60,8 +61,9 @@ class SimScene:
         """
         if self.model is not None:
             return load_model(self.model)
-        load_model(spec.model)
-        return on_floor(spec.model)
+        alone = load_model(spec.model)
+        has_floor = bool((alone.geom_bodyid == 0).any())
+        return alone if has_floor else on_floor(spec.model)
 
 
 def on_floor(arm: Path) -> mujoco.MjModel:

@@ -7,6 +7,7 @@ it stops following.
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import threading
@@ -129,7 +130,7 @@ class SimServer:
                 return {"error": "Somebody else has the arm."}
             self._heard_s = now_s if sender == self._owner else self._heard_s
             return self._doings[do](asked)
-        except (HardwareError, ValueError, TypeError, KeyError) as error:
+        except (HardwareError, ValueError, TypeError, KeyError, AttributeError) as error:
             return {"error": str(error)}
 
     def _hello(self, sender: Address, now_s: float) -> dict[str, Any]:
@@ -173,13 +174,16 @@ class SimServer:
         }  # fmt: skip
 
     def _reset(self, asked: dict[str, Any]) -> dict[str, Any]:
-        position = asked.get("qpos")
-        self.arm.reset(None if position is None else np.array(position, float))
+        position, fields = asked.get("qpos"), asked.get("fields") or {}
+        self.arm.reset(
+            None if position is None else np.array(position, float),
+            {str(name): np.array(values, float) for name, values in fields.items()},
+        )
         return {}
 
 
-FOR_ALL = frozenset({"scene", "stop"})
-"""What anybody may ask for: to look, and to stop."""
+FOR_ALL = frozenset({"scene", "stop", "reset"})
+"""What anybody may do: look, stop, and put the scene in place while the arm follows nobody."""
 REST_RAD_S = 0.01
 """An arm slower than this rests [rad/s]."""
 
@@ -193,6 +197,9 @@ def main() -> None:
         print(json.dumps({"error": str(error)}), flush=True)  # noqa: T201
         return
     print(json.dumps({"port": server.address[1]}), flush=True)  # noqa: T201
+    # A real controller has a computer of its own.
+    with contextlib.suppress(PermissionError):
+        os.nice(-10)
     threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
     server.run()
 

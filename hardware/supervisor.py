@@ -102,6 +102,12 @@ class Supervisor:
         """Return the memory after a stop was asked for from outside; a key, a signal, a crash."""
         return _latch(memory, Verdict("request", Decision.STOP, reason), now_s, level)
 
+    def keep_stopped(self, memory: Memory, reason: str) -> Memory:
+        """Return the memory after an acknowledgement that could not be followed, which says why."""
+        assert memory.stopped is not None
+        verdict = Verdict("request", Decision.STOP, f"it cannot start again: {reason}")
+        return replace(memory, stopped=replace(memory.stopped, verdict=verdict))
+
     def set_speed(self, memory: Memory, factor: float) -> Memory:
         """Return the memory with another share of the greatest speeds.
 

@@ -1,6 +1,7 @@
 """Recording one group of episodes in lockstep, in this process."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 def record_group(group: "Group") -> list[Episode]:
     """Record one group in this process."""
     plan = group.plan
+    if len(group.ids) > 1 and getattr(_envs(plan, 1)[0], "is_real_time", False):
+        # Lockstep would let each wait for the others while its arm moves on.
+        alone = [
+            replace(group, ids=(episode_id,), seeds=(seed,))
+            for episode_id, seed in zip(group.ids, group.seeds, strict=True)
+        ]
+        return [episode for one in alone for episode in record_group(one)]
     envs = _envs(plan, len(group.ids))
     actor = plan.actor.build(envs)
     stop = plan.stop_after_success

@@ -17,8 +17,9 @@ from robopref.envs.scripted import RandomPolicy, scripted_policy
 from robopref.protocols import Environment
 from robopref.types import SimState
 
-CHEAP_TASKS = {"gymnasium": "InvertedPendulum-v5", "metaworld": "reach-v3"}
-NEEDS = {"robomimic": ["robomimic", "robosuite"]}
+CHEAP_TASKS = {"gymnasium": "InvertedPendulum-v5", "metaworld": "reach-v3", "arm": "reach-v3"}
+NEEDS = {"robomimic": ["robomimic", "robosuite"], "arm": ["ruckig"]}
+REAL_TIME = {"arm"}
 HEADINGS = (
     "Description",
     "Action Space",
@@ -31,13 +32,24 @@ HEADINGS = (
 )
 
 
-@pytest.fixture(params=ENVS.names())
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in REAL_TIME else [])
+        for name in ENVS.names()
+    ]
+)
 def spec(request):
     for package in NEEDS.get(request.param, []):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"'{request.param}' needs {package}, which is not installed.")
     task = CHEAP_TASKS.get(request.param) or ENVS.config_class(request.param)().task
     return f"{request.param}/{task}"
+
+
+@pytest.fixture
+def is_exact(spec):
+    if spec.partition("/")[0] in REAL_TIME:
+        pytest.skip(f"'{spec}' moves in real time: no two runs are equal.")
 
 
 @pytest.fixture
@@ -96,6 +108,7 @@ def test_names_and_rate(make, spec):
     assert env.default_camera in env.cameras
 
 
+@pytest.mark.usefixtures("is_exact")
 def test_equal_seed_gives_an_equal_episode_whatever_came_before(make, rng):
     fresh, used = make(), make()
     used.reset(seed=8)
@@ -119,6 +132,7 @@ def test_a_seed_of_63_bits_survives_the_state(make):
     assert_same_obs(other.set_state(env.get_state()), obs)
 
 
+@pytest.mark.usefixtures("is_exact")
 def test_a_state_continues_bit_for_bit_in_a_fresh_environment(make, rng):
     env, other = make(), make()
     env.reset(seed=1)
@@ -143,6 +157,7 @@ def test_a_state_can_be_set_before_any_reset(make):
     assert_same_obs(other.set_state(env.get_state()), obs)
 
 
+@pytest.mark.usefixtures("is_exact")
 def test_pictures_of_states_leave_the_episode_alone(make, rng):
     env, other = make(), make()
     states = []

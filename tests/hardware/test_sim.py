@@ -55,7 +55,7 @@ def test_it_goes_where_it_is_sent(name):
     arm = make_arm(name)
     arm.start_servo()
     home = np.array(HOME[name])
-    assert follow(arm, lambda t: home + 0.1 * (1 - np.cos(2 * t)), 200) < 0.01
+    assert follow(arm, lambda t: home - 0.1 * (1 - np.cos(2 * t)), 200) < 0.01
     assert arm.mode is ArmMode.SERVO
 
 
@@ -191,6 +191,8 @@ def test_one_client_moves_and_others_only_look_and_stop(arm, controller):
     with pytest.raises(HardwareError, match="Somebody else moves the arm"):
         other.ask("hello")
     with pytest.raises(HardwareError, match="Somebody else has the arm"):
+        other.ask("recover", user="ann")
+    with pytest.raises(HardwareError, match="cannot be put back while the arm follows"):
         other.ask("reset")
     with pytest.raises(HardwareError, match="Nothing is known of 'format'"):
         other.ask("format")

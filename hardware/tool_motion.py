@@ -1,0 +1,101 @@
+"""From where a policy wants the tool, one step after the other, to chunks for the control loop.
+
+A policy's step says where the tool should be at the next one. Each is carried out one step later
+than it is asked for, so that there is always a next place to go to and the arm does not stop
+between two steps, however long the policy thinks within one.
+
+Shapes: J joints.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from robopref.errors import check_above
+from robopref.hardware.arm_process import ArmProcess
+from robopref.hardware.chunks import Chunk
+from robopref.hardware.inverse import InverseKinematics
+from robopref.hardware.kinematics import Kinematics
+from robopref.hardware.types import Joints
+
+KEPT = 4
+"""Places that a chunk goes through: the last ones, for a smooth curve, and the next one."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one step asked of the arm.
+
+    Args:
+        position: Joint positions for it [rad], (J,).
+        is_reachable: Whether the tool can be there; otherwise the arm stays where it is.
+    """
+
+    position: Joints
+    is_reachable: bool
+
+
+class ToolMotion:
+    """Moves the tool of an arm step by step.
+
+    Args:
+        arm: The arm.
+        kinematics: Where its links are.
+        period_s: Time of a policy's step [s].
+        source: Whose steps they are.
+    """
+
+    def __init__(
+        self, arm: ArmProcess, kinematics: Kinematics, period_s: float, source: str = ""
+    ) -> None:
+        check_above("period_s", period_s, 0)
+        self.period_s = period_s
+        self._arm, self._kinematics, self._source = arm, kinematics, source
+        self._inverse = InverseKinematics(arm.spec, kinematics)
+        self._number = 0
+        self._places: list[Joints] = []
+        self._openings: list[float] = []
+        self._rotation = np.zeros(4)
+        self._next_s = 0.0
+
+    def begin(self) -> Float[np.ndarray, " 3"]:
+        """Start where the arm stands, which is kept turned as it is; return where its tool is."""
+        state = self._arm.state()
+        placed = self._kinematics.place([state.position])
+        self._rotation = placed.rotation[0]
+        self._places = [state.position] * (KEPT - 1)
+        self._openings = [1.0 if state.gripper is None else state.gripper] * (KEPT - 1)
+        self._next_s = time.monotonic()
+        found: np.ndarray = placed.tool_m[0]
+        return found
+
+    def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None = None) -> Asked:
+        """Ask for the next place of the tool, and for an opening of the gripper.
+
+        Raises:
+            SafetyStop: The arm was stopped.
+        """
+        reached = self._inverse.solve(target_m, self._rotation, self._places[-1])
+        place = reached.position if reached.is_there else self._places[-1]
+        self._places = [*self._places[1 - KEPT :], place]
+        self._openings = [
+            *self._openings[1 - KEPT :], self._openings[-1] if opening is None else opening
+        ]  # fmt: skip
+        now = time.monotonic()
+        # The last place but one is where the arm should be when this step begins.
+        begins_s = max(self._next_s, now - self.period_s)
+        self._arm.send(
+            Chunk(
+                self._number, begins_s - (KEPT - 2) * self.period_s + self.period_s, self.period_s,
+                np.array(self._places), np.array(self._openings), self._source,
+            )
+        )  # fmt: skip
+        self._number += 1
+        self._next_s = begins_s + self.period_s
+        return Asked(place, reached.is_there)
+
+    def wait(self) -> None:
+        """Wait until the next step is due."""
+        time.sleep(max(0.0, self._next_s - time.monotonic()))
