@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+METAWORLD = ("metaworld/", "arm/")
+"""Environments with Meta-World's observations: its own, and those that an arm moves in."""
+
 
 class ReadsObservations(ABC):
     """What behaviours share that are measured from what certain environments' observations mean."""
@@ -32,7 +35,7 @@ class MetaWorldBehaviour(ReadsObservations):
     readable: ClassVar[str] = "Meta-World's"
 
     def _can_read(self, env_id: str) -> bool:
-        return env_id.startswith("metaworld/")
+        return env_id.startswith(METAWORLD)
 
 
 class ArmBehaviour(MetaWorldBehaviour):

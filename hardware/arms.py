@@ -77,8 +77,8 @@ def sawyer() -> ArmSpec:
     return ArmSpec(
         "sawyer",
         tuple(f"right_j{k}" for k in range(7)),
-        position_min_rad=(-3.0503, -3.8, -3.0426, -3.0439, -2.9761, -2.9761, -4.7124),
-        position_max_rad=(3.0503, -0.5, 3.0426, 3.0439, 2.9761, 2.9761, 4.7124),
+        position_min_rad=(-3.0503, -3.8095, -3.0426, -3.0439, -2.9761, -2.9761, -4.7124),
+        position_max_rad=(3.0503, 2.2736, 3.0426, 3.0439, 2.9761, 2.9761, 4.7124),
         velocity_max_rad_s=(1.74, 1.328, 1.957, 1.957, 3.485, 3.485, 4.545),
         acceleration_max_rad_s2=(3.5, 2.5, 5.0, 5.0, 5.0, 5.0, 5.0),
         jerk_max_rad_s3=(100.0,) * 7,

@@ -52,10 +52,10 @@ class InverseKinematics:
     Args:
         spec: The arm; its joint limits hold.
         kinematics: Where its links are.
-        margin_rad: Distance kept from the joint limits [rad].
+        margin_rad: Distance kept from the joint limits; more than the supervisor's [rad].
     """
 
-    def __init__(self, spec: ArmSpec, kinematics: Kinematics, margin_rad: float = 0.06) -> None:
+    def __init__(self, spec: ArmSpec, kinematics: Kinematics, margin_rad: float) -> None:
         self._kinematics = kinematics
         self._low = np.array(spec.position_min_rad) + margin_rad
         self._high = np.array(spec.position_max_rad) - margin_rad
@@ -66,7 +66,7 @@ class InverseKinematics:
         rotation: Float[np.ndarray, " 4"],
         start: Joints,
     ) -> Reached:
-        """Return joint positions near `start` with the tool at a pose.
+        """Return joint positions near `start` with the tool at a pose, or as near as it gets.
 
         Args:
             target_m: Where the tool should be [m].

@@ -48,6 +48,8 @@ class LoopConfig:
     """So many missing ones, and nothing is asked of the arm any more: it holds, then stops."""
     blend_s: float = 0.1
     """How long a new chunk takes over from the one before [s]."""
+    rest_s: float = 1.0
+    """How long the last position of a chunk is still asked for [s]; then the arm only holds."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class ControlLoop:
         self._chunks = Ring(records.chunks, NUM_CHUNKS, rings.chunks)
         self._requests = Ring(REQUESTS, NUM_REQUESTS, rings.requests)
         self._heartbeats = Ring(HEARTBEATS, NUM_REQUESTS, rings.heartbeats)
-        self._scheduler = ChunkScheduler(blend_s=config.blend_s)
+        self._scheduler = ChunkScheduler(blend_s=config.blend_s, hold_s=config.rest_s)
         self._num_chunks = self._num_requests = 0
         self._is_ending = self._is_told_to_end = False
         self._parent = os.getppid()

@@ -64,6 +64,9 @@ class SimulatedArm:
         self.data = mujoco.MjData(self.model)
         joints = joint_ids(self.model, spec)
         self._places, self._dofs = self.model.jnt_qposadr[joints], self.model.jnt_dofadr[joints]
+        # A scene may hold joints tighter than the arm's maker does.
+        limits = zip(spec.position_min_rad, spec.position_max_rad, strict=True)
+        self.model.jnt_range[joints] = list(limits)
         # Beyond the last joint is the tool, which is there to press on things.
         tool = moving_bodies(self.model, joints[-1:])
         self._links = np.setdiff1d(moving_bodies(self.model, joints), tool)

@@ -18,10 +18,19 @@ from robopref.hardware.arm_process import ArmProcess
 from robopref.hardware.chunks import Chunk
 from robopref.hardware.inverse import InverseKinematics
 from robopref.hardware.kinematics import Kinematics
+from robopref.hardware.records import phase_of
 from robopref.hardware.types import Joints
+from robopref.hardware.verdicts import Phase
 
 KEPT = 4
 """Places that a chunk goes through: the last ones, for a smooth curve, and the next one."""
+
+FARTHEST_RAD = 0.2
+"""A joint does not go further in a step: near the end of its reach an arm would turn over [rad]."""
+BEHIND_RAD = 0.01
+"""An arm may be behind its plan by a step and this [rad]."""
+PATIENCE_S = 10.0
+"""An arm that does not come so far in this time does not come [s]."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Asked:
 
     Args:
         position: Joint positions for it [rad], (J,).
-        is_reachable: Whether the tool can be there; otherwise the arm stays where it is.
+        is_reachable: Whether the tool can be there; otherwise it goes as near as it can.
     """
 
     position: Joints
@@ -44,16 +53,23 @@ class ToolMotion:
         arm: The arm.
         kinematics: Where its links are.
         period_s: Time of a policy's step [s].
+        margin_rad: Distance kept from the joint limits; more than the supervisor's [rad].
         source: Whose steps they are.
     """
 
     def __init__(
-        self, arm: ArmProcess, kinematics: Kinematics, period_s: float, source: str = ""
+        self,
+        arm: ArmProcess,
+        kinematics: Kinematics,
+        period_s: float,
+        *,
+        margin_rad: float = 0.06,
+        source: str = "",
     ) -> None:
         check_above("period_s", period_s, 0)
         self.period_s = period_s
         self._arm, self._kinematics, self._source = arm, kinematics, source
-        self._inverse = InverseKinematics(arm.spec, kinematics)
+        self._inverse = InverseKinematics(arm.spec, kinematics, margin_rad)
         self._number = 0
         self._places: list[Joints] = []
         self._openings: list[float] = []
@@ -77,8 +93,11 @@ class ToolMotion:
         Raises:
             SafetyStop: The arm was stopped.
         """
-        reached = self._inverse.solve(target_m, self._rotation, self._places[-1])
-        place = reached.position if reached.is_there else self._places[-1]
+        last = self._places[-1]
+        reached = self._inverse.solve(target_m, self._rotation, last)
+        way = np.subtract(reached.position, last)
+        share = min(1.0, FARTHEST_RAD / max(float(np.abs(way).max()), 1e-12))
+        place = tuple((np.array(last) + share * way).tolist())
         self._places = [*self._places[1 - KEPT :], place]
         self._openings = [
             *self._openings[1 - KEPT :], self._openings[-1] if opening is None else opening
@@ -94,8 +113,26 @@ class ToolMotion:
         )  # fmt: skip
         self._number += 1
         self._next_s = begins_s + self.period_s
-        return Asked(place, reached.is_there)
+        return Asked(place, reached.is_there and share == 1.0)
 
     def wait(self) -> None:
-        """Wait until the next step is due."""
+        """Wait until the next step is due, and the arm is as far as it should be by then.
+
+        An arm that is slower than was planned would be left behind by a policy that goes on.
+        """
         time.sleep(max(0.0, self._next_s - time.monotonic()))
+        deadline = self._next_s + PATIENCE_S
+        while self._is_behind() and time.monotonic() < deadline:
+            time.sleep(self._arm.spec.period_s / 2)
+        self._next_s = max(self._next_s, time.monotonic() - self._arm.spec.period_s)
+
+    def _is_behind(self) -> bool:
+        outcome = self._arm.outcome()
+        if phase_of(outcome) is not Phase.RUNNING:
+            return False
+        way = np.subtract(self._places[-2], outcome["sent"])
+        return bool(np.abs(way).max() > self._step_rad() + BEHIND_RAD)
+
+    def _step_rad(self) -> float:
+        """Return how far the last step goes."""
+        return float(np.abs(np.subtract(self._places[-1], self._places[-2])).max())

@@ -23,7 +23,7 @@ from robopref.envs.metaworld import MetaWorldConfig, MetaWorldEnv
 from robopref.envs.render import import_mujoco
 from robopref.errors import HardwareError, check_above, check_between
 from robopref.hardware.arm_process import ArmProcess
-from robopref.hardware.kinematics import Kinematics
+from robopref.hardware.kinematics import Kinematics, joint_ids
 from robopref.hardware.loop import LoopConfig
 from robopref.hardware.records import phase_of
 from robopref.hardware.safety_config import SafetyConfig
@@ -185,11 +185,13 @@ class _Rig:
         self._driver = SimArmConfig("sawyer", address=address, scene=scene)
         self._safety = SafetyConfig(
             TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
-            state_age_s=STALL_S, watchdog_s=STALL_S, off=frozenset({"budget"}),
+            state_age_s=STALL_S, watchdog_s=STALL_S,
+            off=frozenset({"budget"}),
         )  # fmt: skip
         self._step_s = config.step_s
         # Loaded before the arm is armed: it holds when its process is busy for long.
         self._kinematics = Kinematics(self._driver.build().spec)
+        self._dofs = raw.model.jnt_dofadr[joint_ids(raw.model, self._kinematics.spec)]
         self._arm: ArmProcess | None = None
         self._motion: ToolMotion | None = None
 
@@ -249,8 +251,8 @@ class _Rig:
         )  # fmt: skip
 
     def _is_still(self) -> bool:
-        joints = self._link.ask("scene")["qvel"][: self._kinematics.spec.num_joints]
-        return bool(max(map(abs, joints)) < STILL_RAD_S / 2)
+        qvel = np.array(self._link.ask("scene")["qvel"])[self._dofs]
+        return bool(np.abs(qvel).max() < STILL_RAD_S / 2)
 
     def _wait_for_mode(self, mode: str) -> None:
         self._wait(lambda: self._link.ask("scene")["mode"] == mode, f"did not become '{mode}'")

@@ -12,6 +12,7 @@ from robopref.config import to_dict, write_text_atomically
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.video import encode_mp4
+from robopref.envs.behaviour_envs import METAWORLD
 from robopref.errors import MissingExtraError
 from robopref.preferences.preference import Preference
 from robopref.preferences.ranking import Answer
@@ -227,7 +228,7 @@ class _Report:
 
     def _paths(self) -> str:
         """Plot the hand's way to the object; only Meta-World's states say where the hand is."""
-        if not self.config.env.startswith("metaworld/"):
+        if not self.config.env.startswith(METAWORLD):
             return ""
         from robopref.envs.paths import approach
 
