@@ -1,7 +1,7 @@
 """What the supervisor keeps an arm to; every limit is on unless it is named as off."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from robopref.errors import check_above, check_at_least, check_between, check_choice
 from robopref.hardware.workspace import Workspace
@@ -48,12 +48,12 @@ class SafetyConfig:
     """Longest motion without a person's word [s]."""
     clamps_s: float = 5.0
     """Without a break, commands may be changed for so long before the arm is stopped [s]."""
-    off: frozenset[str] = field(default_factory=frozenset)
+    off: tuple[str, ...] = ()
     """Filters that are turned off; recorded with the data."""
 
     def __post_init__(self) -> None:
         """Check ranges, and that what is off may be."""
-        for name in sorted(self.off):
+        for name in self.off:
             check_choice("off", name, CAN_BE_OFF)
         if self.workspace is None and "workspace" not in self.off:
             raise ValueError(

@@ -16,23 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from robopref.arm_rig import PATIENCE_S, ArmRig
 from robopref.config import to_dict
 from robopref.envs.metaworld import MetaWorldConfig, MetaWorldEnv
 from robopref.envs.render import import_mujoco
 from robopref.errors import HardwareError, check_above, check_between
-from robopref.hardware.arm_process import ArmProcess
-from robopref.hardware.kinematics import Kinematics, joint_ids
-from robopref.hardware.loop import LoopConfig
-from robopref.hardware.records import phase_of
+from robopref.hardware.kinematics import joint_ids
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.sim import SimArmConfig
 from robopref.hardware.sim_link import SimLink, SimProcess
 from robopref.hardware.sim_scene import SimGripper, SimScene
+from robopref.hardware.step_record import StepRecord
 from robopref.hardware.supervisor import STILL_RAD_S
-from robopref.hardware.tool_motion import ToolMotion
-from robopref.hardware.verdicts import Phase
+from robopref.hardware.types import ArmMode
 from robopref.hardware.workspace import Box, HalfSpace, Workspace
 from robopref.types import SimState
 
@@ -114,7 +111,13 @@ class ArmTaskEnv(MetaWorldEnv):
         self.arm_config = config
         self.env_id = f"arm/{config.task}"
         self.fps = 1.0 / config.step_s
-        self._rig: _Rig | None = None
+        self._safety = SafetyConfig(
+            TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
+            state_age_s=STALL_S, watchdog_s=STALL_S, off=("budget",),
+        )  # fmt: skip
+        self._table: _Table | None = None
+        self._rig: ArmRig | None = None
+        self._record: StepRecord | None = None
         self._raw.do_simulation = self._move
 
     def reset(
@@ -137,133 +140,105 @@ class ArmTaskEnv(MetaWorldEnv):
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Act once, in real time."""
+        """Act once, in real time.
+
+        `info` says what was asked of the arm and what it was sent, under keys that start with
+        "safety.", and under "stopped" why the supervisor stopped it, if it did.
+        """
         obs, reward, terminated, truncated, info = super().step(action)
         assert self._rig is not None
+        assert self._record is not None
+        info |= self._record.columns()
         stopped = self._rig.why_stopped()
         if stopped:
             info["stopped"] = stopped
         return obs, reward, terminated, truncated or bool(stopped), info
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What is kept with every episode: the arm, its limits, and which of them are off."""
+        return {"arm": "sawyer", "safety": to_dict(self._safety)}
+
     def close(self) -> None:
         """Stop the arm, end its processes and free the renderer."""
-        if self._rig is not None:
+        if self._rig is not None and self._table is not None:
             self._rig.close()
-            self._rig = None
+            self._table.close()
+            self._rig = self._table = None
         super().close()
 
     def _begin(self) -> None:
-        self._rig = self._rig or _Rig(self._raw, self.arm_config)
-        self._rig.begin(self._raw)
+        if self._table is None or self._rig is None:
+            self._table = _Table(self._raw)
+            self._rig = ArmRig(self._table.driver_config, self._safety, self.arm_config.step_s)
+        else:
+            self._rig.rest("the episode is over")
+        self._table.place(self._raw)
+        self._rig.begin("robopref", "the scene was put back")
 
     def _move(self, ctrl: Any, n_frames: int) -> None:
         """Take the place of the package's simulation of one step."""
         del n_frames
         assert self._rig is not None
-        self._rig.go(self._raw.data.mocap_pos[0].copy(), opening=(1.0 - float(ctrl[0])) / 2)
-        self._rig.show(self._raw)
+        assert self._table is not None
+        target = self._raw.data.mocap_pos[0].copy()
+        self._record = self._rig.go(target, opening=(1.0 - float(ctrl[0])) / 2)
+        self._table.show(self._raw)
+        self._raw.data.time += self.arm_config.step_s
 
 
-class _Rig:
-    """The processes behind an environment: a controller, and the loop that moves its arm.
+class _Table:
+    """The simulated arm and its table, behind a controller in a process of its own.
 
     Args:
-        raw: The package's environment, whose model both use.
-        config: Speeds.
+        raw: The package's environment, whose model it has.
     """
 
-    def __init__(self, raw: Any, config: ArmTaskConfig) -> None:
+    def __init__(self, raw: Any) -> None:
         scene = SimScene(
             Path(raw.fullpath), tuple(raw.data.qpos.tolist()),
             SimGripper((1.0, -1.0), (-1.0, 1.0), "r_close", closed_at=0.04, open_at=0.0),
             without_equalities=True,
         )  # fmt: skip
-        driver = SimArmConfig("sawyer", scene=scene)
-        self._process = SimProcess(to_dict(driver))
-        address = "{}:{}".format(*self._process.address)
+        self._process = SimProcess(to_dict(SimArmConfig("sawyer", scene=scene)))
         self._link = SimLink(self._process.address)
-        self._driver = SimArmConfig("sawyer", address=address, scene=scene)
-        self._safety = SafetyConfig(
-            TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
-            state_age_s=STALL_S, watchdog_s=STALL_S,
-            off=frozenset({"budget"}),
+        address = "{}:{}".format(*self._process.address)
+        self.driver_config = SimArmConfig("sawyer", address=address, scene=scene)
+        spec = self.driver_config.build().spec
+        self._dofs = raw.model.jnt_dofadr[joint_ids(raw.model, spec)]
+
+    def place(self, raw: Any) -> None:
+        """Put everything where `raw` has it; nobody may move the arm meanwhile.
+
+        Raises:
+            HardwareError: Somebody does, or it does not come to rest.
+        """
+        self._wait(lambda: self._link.ask("scene")["mode"] != ArmMode.SERVO)
+        self._link.ask(
+            "reset", qpos=raw.data.qpos.tolist(),
+            fields={name: getattr(raw.model, name).tolist() for name in ("body_pos", "body_quat")},
         )  # fmt: skip
-        self._step_s = config.step_s
-        # Loaded before the arm is armed: it holds when its process is busy for long.
-        self._kinematics = Kinematics(self._driver.build().spec)
-        self._dofs = raw.model.jnt_dofadr[joint_ids(raw.model, self._kinematics.spec)]
-        self._arm: ArmProcess | None = None
-        self._motion: ToolMotion | None = None
-
-    def begin(self, raw: Any) -> None:
-        """Put the scene where `raw` has it, and arm the arm."""
-        if self._arm is not None:
-            self._arm.stop("the episode is over")
-            self._wait_for_mode("ready")
-        self._place(raw)
-        self._wait(self._is_still, "did not come to rest")
-        if self._arm is None:
-            loop = LoopConfig(blend_s=min(0.1, self._step_s))
-            self._arm = ArmProcess(self._driver, self._kinematics.spec, self._safety, loop)
-            self._arm.start()
-            self._motion = ToolMotion(self._arm, self._kinematics, self._step_s)
-        else:
-            self._arm.acknowledge("robopref", "the scene was put back")
-            self._wait_until_running()
-        assert self._motion is not None
-        self._motion.begin()
-
-    def go(self, target_m: Float[np.ndarray, " 3"], opening: float) -> None:
-        """Move the hand's target, and wait until the step is over."""
-        assert self._motion is not None
-        if self.why_stopped():
-            return
-        self._motion.go(target_m, opening)
-        self._motion.wait()
+        self._wait(self._is_still)
 
     def show(self, raw: Any) -> None:
         """Let `raw` show where everything is."""
         scene = self._link.ask("scene")
         raw.data.qpos[:] = scene["qpos"]
         raw.data.qvel[:] = scene["qvel"]
-        raw.data.time += self._step_s
         import_mujoco().mj_forward(raw.model, raw.data)
 
-    def why_stopped(self) -> str:
-        """Return why the arm was stopped; empty while it runs."""
-        assert self._arm is not None
-        outcome = self._arm.outcome()
-        if phase_of(outcome) is not Phase.STOPPED:
-            return ""
-        return bytes(outcome["reason"]).decode("utf-8", "replace")
-
     def close(self) -> None:
-        """End both processes."""
-        if self._arm is not None:
-            self._arm.close()
+        """End the controller."""
         self._link.close()
         self._process.close()
-
-    def _place(self, raw: Any) -> None:
-        self._link.ask(
-            "reset", qpos=raw.data.qpos.tolist(),
-            fields={name: getattr(raw.model, name).tolist() for name in ("body_pos", "body_quat")},
-        )  # fmt: skip
 
     def _is_still(self) -> bool:
         qvel = np.array(self._link.ask("scene")["qvel"])[self._dofs]
         return bool(np.abs(qvel).max() < STILL_RAD_S / 2)
 
-    def _wait_for_mode(self, mode: str) -> None:
-        self._wait(lambda: self._link.ask("scene")["mode"] == mode, f"did not become '{mode}'")
-
-    def _wait_until_running(self) -> None:
-        self._wait(lambda: not self.why_stopped(), "did not start again")
-
-    def _wait(self, is_done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 5.0
+    def _wait(self, is_done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
         while not is_done():
             if time.monotonic() > deadline:
-                reason = "" if self._arm is None else self.why_stopped()
-                raise HardwareError(f"The arm {what}{': ' if reason else ''}{reason}.")
+                raise HardwareError("The simulated arm does not come to rest.")
             time.sleep(0.005)

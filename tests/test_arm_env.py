@@ -3,9 +3,14 @@ import pytest
 
 pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 
+from robopref.align.actors import ScriptedSpec
+from robopref.align.collect import Plan, Workers, collect, open_or_create
+from robopref.align.recording import close_envs
 from robopref.arm_env import ArmTaskConfig
+from robopref.envs.behaviours import DetourRightConfig
 from robopref.envs.make import make_env
 from robopref.envs.scripted import scripted_policy
+from robopref.hardware.step_record import DECISIONS
 from robopref.types import STATE
 
 
@@ -48,7 +53,7 @@ def test_an_expert_solves_a_task_through_the_hardware_layer(env):
 
 def test_a_stop_ends_the_episode_and_says_why(env):
     env.reset(seed=0)
-    env._rig._arm.stop("a key was pressed")
+    env._rig.arm.stop("a key was pressed")
     info = {}
     for _ in range(5):
         _, _, _, truncated, info = env.step(np.zeros(4, np.float32))
@@ -56,6 +61,30 @@ def test_a_stop_ends_the_episode_and_says_why(env):
             break
     assert info["stopped"] == "a key was pressed"
     assert env.reset(seed=1)[0][STATE].shape == (39,)
+
+
+def test_what_was_asked_and_sent_is_recorded_with_the_episode(tmp_path):
+    plan = Plan(
+        env="arm/reach-v3", actor=ScriptedSpec(DetourRightConfig()), seed=3, start_set="pool",
+        num_episodes=2, group_size=2, max_episode_steps=15,
+    )  # fmt: skip
+    store = open_or_create(tmp_path / "data", plan.env)
+    with Workers(0) as workers:
+        collect(plan, store, workers)
+    close_envs()
+    assert len(store.rows) == 2
+    for row in store.rows:
+        episode = store.episode(row.episode_id)
+        sent, asked = episode.extras["safety.sent"], episode.extras["safety.asked"]
+        assert sent.shape == asked.shape == (len(episode) + 1, 7)
+        assert np.abs(sent[-1] - sent[0]).max() > 0.05
+        assert np.abs(sent[:-1] - episode.extras["safety.measured"][:-1]).max() < 0.05
+        # Until the first action comes, the arm holds.
+        assert (episode.extras["safety.decision"][1:] < DECISIONS.index("hold")).all()
+        assert episode.metadata["arm"] == "sawyer"
+        assert episode.metadata["safety"]["off"] == ["budget"]
+        assert "stopped" not in episode.metadata
+    assert store.validate() == []
 
 
 def test_numbers_out_of_range_are_refused():

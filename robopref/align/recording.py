@@ -8,6 +8,7 @@ import numpy as np
 
 from robopref.align.actors import Describing
 from robopref.data.episode import Episode
+from robopref.data.schema import is_extra
 from robopref.protocols import Environment
 from robopref.types import Obs
 
@@ -57,6 +58,8 @@ class _Track:
         self.actions: list[np.ndarray] = []
         self.rewards: list[float] = []
         self.successes: list[bool] = []
+        self.extras: dict[str, list[np.ndarray]] = {}
+        self.facts: dict[str, Any] = dict(getattr(env, "recorded", {}))
         self.terminated = self.truncated = False
 
     @property
@@ -72,6 +75,11 @@ class _Track:
         self.actions.append(action)
         self.rewards.append(float(reward))
         self.successes.append(bool(info.get("success", False)))
+        for key, value in info.items():
+            if is_extra(key):
+                self.extras.setdefault(key, []).append(value)
+        if "stopped" in info:
+            self.facts["stopped"] = info["stopped"]
         if sum(self.successes) == self.stop_after_success:
             self.truncated = True
 
@@ -91,7 +99,14 @@ class _Track:
             fps=env.fps,
             sim_states=np.stack(self.states),
             sim_episode=self.sim_episode,
-            metadata={**plan.metadata, **facts, "start_set": plan.start_set},
+            metadata={
+                **plan.metadata,
+                **facts,
+                **self.facts,
+                "start_set": plan.start_set,
+            },
+            # There is no action after the last one: what was sent stays.
+            extras={key: np.stack([*rows, rows[-1]]) for key, rows in self.extras.items()},
         )
 
 

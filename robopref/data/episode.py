@@ -32,6 +32,8 @@ class Episode:
         sim_states: Simulator state before each action and at the end, (T + 1, Ds), float64.
         sim_episode: The part of the simulator state that a reset fixes, (De,), float64.
         metadata: What else is known, as plain values: policy, style, stage and the like.
+        extras: What was recorded beside what a policy sees, each (T + 1, ...), such as what an arm
+            was sent; keys start with "safety.", and nothing that learns is given it.
 
     Raises:
         DataError: Lengths disagree, or an observation or action is not finite.
@@ -51,6 +53,7 @@ class Episode:
     sim_states: np.ndarray | None = None
     sim_episode: np.ndarray | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check lengths and values once, at the border."""
@@ -60,7 +63,7 @@ class Episode:
                 f"Episode {self.id} must have actions of shape (T, Da) with T at least 1, "
                 f"got {self.action.shape}."
             )
-        for key, value in self.obs.items():
+        for key, value in self.columns.items():
             if len(value) != num_steps + 1:
                 raise DataError(
                     f"Episode {self.id} has {num_steps} actions and {len(value)} observations "
@@ -83,6 +86,11 @@ class Episode:
     def __len__(self) -> int:
         """Return T, the number of actions."""
         return len(self.action)
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Observations and extras by key, each (T + 1, ...)."""
+        return {**self.obs, **self.extras}
 
     @property
     def succeeded(self) -> bool:

@@ -49,7 +49,7 @@ def content_id(action: np.ndarray, state: np.ndarray) -> str:
 
 
 def _steps(episode: Episode, start: int, stop: int) -> dict[str, np.ndarray]:
-    arrays = {k: v[start:stop] for k, v in episode.obs.items() if not is_camera(k)}
+    arrays = {k: v[start:stop] for k, v in episode.columns.items() if not is_camera(k)}
     if episode.sim_states is not None:
         arrays[SIM_STATE] = episode.sim_states[start:stop]
     if episode.sim_episode is not None:

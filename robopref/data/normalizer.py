@@ -103,7 +103,7 @@ def episode_statistics(episode: Episode) -> dict[str, Statistics]:
     Simulator states are left out: nothing normalises them, and they are the largest column.
     """
     found = {}
-    for key, value in episode.obs.items():
+    for key, value in episode.columns.items():
         rows = value[:-1]
         found[key] = describe_images(rows) if is_camera(key) else describe(_columns(rows))
     found[ACTION] = describe(episode.action)

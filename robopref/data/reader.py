@@ -24,6 +24,7 @@ from robopref.data.schema import (
     SUCCESS,
     VIDEOS,
     Features,
+    is_extra,
     obs_keys,
 )
 from robopref.data.video import Clip
@@ -111,7 +112,8 @@ class Reader:
             columns = self._columns(table, extras)
             return Episode(
                 id=row.episode_id,
-                obs={key: columns[key] for key in obs_keys(self.features)},
+                obs={k: columns[k] for k in obs_keys(self.features) if not is_extra(k)},
+                extras={k: columns[k] for k in obs_keys(self.features) if is_extra(k)},
                 action=columns[ACTION],
                 reward=columns[REWARD].reshape(-1),
                 success=columns[SUCCESS].reshape(-1),
@@ -226,7 +228,7 @@ def data_table(episode: Episode, features: Features, place: tuple[int, int, int]
     num = len(episode)
     frames = np.arange(num, dtype=np.int64)
     columns: dict[str, np.ndarray] = {
-        **{key: episode.obs[key][:-1] for key in obs_keys(features)},
+        **{key: episode.columns[key][:-1] for key in obs_keys(features)},
         ACTION: episode.action,
         REWARD: episode.reward.astype(np.float32),
         SUCCESS: episode.success.astype(bool),

@@ -115,7 +115,7 @@ def describe_episode(
         columns[name] = pa.array([value], _DESCRIPTION[name])
     columns[SIM_EPISODE] = _one_list(episode.sim_episode, pa.float64())
     for key in final_keys(features):
-        last = episode.sim_states if key == SIM_STATE else episode.obs[key]
+        last = episode.sim_states if key == SIM_STATE else episode.columns[key]
         kind = pa.from_numpy_dtype(features[key].dtype)
         columns[FINAL + key] = _one_list(None if last is None else last[-1], kind)
     for key, found in statistics.items():

@@ -27,6 +27,8 @@ FILES_PER_CHUNK = 1000
 DATA_FILE_MB = 100
 VIDEO_FILE_MB = 200
 SIM_STATE = "sim.state"
+EXTRA = "safety."
+"""Columns that start so are no observations: nothing that learns is given them."""
 REWARD = "next.reward"
 SUCCESS = "next.success"
 INFO = Path("meta/info.json")
@@ -103,8 +105,13 @@ def is_camera(key: str) -> bool:
     return key.startswith(IMAGES)
 
 
+def is_extra(key: str) -> bool:
+    """Whether `key` names what was recorded beside what a policy sees."""
+    return key.startswith(EXTRA)
+
+
 def obs_keys(features: Features) -> list[str]:
-    """Return the observations that parquet files hold, which are all but the cameras."""
+    """Return the observations and extras that parquet files hold: all but the cameras."""
     others = {ACTION, SIM_STATE, *_OUTCOME, *BOOKKEEPING}
     return [key for key, value in features.items() if not (value.is_video or key in others)]
 
@@ -117,7 +124,7 @@ def camera_keys(features: Features) -> list[str]:
 def features_of(episode: Episode) -> dict[str, Feature]:
     """Return the features of the data set that `episode` would start."""
     features = {}
-    for key, value in episode.obs.items():
+    for key, value in episode.columns.items():
         dtype = "video" if is_camera(key) else value.dtype.name
         features[key] = Feature(dtype, value.shape[1:] or (1,))
     features[ACTION] = Feature(episode.action.dtype.name, episode.action.shape[1:])
@@ -134,7 +141,10 @@ def check_recordable(episode: Episode) -> None:
         DataError: A key, type or shape that a data set cannot hold.
     """
     taken = {ACTION, SIM_STATE, *BOOKKEEPING, *_OUTCOME}
-    for key, value in episode.obs.items():
+    for key in episode.extras:
+        if not is_extra(key):
+            raise DataError(f"Episode {episode.id}: extras start with '{EXTRA}', got '{key}'.")
+    for key, value in episode.columns.items():
         if key in taken:
             raise DataError(
                 f"Episode {episode.id}: observations must not be named like other columns, "

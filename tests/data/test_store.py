@@ -370,3 +370,27 @@ def test_a_store_goes_on_after_another_process_died_before_its_summaries(tmp_pat
     (tmp_path / "data" / "meta" / "info.json").write_bytes(before)
     first.add(make_episode(2))
     assert len(first) == len(EpisodeStore.open(tmp_path / "data")) == 3
+
+
+def test_what_no_policy_sees_is_kept_beside_the_observations(store, make_episode, tmp_path):
+    extras = {
+        "safety.sent": np.arange(24.0).reshape(8, 3),
+        "safety.filter": np.arange(8, dtype=np.int32).reshape(8, 1),
+    }
+    first, second = make_episode(1, extras=extras), make_episode(2, extras=extras)
+    store.add(first)
+    store.add(second)
+    found = EpisodeStore.open(store.root).episode(first.id)
+    assert found.obs.keys() == first.obs.keys()
+    assert found.extras.keys() == extras.keys()
+    for key, value in extras.items():
+        np.testing.assert_array_equal(found.extras[key], value)
+    store.compact()
+    np.testing.assert_array_equal(
+        EpisodeStore.open(store.root).episode(second.id).extras["safety.sent"],
+        extras["safety.sent"],
+    )
+    with pytest.raises(DataError, match=r"extras start with 'safety\.', got 'sent'"):
+        store.add(make_episode(3, extras={"sent": extras["safety.sent"]}))
+    with pytest.raises(DataError, match=r"'safety.sent' is absent in the episode"):
+        store.add(make_episode(3))

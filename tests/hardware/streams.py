@@ -27,7 +27,7 @@ WORKSPACE = Workspace(
 
 
 def make_config(**changes):
-    return replace(SafetyConfig(WORKSPACE, 1.0, off=frozenset({"budget"})), **changes)
+    return replace(SafetyConfig(WORKSPACE, 1.0, off=("budget",)), **changes)
 
 
 def make_state(position, now_s, **changes):

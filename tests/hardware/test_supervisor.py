@@ -208,7 +208,7 @@ def test_only_an_acknowledgement_after_the_stop_leads_out_of_it(xarm):
 
 def test_from_beyond_a_joint_limit_it_only_comes_back_in():
     """Pushed there by hand: inward slowly, outward never."""
-    arm = Supervisor(xarm7(), make_config(off=frozenset({"budget", "workspace"})))
+    arm = Supervisor(xarm7(), make_config(off=("budget", "workspace")))
     memory, home = start(arm)
     # Within what the joint can do, beyond the margin that is kept from it.
     outside = (home[0], arm.spec.position_max_rad[1] - 0.01, *home[2:])
@@ -293,7 +293,7 @@ def test_a_key_that_must_be_held(xarm):
 
 @pytest.mark.parametrize("changes", [{"episode_s": 0.5}, {"clamps_s": 0.5}])
 def test_a_motion_without_an_end_is_stopped(changes):
-    arm = Supervisor(xarm7(), make_config(off=frozenset(), **changes))
+    arm = Supervisor(xarm7(), make_config(off=(), **changes))
     memory, home = start(arm)
     outside = np.add(home, (0, 0, 0, 5.0, 0, 0, 0))
     memory, outs = follow(arm, memory, [command_to(outside, NOW)] * 120)
@@ -306,7 +306,7 @@ def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="`workspace` must be given: a box"):
         SafetyConfig()
     with pytest.raises(ValueError, match=r"`off` must be one of .*, got 'finite'"):
-        SafetyConfig(off=frozenset({"workspace", "finite"}))
+        SafetyConfig(off=("workspace", "finite"))
     with pytest.raises(ValueError, match="look like degrees"):
         replace(xarm7(), position_max_rad=(360.0,) * 7)
     with pytest.raises(HardwareError, match="names the joint 'elbow', which is not in"):

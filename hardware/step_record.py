@@ -1,0 +1,94 @@
+"""What an arm was asked for and sent in one step of a policy, for the data that is recorded.
+
+Shapes: J joints.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from robopref.hardware.verdicts import Decision
+
+DECISIONS = ("pass", *Decision)
+"""What the supervisor did, from the weakest to the strongest."""
+FILTERS = (
+    "", "finite", "mode", "freshness", "tracking", "first-command", "deadman", "joint-limits",
+    "workspace", "speed", "tool-speed", "rate", "effort", "budget", "request",
+)  # fmt: skip
+"""What may change a command."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """One step of a policy, which is several periods of the control loop.
+
+    Args:
+        asked: Joint positions that were asked for last [rad], (J,).
+        sent: Joint positions that were sent last [rad], (J,).
+        measured: Joint positions at the end of the step [rad], (J,).
+        decision: The strongest that the supervisor did in any period.
+        filter: What did it.
+        reason: Why, in words.
+        late_s: Greatest lateness of a period [s].
+    """
+
+    asked: Float[np.ndarray, " J"]
+    sent: Float[np.ndarray, " J"]
+    measured: Float[np.ndarray, " J"]
+    decision: str
+    filter: str
+    reason: str
+    late_s: float
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Return it as columns of an episode; decision and filter are places in their tables."""
+        return {
+            "safety.asked": self.asked.astype(np.float32),
+            "safety.sent": self.sent.astype(np.float32),
+            "safety.measured": self.measured.astype(np.float32),
+            "safety.decision": np.array([DECISIONS.index(self.decision)], np.int32),
+            "safety.filter": np.array([FILTERS.index(self.filter)], np.int32),
+            "safety.late_s": np.array([self.late_s], np.float32),
+        }
+
+
+def record_step(
+    outcomes: Sequence[np.void], measured: Sequence[float], last: StepRecord | None
+) -> StepRecord:
+    """Return the record of the periods of one step.
+
+    Args:
+        outcomes: What became of each period's command; fields of `Records.outcomes`.
+        measured: Where the joints are [rad].
+        last: The step before, which stands in where nothing was asked or sent.
+    """
+    place = np.array(measured, float)
+    strongest = max(outcomes, key=_strength, default=None)
+    return StepRecord(
+        _newest(outcomes, "asked", place if last is None else last.asked),
+        _newest(outcomes, "sent", place if last is None else last.sent),
+        place,
+        DECISIONS[0] if strongest is None else DECISIONS[_strength(strongest)],
+        "" if strongest is None else _text(strongest["filter"]),
+        "" if strongest is None else _text(strongest["reason"]),
+        max((float(outcome["late_s"]) for outcome in outcomes), default=0.0),
+    )
+
+
+def _strength(outcome: np.void) -> int:
+    decision = _text(outcome["decision"])
+    return DECISIONS.index(decision) if decision else 0
+
+
+def _newest(
+    outcomes: Sequence[np.void], name: str, otherwise: Float[np.ndarray, " J"]
+) -> Float[np.ndarray, " J"]:
+    finite = [np.array(o[name]) for o in outcomes if np.isfinite(o[name]).all()]
+    return finite[-1] if finite else otherwise
+
+
+def _text(field: Any) -> str:
+    return bytes(field).decode("utf-8", "replace")

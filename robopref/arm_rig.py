@@ -1,0 +1,117 @@
+"""An arm for one policy step after another: armed, moved, watched, and stopped at the end."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from robopref.errors import HardwareError, SafetyStop
+from robopref.hardware.arm_process import ArmProcess
+from robopref.hardware.kinematics import Kinematics
+from robopref.hardware.loop import LoopConfig
+from robopref.hardware.records import phase_of
+from robopref.hardware.safety_config import SafetyConfig
+from robopref.hardware.step_record import StepRecord, record_step
+from robopref.hardware.tool_motion import ToolMotion
+from robopref.hardware.verdicts import Phase
+
+PATIENCE_S = 5.0
+"""How long an arm may take to begin again [s]."""
+STATE_AGE_S = 1.0
+"""A step is not recorded from a state older than this [s]."""
+
+
+class ArmRig:
+    """The control loop of an arm, and the way from a policy's steps to it.
+
+    Args:
+        driver_config: Builds the driver in the loop's process.
+        safety: Limits.
+        step_s: Time of a policy's step [s].
+    """
+
+    def __init__(self, driver_config: Any, safety: SafetyConfig, step_s: float) -> None:
+        self.safety, self.step_s = safety, step_s
+        self.spec = driver_config.build().spec
+        # Loaded before the arm is armed: it holds when this process is busy for long.
+        self.kinematics = Kinematics(self.spec)
+        self._driver_config = driver_config
+        self._arm: ArmProcess | None = None
+        self._motion: ToolMotion | None = None
+        self._num_outcomes = 0
+        self._last: StepRecord | None = None
+
+    @property
+    def arm(self) -> ArmProcess:
+        """The control loop.
+
+        Raises:
+            HardwareError: It has not begun.
+        """
+        if self._arm is None:
+            raise HardwareError("The arm has not begun. Call begin() first.")
+        return self._arm
+
+    def rest(self, reason: str) -> None:
+        """Stop the arm, if it has begun; it stays so until `begin`."""
+        if self._arm is not None and not self.why_stopped():
+            self._arm.stop(reason)
+            self._wait(lambda: bool(self.why_stopped()), "did not stop")
+
+    def begin(self, user: str, reason: str) -> Float[np.ndarray, " 3"]:
+        """Arm the arm where it stands; return where its tool is [m].
+
+        Args:
+            user: Who takes responsibility, where it was stopped before.
+            reason: What was found and done.
+
+        Raises:
+            HardwareError: It cannot be reached, or not be armed.
+        """
+        if self._arm is None:
+            loop = LoopConfig(blend_s=min(0.1, self.step_s))
+            self._arm = ArmProcess(self._driver_config, self.spec, self.safety, loop)
+            self._arm.start()
+            self._motion = ToolMotion(self._arm, self.kinematics, self.step_s)
+        elif self.why_stopped():
+            self._arm.acknowledge(user, reason)
+            self._wait(lambda: not self.why_stopped(), "did not start again")
+        assert self._motion is not None
+        self._num_outcomes, self._last = self._arm.outcomes_since(0)[0], None
+        return self._motion.begin()
+
+    def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None) -> StepRecord:
+        """Move the tool's target, wait until the step is over, and return what became of it."""
+        assert self._motion is not None
+        try:
+            self._motion.go(target_m, opening)
+            self._motion.wait()
+        except SafetyStop:
+            # What stopped it is in the record, and `why_stopped` says it.
+            time.sleep(self.spec.period_s)
+        self._num_outcomes, outcomes = self.arm.outcomes_since(self._num_outcomes)
+        measured = self.arm.state(STATE_AGE_S).position
+        self._last = record_step(outcomes, measured, self._last)
+        return self._last
+
+    def why_stopped(self) -> str:
+        """Return why the arm was stopped; empty while it runs."""
+        outcome = self.arm.outcome()
+        if phase_of(outcome) is not Phase.STOPPED:
+            return ""
+        return bytes(outcome["reason"]).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Brake and end the loop; may be called twice."""
+        if self._arm is not None:
+            self._arm.close()
+
+    def _wait(self, is_done: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_done():
+            if time.monotonic() > deadline:
+                reason = self.why_stopped()
+                raise HardwareError(f"The arm {what}{': ' if reason else ''}{reason}.")
+            time.sleep(0.005)
