@@ -33,6 +33,7 @@ class StepRecord:
         filter: What did it.
         reason: Why, in words.
         late_s: Greatest lateness of a period [s].
+        step_s: How long the step took [s]; longer than at full speed where the arm is slow.
     """
 
     asked: Float[np.ndarray, " J"]
@@ -42,6 +43,7 @@ class StepRecord:
     filter: str
     reason: str
     late_s: float
+    step_s: float
 
     def columns(self) -> Mapping[str, np.ndarray]:
         """Return it as columns of an episode; decision and filter are places in their tables."""
@@ -52,11 +54,15 @@ class StepRecord:
             "safety.decision": np.array([DECISIONS.index(self.decision)], np.int32),
             "safety.filter": np.array([FILTERS.index(self.filter)], np.int32),
             "safety.late_s": np.array([self.late_s], np.float32),
+            "safety.step_s": np.array([self.step_s], np.float32),
         }
 
 
 def record_step(
-    outcomes: Sequence[np.void], measured: Sequence[float], last: StepRecord | None
+    outcomes: Sequence[np.void],
+    measured: Sequence[float],
+    last: StepRecord | None,
+    step_s: float,
 ) -> StepRecord:
     """Return the record of the periods of one step.
 
@@ -64,6 +70,7 @@ def record_step(
         outcomes: What became of each period's command; fields of `Records.outcomes`.
         measured: Where the joints are [rad].
         last: The step before, which stands in where nothing was asked or sent.
+        step_s: How long it took [s].
     """
     place = np.array(measured, float)
     strongest = max(outcomes, key=_strength, default=None)
@@ -75,6 +82,7 @@ def record_step(
         "" if strongest is None else _text(strongest["filter"]),
         "" if strongest is None else _text(strongest["reason"]),
         max((float(outcome["late_s"]) for outcome in outcomes), default=0.0),
+        step_s,
     )
 
 

@@ -76,6 +76,11 @@ class ToolMotion:
         self._rotation = np.zeros(4)
         self._next_s = 0.0
 
+    @property
+    def planned(self) -> tuple[Joints, Float[np.ndarray, " 4"]]:
+        """Where the joints will be after the last step [rad], and how the tool is turned."""
+        return self._places[-1], self._rotation
+
     def begin(self) -> Float[np.ndarray, " 3"]:
         """Start where the arm stands, which is kept turned as it is; return where its tool is."""
         state = self._arm.state()

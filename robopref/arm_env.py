@@ -11,17 +11,21 @@ Shapes: J joints.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from robopref.arm_rig import PATIENCE_S, ArmRig
 from robopref.config import to_dict
+from robopref.deploy.dry_run import Preview
 from robopref.envs.metaworld import MetaWorldConfig, MetaWorldEnv
 from robopref.envs.render import import_mujoco
 from robopref.errors import HardwareError, check_above, check_between
+from robopref.hardware.arms import sawyer
+from robopref.hardware.forecast import Way
 from robopref.hardware.kinematics import joint_ids
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.sim import SimArmConfig
@@ -69,8 +73,13 @@ class ArmTaskConfig(MetaWorldConfig):
 
     @property
     def step_s(self) -> float:
-        """How long a step takes [s]: the tool never has to be faster than it may."""
-        return math.sqrt(3) * REACH_M / (self.tool_speed_m_s * self.speed_factor)
+        """How long a step takes now [s]."""
+        return self.shortest_s / self.speed_factor
+
+    @property
+    def shortest_s(self) -> float:
+        """How long a step takes at full speed [s]: the tool never has to be faster than it may."""
+        return math.sqrt(3) * REACH_M / self.tool_speed_m_s
 
 
 class ArmTaskEnv(MetaWorldEnv):
@@ -110,7 +119,9 @@ class ArmTaskEnv(MetaWorldEnv):
         super().__init__(config)
         self.arm_config = config
         self.env_id = f"arm/{config.task}"
-        self.fps = 1.0 / config.step_s
+        # A slower run is the same steps, and goes into the same data set.
+        self.fps = 1.0 / config.shortest_s
+        self.arm_spec = sawyer()
         self._safety = SafetyConfig(
             TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
             state_age_s=STALL_S, watchdog_s=STALL_S, off=("budget",),
@@ -154,10 +165,43 @@ class ArmTaskEnv(MetaWorldEnv):
             info["stopped"] = stopped
         return obs, reward, terminated, truncated or bool(stopped), info
 
+    def set_speed(self, factor: float) -> None:
+        """Use this share of the greatest speeds from now on; a step takes longer or shorter.
+
+        Raises:
+            ValueError: It is not above 0 and at most 1.
+        """
+        self.arm_config = replace(self.arm_config, speed_factor=factor)
+        self._safety = replace(self._safety, speed_factor=factor)
+        if self._rig is not None:
+            self._rig.set_speed(factor, self.arm_config.step_s)
+
+    def stop(self, reason: str) -> None:
+        """Stop the arm; it stays so until the next reset."""
+        if self._rig is not None:
+            self._rig.rest(reason)
+
+    def look_ahead(self, actions: Float[np.ndarray, "Tp 4"]) -> Way:
+        """Return how the arm would carry out a chunk of actions from where it is."""
+        assert self._rig is not None
+        return self._rig.look_ahead(self._targets(actions))
+
+    def _targets(self, actions: Float[np.ndarray, "Tp 4"]) -> Float[np.ndarray, "Tp 3"]:
+        raw = self._raw
+        steps = np.cumsum(np.clip(actions[:, :3], -1, 1) * REACH_M, axis=0)
+        targets: np.ndarray = np.clip(raw.data.mocap_pos[0] + steps, raw.mocap_low, raw.mocap_high)
+        return targets
+
+    def preview(self, actions: Float[np.ndarray, "Tp 4"]) -> Preview:
+        """Return what an operator should know before a chunk of actions is carried out."""
+        tool = self._raw.get_endeff_pos().copy()
+        way = self.look_ahead(actions)
+        return Preview(self.arm_spec, self._safety, tool, self._targets(actions), way)
+
     @property
     def recorded(self) -> dict[str, Any]:
         """What is kept with every episode: the arm, its limits, and which of them are off."""
-        return {"arm": "sawyer", "safety": to_dict(self._safety)}
+        return {"arm": self.arm_spec.name, "safety": to_dict(self._safety)}
 
     def close(self) -> None:
         """Stop the arm, end its processes and free the renderer."""

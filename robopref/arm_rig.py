@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Float
 
 from robopref.errors import HardwareError, SafetyStop
 from robopref.hardware.arm_process import ArmProcess
+from robopref.hardware.forecast import Forecast, Way
 from robopref.hardware.kinematics import Kinematics
 from robopref.hardware.loop import LoopConfig
 from robopref.hardware.records import phase_of
@@ -85,6 +87,7 @@ class ArmRig:
     def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None) -> StepRecord:
         """Move the tool's target, wait until the step is over, and return what became of it."""
         assert self._motion is not None
+        begun = time.monotonic()
         try:
             self._motion.go(target_m, opening)
             self._motion.wait()
@@ -93,8 +96,22 @@ class ArmRig:
             time.sleep(self.spec.period_s)
         self._num_outcomes, outcomes = self.arm.outcomes_since(self._num_outcomes)
         measured = self.arm.state(STATE_AGE_S).position
-        self._last = record_step(outcomes, measured, self._last)
+        self._last = record_step(outcomes, measured, self._last, time.monotonic() - begun)
         return self._last
+
+    def set_speed(self, factor: float, step_s: float) -> None:
+        """Use this share of the greatest speeds, and let a step take so long [s]."""
+        self.safety, self.step_s = replace(self.safety, speed_factor=factor), step_s
+        if self._arm is not None and self._motion is not None:
+            self._arm.set_speed(factor)
+            self._motion.period_s = step_s
+
+    def look_ahead(self, targets_m: Float[np.ndarray, "K 3"]) -> Way:
+        """Return how the joints would follow places of the tool, one a step, from where it is."""
+        assert self._motion is not None
+        forecast = Forecast(self.spec, self.safety, self.kinematics)
+        start, rotation = self._motion.planned
+        return forecast.follow(start, rotation, targets_m, self.step_s)
 
     def why_stopped(self) -> str:
         """Return why the arm was stopped; empty while it runs."""

@@ -51,6 +51,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.evaluate:EvaluateCommand",
         "Measure how often a policy succeeds and shows the preferred behaviour.",
     ),
+    "deploy": (
+        "robopref.commands.deploy:DeployCommand",
+        "Let a policy act on an arm, slowly and under a supervisor, and record it.",
+    ),
     "data info": (
         "robopref.commands.data:InfoCommand",
         "Show what a data set holds.",

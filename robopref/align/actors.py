@@ -258,6 +258,13 @@ class PolicyActor:
         action: np.ndarray = self._chunk[:, place]
         return action
 
+    def act_chunk(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return the chunks (B, Tp, Da) that `act` would begin with, without acting."""
+        self._remember(obs)
+        chunk = self._predict()
+        self._history = {}
+        return chunk
+
     def _remember(self, obs: Sequence[Obs]) -> None:
         for key in obs[0]:
             newest = np.stack([one[key] for one in obs])[:, None]

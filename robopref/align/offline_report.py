@@ -9,8 +9,6 @@ from robopref.align.page import render
 from robopref.config import to_dict, write_text_atomically
 from robopref.tracker import read_metrics
 
-DEPLOY_COMES = "`robopref deploy` comes with the hardware layer."
-
 
 def write_offline_report(alignment: OfflineAlignment) -> Path:
     """Write `report.html` into the run's folder and return its path."""
@@ -29,7 +27,7 @@ def write_offline_report(alignment: OfflineAlignment) -> Path:
         "kept_base": found["kept_base"],
         "rows": rows,
         "loss_svg": _losses(alignment.directory / "tuned" / "metrics.jsonl"),
-        "next_commands": f"{deploy_command(alignment)}\n# {DEPLOY_COMES}",
+        "next_commands": deploy_command(alignment),
     }
     path = alignment.directory / "report.html"
     write_text_atomically(path, render("offline.html", context))
@@ -37,10 +35,11 @@ def write_offline_report(alignment: OfflineAlignment) -> Path:
 
 
 def deploy_command(alignment: OfflineAlignment) -> str:
-    """Return the command that measures the policy on a robot."""
+    """Return the command that measures the policy on an arm, blind against the one before."""
+    task = alignment.data.rows[0].env.partition("/")[2]
     return (
-        f"robopref deploy --robot sim --policy {alignment.directory}/aligned "
-        f"--against {alignment.config.policy} --blind --num-episodes 20"
+        f"robopref deploy --policy {alignment.directory}/aligned "
+        f"--against {alignment.config.policy} --env arm/{task} --num-episodes 20"
     )
 
 

@@ -29,7 +29,7 @@ def record_group(group: "Group") -> list[Episode]:
     envs = _envs(plan, len(group.ids))
     actor = plan.actor.build(envs)
     stop = plan.stop_after_success
-    tracks = [_Track(env, seed, stop) for env, seed in zip(envs, group.seeds, strict=True)]
+    tracks = [Track(env, seed, stop) for env, seed in zip(envs, group.seeds, strict=True)]
     actor.begin(group.seeds)
     while not all(track.done for track in tracks):
         actions = actor.act([track.obs[-1] for track in tracks])
@@ -43,7 +43,7 @@ def record_group(group: "Group") -> list[Episode]:
     ]
 
 
-class _Track:
+class Track:
     """What one environment of a group has gone through."""
 
     def __init__(self, env: Environment, seed: int, stop_after_success: int | None) -> None:
@@ -64,9 +64,11 @@ class _Track:
 
     @property
     def done(self) -> bool:
+        """Whether the episode is over."""
         return self.terminated or self.truncated
 
     def step(self, action: np.ndarray) -> None:
+        """Act once and keep what came of it."""
         space = self.env.action_space
         action = np.clip(action, space.low, space.high).astype(np.float32)
         obs, reward, self.terminated, self.truncated, info = self.env.step(action)
@@ -84,6 +86,7 @@ class _Track:
             self.truncated = True
 
     def episode(self, plan: "Plan", episode_id: str, facts: Mapping[str, Any]) -> Episode:
+        """Return what was recorded, with what else is known of it."""
         env: Any = self.env
         return Episode(
             id=episode_id,

@@ -82,7 +82,6 @@ class AlignCommand(AlignConfig):
     def _run_offline(self, config: "OfflineConfig") -> None:
         from robopref.align.offline import OfflineAlignment
         from robopref.align.offline_report import (
-            DEPLOY_COMES,
             deploy_command,
             write_offline_report,
         )
@@ -101,4 +100,4 @@ class AlignCommand(AlignConfig):
         for line in found["reasons"] + ["The base was kept."] * found["kept_base"]:
             print(line)
         print(f"Report: {report}")
-        print(f"Next:   {deploy_command(alignment)}\n        ({DEPLOY_COMES})")
+        print(f"Next:   {deploy_command(alignment)}")

@@ -63,8 +63,8 @@ def test_a_policy_is_tuned_from_recorded_episodes_alone(recorded, tmp_path, monk
     assert (recorded / "base" / "policy" / "model.safetensors").read_bytes() != weights(tmp_path)
     text = write_offline_report(alignment).read_text()
     assert "Success and preferred rate were not measured" in text
-    assert f"robopref deploy --robot sim --policy {tmp_path}/aligned" in text
-    assert f"--against {recorded / 'base'} --blind" in text
+    assert f"robopref deploy --policy {tmp_path}/aligned" in text
+    assert f"--against {recorded / 'base'} --env arm/" in text
 
 
 def test_an_interrupted_run_ends_the_same(recorded, tmp_path, monkeypatch):

@@ -1,0 +1,122 @@
+"""`robopref deploy`: a policy on an arm, looked at first, watched, and recorded."""
+
+import getpass
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robopref.commands.collect import name_policy
+from robopref.errors import check_at_least, check_between
+
+if TYPE_CHECKING:
+    from robopref.align.collect import Plan
+    from robopref.data.store import EpisodeStore
+    from robopref.deploy.session import ChunkActor, Done
+
+
+@dataclass(frozen=True)
+class DeployCommand:
+    """Let a policy act on an arm: a dry run first, then slowly, under the supervisor and your eyes.
+
+    Keys: space stops, p pauses, g goes on, s and f end the episode as success or failure, + and -
+    change the speed, q quits. What was asked, what was sent and why is recorded with each episode.
+
+    Example:
+        robopref deploy --policy runs/demo/aligned --num-episodes 1 --yes --out runs/deployed
+    """
+
+    policy: Path
+    """Run of the policy."""
+    against: Path | None = None
+    """Run of another policy: both run from the same starts, in an order that nobody is told, and
+    the labelling page compares them without their names."""
+    reward: Path | None = None
+    """Run of a reward, by which the policy's proposals are chosen; those that the arm cannot carry
+    out are dropped first."""
+    env: str = "arm/button-press-topdown-v3"
+    """Where the arm is, as "arm/<task>": a simulated arm at a task of Meta-World."""
+    num_episodes: int = 5
+    """Episodes to run."""
+    max_episode_steps: int | None = 200
+    """Time limit; None for the environment's own."""
+    seed: int = 0
+    """Decides the starts."""
+    speed: float = 0.1
+    """Share of the greatest speeds to begin with; + and - change it."""
+    operator: str = ""
+    """Who stands beside the arm and takes responsibility; by default, the user's name."""
+    yes: bool = False
+    """Go without asking after the dry run; needed where there is no terminal."""
+    query: int = 0
+    """So many pairs of the recorded episodes become queries for the labelling page."""
+    out: Path = Path("runs/deployed")
+    """Folder that keeps the episodes. Interrupted, the same command runs what is missing."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_at_least("num_episodes", self.num_episodes, 1)
+        check_at_least("query", self.query, 0)
+        check_between("speed", self.speed, 0.01, 1)
+
+    def run(self) -> None:
+        """Look, ask, run and record."""
+        from robopref.align.checks import check_env
+        from robopref.align.collect import open_or_create
+        from robopref.align.run import Run
+        from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
+        from robopref.deploy.session import Session, make_turns
+        from robopref.envs.make import make_env
+
+        check_env(self.env, self.max_episode_steps)
+        store = open_or_create(self.out, self.env)
+        Run(self.out, self, may_change=("num_episodes", "yes", "query", "operator", "speed"))
+        options: dict[str, Any] = {"speed_factor": self.speed}
+        if self.max_episode_steps is not None:
+            options["max_episode_steps"] = self.max_episode_steps
+        env: Any = make_env(self.env, **options)
+        turns = make_turns([self._actor(policy, env) for policy in self._policies()], self.seed)
+        try:
+            with TerminalOperator(self.operator or getpass.getuser()) as operator:
+                session = Session(env, operator, self.speed)
+                operator.tell(session.preview(turns[0]))
+                operator.tell(f"Keys       {KEYS_SHOWN}")
+                if not self.yes and not session.may_begin():
+                    return
+                done = session.run(store, turns)
+        finally:
+            env.close()
+        self._report(store, done)
+
+    def _policies(self) -> tuple[Path, ...]:
+        return (self.policy,) if self.against is None else (self.policy, self.against)
+
+    def _actor(self, policy: Path, env: Any) -> "tuple[ChunkActor, Plan]":
+        """Return who acts by a policy, and which episodes."""
+        from robopref.align.actors import PolicyActor, policy_spec
+        from robopref.align.collect import Plan
+        from robopref.deploy.session import drop_what_cannot_be_done
+
+        spec = policy_spec(policy, self.reward)
+        plan = Plan(
+            env=self.env, actor=spec, seed=self.seed, start_set="test",
+            num_episodes=self.num_episodes, group_size=1, max_episode_steps=self.max_episode_steps,
+            metadata={"name": "deploy", "policy": name_policy(policy, self.reward)},
+            namespace=str(policy),
+        )  # fmt: skip
+        loaded = spec.load()
+        drop_what_cannot_be_done(loaded, env)
+        return PolicyActor(loaded), plan
+
+    def _report(self, store: "EpisodeStore", done: "list[Done]") -> None:
+        from collections import Counter
+
+        counts = Counter(each.outcome.value for each in done)
+        ends = ", ".join(f"{number} {name}" for name, number in counts.items()) or "nothing left"
+        print(f"{len(store.rows)} episodes in {self.out}; now: {ends}.")
+        database = self.out / "preferences.sqlite"
+        if self.query:
+            from robopref.commands.query import QueryCommand
+
+            QueryCommand(self.out, str(database), num=self.query, segment_length=None).run()
+        blind = "" if self.against is None else " --first-queries 0 --learner none"
+        print(f"Next:   robopref label --data {self.out} --db {database}{blind}")

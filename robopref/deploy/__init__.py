@@ -1,0 +1,1 @@
+"""Policies on arms: looked at before they move, watched by an operator, recorded."""

@@ -1,0 +1,229 @@
+"""Episodes of a policy on an arm, one after the other, under an operator's eyes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from robopref.align.actors import Actor
+from robopref.align.collect import Group, Plan
+from robopref.align.recording import Track
+from robopref.data.episode import Episode
+from robopref.data.store import EpisodeStore
+from robopref.deploy.dry_run import Preview, describe
+from robopref.deploy.operator import Operator, Word
+from robopref.protocols import Environment
+from robopref.seeding import make_rng
+from robopref.types import Obs
+
+SPEEDS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
+"""Shares of the greatest speeds that `faster` and `slower` go through."""
+
+
+@runtime_checkable
+class ArmEnvironment(Environment, Protocol):
+    """An environment that an arm moves in."""
+
+    def set_speed(self, factor: float) -> None:
+        """Use this share of the greatest speeds from now on."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Stop the arm; it stays so until the next reset."""
+        ...
+
+    def preview(self, actions: np.ndarray) -> Preview:
+        """Return what an operator should know before a chunk (Tp, Da) is carried out."""
+        ...
+
+
+@runtime_checkable
+class ChunkActor(Actor, Protocol):
+    """An actor that can say what it would do first."""
+
+    def act_chunk(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return the chunks (B, Tp, Da) that `act` would begin with, without acting."""
+        ...
+
+
+class Outcome(StrEnum):
+    """How an episode ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    STOPPED = "stopped"
+    TIME = "time"
+    QUIT = "quit"
+
+
+@dataclass(frozen=True)
+class Done:
+    """One episode.
+
+    Args:
+        episode: What was recorded; None where it ended before the first step.
+        outcome: How it ended.
+        reason: Why it was stopped; empty where it was not.
+    """
+
+    episode: Episode | None
+    outcome: Outcome
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One episode that is to be run.
+
+    Args:
+        actor: Decides what the arm does.
+        group: The episode: its plan, its start and its identity.
+    """
+
+    actor: ChunkActor
+    group: Group
+
+
+def make_turns(actors: Sequence[tuple[ChunkActor, Plan]], seed: int) -> list[Turn]:
+    """Return the episodes of all plans, start by start, in an order that nobody can foresee.
+
+    Args:
+        actors: Who acts, each with a plan of one episode a group and the same starts.
+        seed: Decides the order.
+    """
+    rng = make_rng(seed, "turns")
+    turns = [
+        [Turn(actor, group) for actor, group in zip([a for a, _ in actors], groups, strict=True)]
+        for groups in zip(*(plan.groups() for _, plan in actors), strict=True)
+    ]
+    return [of_start[k] for of_start in turns for k in rng.permutation(len(of_start))]
+
+
+class Session:
+    """Runs policies on an arm.
+
+    Args:
+        env: Where the arm is.
+        operator: Watches it.
+        speed: Share of the greatest speeds to begin with.
+    """
+
+    def __init__(self, env: ArmEnvironment, operator: Operator, speed: float) -> None:
+        self.env, self.operator, self.speed = env, operator, speed
+
+    def preview(self, turn: Turn) -> str:
+        """Return what the operator should know first; the arm is armed and does not move."""
+        self.env.set_speed(self.speed)
+        obs, _ = self.env.reset(seed=turn.group.seeds[0])
+        turn.actor.begin(turn.group.seeds)
+        return describe(self.env.preview(turn.actor.act_chunk([obs])[0]))
+
+    def may_begin(self) -> bool:
+        """Ask the operator."""
+        self.operator.tell("g begins, q does not.")
+        return self.operator.wait_for(frozenset({Word.GO, Word.QUIT})) is Word.GO
+
+    def run(self, store: EpisodeStore, turns: Sequence[Turn]) -> list[Done]:
+        """Run the episodes that the store does not have yet, and store each as it ends.
+
+        A stopped arm goes on only after the operator has said so.
+        """
+        known = {row.episode_id for row in store.rows}
+        left = [turn for turn in turns if not known.issuperset(turn.group.ids)]
+        found: list[Done] = []
+        for number, turn in enumerate(left):
+            self.operator.tell(f"Episode {number + 1} of {len(left)}.")
+            done = self.run_episode(turn)
+            if done.episode is not None:
+                store.add(done.episode)
+            found.append(done)
+            self.operator.tell(f"  {done.outcome}{': ' if done.reason else ''}{done.reason}")
+            if done.outcome is Outcome.QUIT or not self._may_go_on(done):
+                break
+        return found
+
+    def run_episode(self, turn: Turn) -> Done:
+        """Run one episode."""
+        group, plan = turn.group, turn.group.plan
+        self.env.set_speed(self.speed)
+        track = Track(self.env, group.seeds[0], plan.stop_after_success)
+        turn.actor.begin(group.seeds)
+        outcome = None
+        while outcome is None:
+            outcome = self._listen()
+            if outcome is None:
+                track.step(turn.actor.act([track.obs[-1]])[0])
+                outcome = _ended(track)
+        if outcome is Outcome.SUCCESS and track.actions:
+            track.successes[-1] = True
+        reason = str(track.facts.get("stopped", ""))
+        if not track.actions:
+            return Done(None, outcome, reason)
+        track.truncated = track.truncated or not track.terminated
+        facts = {"outcome": outcome.value, "operator": self.operator.name}
+        return Done(track.episode(plan, group.ids[0], facts), outcome, reason)
+
+    def _listen(self) -> Outcome | None:
+        """Do what the operator says; return how the episode ends by it, if it does."""
+        for word in self.operator.words():
+            if word is Word.PAUSE:
+                self.operator.tell("  paused; g goes on")
+                word = self.operator.wait_for(
+                    frozenset({Word.GO, Word.STOP, Word.SUCCESS, Word.FAILURE})
+                )
+            if word in (Word.FASTER, Word.SLOWER):
+                self._change_speed(1 if word is Word.FASTER else -1)
+            if word in _ENDS:
+                if word in (Word.STOP, Word.QUIT):
+                    self.env.stop(f"{self.operator.name} said {word}")
+                return _ENDS[word]
+        return None
+
+    def _change_speed(self, by: int) -> None:
+        others = [s for s in SPEEDS if (s - self.speed) * by > 1e-9]
+        if others:
+            self.speed = min(others) if by > 0 else max(others)
+            self.env.set_speed(self.speed)
+        self.operator.tell(f"  {100 * self.speed:.0f} % of the speed")
+
+    def _may_go_on(self, done: Done) -> bool:
+        if done.outcome is not Outcome.STOPPED:
+            return True
+        self.operator.tell(
+            "  The arm was stopped. Look at it; g lets it start again, q ends the session."
+        )
+        return self.operator.wait_for(frozenset({Word.GO, Word.QUIT})) is Word.GO
+
+
+def drop_what_cannot_be_done(policy: Any, env: Any) -> None:
+    """Let a policy that chooses among candidates choose among those that the arm can carry out."""
+    if not hasattr(policy, "feasible"):
+        return
+    import torch
+
+    def feasible(obs: Any, candidates: torch.Tensor) -> torch.Tensor:
+        """Return which candidates (B, N, Tp, Da) the arm could follow."""
+        del obs
+        can = [[not env.look_ahead(chunk).refusal for chunk in row] for row in candidates.numpy()]
+        allowed = torch.tensor(can)
+        # Where nothing can be done as proposed the supervisor decides what is.
+        allowed[~allowed.any(dim=1)] = True
+        return allowed
+
+    policy.feasible = feasible
+
+
+_ENDS = {
+    Word.STOP: Outcome.STOPPED, Word.QUIT: Outcome.QUIT, Word.SUCCESS: Outcome.SUCCESS,
+    Word.FAILURE: Outcome.FAILURE,
+}  # fmt: skip
+
+
+def _ended(track: Any) -> Outcome | None:
+    if "stopped" in track.facts:
+        return Outcome.STOPPED
+    if track.successes[-1]:
+        return Outcome.SUCCESS
+    return Outcome.TIME if track.done else None

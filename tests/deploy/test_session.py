@@ -1,0 +1,190 @@
+"""An operator, a policy and a simulated arm."""
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
+
+from robopref.align.actors import ScriptedSpec
+from robopref.align.collect import Plan, open_or_create
+from robopref.deploy.operator import KEYS, Word
+from robopref.deploy.session import SPEEDS, Outcome, Session, make_turns
+from robopref.envs.behaviours import DetourRightConfig
+from robopref.envs.make import make_env
+
+ROOT = Path(__file__).parents[2]
+ENV = "arm/drawer-close-v3"
+
+
+class Expert:
+    """The package's expert, which thinks one step ahead only."""
+
+    def __init__(self, env):
+        self._actor = ScriptedSpec(DetourRightConfig()).build([env])
+
+    def begin(self, seeds):
+        self._actor.begin(seeds)
+
+    def act(self, obs):
+        return self._actor.act(obs)
+
+    def act_chunk(self, obs):
+        return np.repeat(self._actor.act(obs)[:, None], 4, axis=1)
+
+
+class Script:
+    """An operator who says each word after so many steps of all."""
+
+    name = "ann"
+
+    def __init__(self, words):
+        self._waiting = dict(words)
+        self._num = 0
+        self.heard = []
+
+    def words(self):
+        self._num += 1
+        return [self._waiting.pop(self._num)] if self._num in self._waiting else []
+
+    def tell(self, text):
+        self.heard.append(text)
+
+    def wait_for(self, wanted):
+        return Word.GO if Word.GO in wanted else Word.QUIT
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = make_env(ENV, max_episode_steps=150)
+    yield env
+    env.close()
+
+
+def make_turns_of(env, num_episodes=1, names=("expert",)):
+    plans = [
+        Plan(
+            env=ENV, actor=ScriptedSpec(DetourRightConfig()), seed=0, start_set="test",
+            num_episodes=num_episodes, group_size=1, max_episode_steps=150,
+            metadata={"name": "deploy", "policy": name}, namespace=name,
+        )
+        for name in names
+    ]  # fmt: skip
+    return make_turns([(Expert(env), plan) for plan in plans], seed=0)
+
+
+def test_the_operator_sees_the_limits_and_the_first_motion(env):
+    session = Session(env, Script({}), 1.0)
+    lines = session.preview(make_turns_of(env)[0]).splitlines()
+    assert lines[0] == "Arm        sawyer: 7 joints, 100 commands a second"
+    assert lines[1].startswith("Speed      100 %: tool at most 0.250 m/s")
+    assert lines[4] == "Filters    all but budget, as the data will say"
+    assert lines[5].startswith("First      tool by ")
+    assert "REFUSED" not in lines[6]
+
+
+def test_what_the_operator_says_is_done_and_kept(env, tmp_path):
+    """Stop in the first episode, slower and a judgement in the second."""
+    words = {6: Word.STOP, 9: Word.SLOWER, 12: Word.PAUSE, 15: Word.SUCCESS}
+    operator = Script(words)
+    session = Session(env, operator, 1.0)
+    store = open_or_create(tmp_path / "data", ENV)
+    stopped, judged = session.run(store, make_turns_of(env, 2))
+    assert stopped.outcome is Outcome.STOPPED
+    assert judged.outcome is Outcome.SUCCESS
+    assert session.speed == SPEEDS[-2]
+    assert "  paused; g goes on" in operator.heard
+    first, second = (store.episode(row.episode_id) for row in store.rows)
+    assert first.metadata["outcome"] == "stopped"
+    assert first.metadata["operator"] == "ann"
+    assert first.truncated
+    assert second.success.tolist() == [False] * (len(second) - 1) + [True]
+    # The same session again has nothing left to do.
+    assert session.run(store, make_turns_of(env, 2)) == []
+
+
+def test_two_policies_take_turns_from_the_same_starts(env):
+    turns = make_turns_of(env, 10, ("base", "aligned"))
+    assert len({turn.group.ids[0] for turn in turns}) == 20
+    names = [turn.group.plan.metadata["policy"] for turn in turns]
+    starts = [turn.group.seeds for turn in turns]
+    assert starts[::2] == starts[1::2]
+    assert set(zip(names[::2], names[1::2], strict=True)) == {
+        ("base", "aligned"), ("aligned", "base")
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_terminal_steers_the_command(demo_policy, tmp_path):
+    """Real keys of a real terminal: go, faster, pause, go on, stop, quit."""
+    ours, theirs = pty.openpty()
+    out = tmp_path / "deployed"
+    command = [
+        sys.executable, "-m", "robopref.cli", "deploy", "--policy", str(demo_policy),
+        "--num-episodes", "2", "--speed", "0.5", "--out", str(out),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        screen = Screen(ours)
+        screen.wait_for("g begins, q does not.")
+        screen.press("g")
+        screen.wait_for("Episode 1 of 2.")
+        screen.press("+")
+        screen.wait_for("70 % of the speed")
+        screen.press("p")
+        screen.wait_for("paused; g goes on")
+        screen.press("g")
+        screen.press(" ")
+        screen.wait_for("ends the session")
+        screen.press("q")
+        screen.wait_for("Next:   robopref label")
+        assert process.wait(30) == 0
+    store = open_or_create(out, "arm/button-press-topdown-v3")
+    assert [row.metadata["outcome"] for row in store.rows] == ["stopped"]
+
+
+class Screen:
+    """What a terminal shows."""
+
+    def __init__(self, descriptor):
+        self._descriptor = descriptor
+        self._text = ""
+
+    def press(self, key):
+        assert key in KEYS
+        os.write(self._descriptor, key.encode())
+
+    def wait_for(self, text, seconds=90.0):
+        end = time.monotonic() + seconds
+        while text not in self._text:
+            assert time.monotonic() < end, self._text
+            try:
+                self._text += os.read(self._descriptor, 4096).decode()
+            except OSError:  # The other side is closed.
+                break
+        assert text in self._text
+        self._text = self._text.partition(text)[2]
+
+
+@pytest.fixture
+def demo_policy(tmp_path):
+    """A policy that was trained on nothing to speak of."""
+    data, out = tmp_path / "reach", tmp_path / "policy"
+    for command in (
+        ["collect", "--env", "metaworld/button-press-topdown-v3", "--num-episodes", "2", "--out",
+         str(data)],
+        ["train", "policy", "--data", str(data), "--out", str(out), "--training.num-steps", "20"],
+    ):  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-m", "robopref.cli", *command], check=True, cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return out
