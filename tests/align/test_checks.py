@@ -101,11 +101,11 @@ MISSPELT = {
     ),
     "metaworl/drawer-close-v3": (
         "No environment named 'metaworl'. Did you mean 'metaworld'? "
-        "Registered: ['gymnasium', 'metaworld', 'planar', 'robomimic']."
+        "Registered: ['arm', 'gymnasium', 'metaworld', 'planar', 'robomimic']."
     ),
     "Pendulum-v1": (
         "`env` must read '<name>/<task>', got 'Pendulum-v1'. "
-        "Names: ['gymnasium', 'metaworld', 'planar', 'robomimic'], for example "
+        "Names: ['arm', 'gymnasium', 'metaworld', 'planar', 'robomimic'], for example "
         "'metaworld/reach-v3'."
     ),
 }
