@@ -130,7 +130,7 @@ def drive(supervisor, num_steps, rng, *, error_rad=0.0):
 
 
 def main():
-    steps = -(-int(sys.argv[1]) // 6)
+    steps = -(-int(sys.argv[1]) // (2 * len(MODELS)))
     found = []
     for place, make in enumerate(MODELS.values()):
         spec = make()
