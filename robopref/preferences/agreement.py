@@ -39,11 +39,13 @@ def cohen_kappa(first: Sequence[object], second: Sequence[object]) -> float:
             f"got {len(first)} and {len(second)}."
         )
     categories = {name: place for place, name in enumerate(dict.fromkeys([*first, *second]))}
-    table = np.zeros((len(categories), len(categories)))
+    table = np.zeros((len(categories), len(categories)), np.int64)
     for a, b in zip(first, second, strict=True):
-        table[categories[a], categories[b]] += 1 / len(first)
-    observed, expected = np.trace(table), float(table.sum(axis=1) @ table.sum(axis=0))
-    return float("nan") if expected == 1 else float((observed - expected) / (1 - expected))
+        table[categories[a], categories[b]] += 1
+    # Whole numbers until the end: sums of shares miss 1 by a rounding error.
+    num = len(first)
+    observed, expected = num * int(table.trace()), int(table.sum(axis=1) @ table.sum(axis=0))
+    return float("nan") if expected == num**2 else (observed - expected) / (num**2 - expected)
 
 
 def krippendorff_alpha(ratings: Float[np.ndarray, "A U"], *, level: str = "nominal") -> float:
@@ -128,6 +130,11 @@ def measure_agreement(preferences: Iterable[Preference]) -> Agreement:
 
     "Cannot tell" and skips say nothing about an order and are left out. Of repeated answers of
     one annotator to one pair, the first is compared with those of others.
+
+    Which item of a pair comes first is arbitrary, and chance agreement must not hang on it: were
+    the better one always first, all would say the same, and the same answers would be no better
+    than chance. So each pair is entered both ways round, and "a" and "b" are equally frequent.
+    Where nobody calls items equal, kappa is then 2 p_o - 1.
     """
     judged: dict[str, dict[tuple[Item, Item], list[float]]] = defaultdict(dict)
     for preference in preferences:
@@ -144,14 +151,20 @@ def measure_agreement(preferences: Iterable[Preference]) -> Agreement:
         for j in range(i + 1, len(names)):
             both = ~np.isnan(ratings[i]) & ~np.isnan(ratings[j])
             if both.any():
-                shared = ratings[i, both].tolist(), ratings[j, both].tolist()
-                kappa[first, names[j]] = cohen_kappa(*shared)
+                shared = _both_ways(ratings[[i, j]][:, both])
+                kappa[first, names[j]] = cohen_kappa(*shared.tolist())
     consistency = {}
     for name in names:
         repeated = [answers for answers in judged[name].values() if len(answers) > 1]
         if repeated:
             consistency[name] = sum(len(set(a)) == 1 for a in repeated) / len(repeated)
-    return Agreement(tuple(names), kappa, krippendorff_alpha(ratings, level="ordinal"), consistency)
+    alpha = krippendorff_alpha(_both_ways(ratings), level="ordinal")
+    return Agreement(tuple(names), kappa, alpha, consistency)
+
+
+def _both_ways(ratings: np.ndarray) -> np.ndarray:
+    """Return how often the second item is better, followed by how often the first one is."""
+    return np.concatenate([ratings, 1 - ratings], axis=1)
 
 
 def decided_pairs(preference: Preference) -> list[tuple[tuple[Item, Item], float]]:

@@ -89,6 +89,42 @@ def test_where_there_is_nothing_to_agree_on_the_result_is_undefined():
     )
 
 
+@pytest.mark.parametrize("num", range(1, 41))
+def test_one_category_has_no_kappa_however_many_units(num):
+    """Shares of 1 / n do not add up to 1 exactly for every n."""
+    assert np.isnan(cohen_kappa(["a"] * num, ["a"] * num))
+
+
+def answer_pairs(judged, *, best_first):
+    """Let annotators say of each pair whether its better item wins.
+
+    Names sort so that the better item is always the first one, or so in every second pair.
+    """
+    answers = []
+    for annotator, right in judged.items():
+        for i, is_right in enumerate(right):
+            good, bad = ("a", "b") if best_first or i % 2 else ("b", "a")
+            pair = Segment(f"e{i}{good}", 0, 5), Segment(f"e{i}{bad}", 0, 5)
+            name = f"{annotator}{i}"
+            ranking = Ranking.prefer(0 if is_right else 1)
+            answers.append(Preference(name, Query(name, pair), ranking, annotator))
+    return answers
+
+
+def test_agreement_does_not_hang_on_which_item_of_a_pair_sorts_first(rng):
+    judged = {name: rng.random(200) < 0.9 for name in ("anna", "ben", "cleo")}
+    first, mixed = (
+        measure_agreement(answer_pairs(judged, best_first=best_first))
+        for best_first in (True, False)
+    )
+    assert first.alpha == pytest.approx(mixed.alpha)
+    for pair, kappa in first.kappa.items():
+        assert kappa == pytest.approx(mixed.kappa[pair])
+        alike = np.mean(judged[pair[0]] == judged[pair[1]])
+        assert kappa == pytest.approx(2 * alike - 1)
+    assert 0.5 < first.alpha < 0.8
+
+
 def test_annotators_are_compared_whichever_way_round_the_items_stood():
     s = [Segment(f"e{i}", 0, 5) for i in range(6)]
     answers: list[Preference] = []
@@ -106,10 +142,15 @@ def test_annotators_are_compared_whichever_way_round_the_items_stood():
     agreement = measure_agreement(answers)
     assert agreement.annotators == ("anna", "ben")
     assert agreement.consistency == {"anna": 0.5}
-    # All the same answer: agreement cannot be told from chance.
-    assert np.isnan(agreement.kappa["anna", "ben"])
-    say("anna", s[1], s[2], Ranking.prefer(1))
-    say("ben", s[1], s[2], Ranking.prefer(1))
-    agreement = measure_agreement(answers)
     assert agreement.kappa["anna", "ben"] == 1.0
     assert agreement.alpha == pytest.approx(1.0)
+
+
+def test_where_all_pairs_are_equal_there_is_nothing_to_agree_on():
+    pair = Segment("e0", 0, 5), Segment("e1", 0, 5)
+    answers = [
+        Preference(name, Query("q", pair), Ranking.tie(), name) for name in ("anna", "ben")
+    ]
+    agreement = measure_agreement(answers)
+    assert np.isnan(agreement.kappa["anna", "ben"])
+    assert np.isnan(agreement.alpha)
