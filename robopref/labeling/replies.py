@@ -362,13 +362,16 @@ class PolicyScore(Reply):
 
 
 class PolicyPair(Reply):
-    """By how much policy `a` is above `b` in log-odds, with the 95 % interval."""
+    """By how much policy `a` is above `b` in log-odds, with the 95 % interval.
+
+    Nothing where they were compared neither with each other nor through others.
+    """
 
     a: str
     b: str
-    difference: float
-    low: float
-    high: float
+    difference: float | None
+    low: float | None
+    high: float | None
     num: int
 
 

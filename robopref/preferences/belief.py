@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robopref.preferences.agreement import decided_pairs
-from robopref.preferences.bradley_terry import fit_crowd
+from robopref.preferences.crowd import fit_crowd
 from robopref.preferences.dawid_skene import DawidSkene, dawid_skene
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Item
@@ -154,7 +154,6 @@ class _Votes:
         a, b = np.array([places[unit] for _, unit, _ in self._votes]).T
         who, _, prefers_b = np.array(self._votes).T
         fitted = fit_crowd(a, b, prefers_b.astype(float), who, num_items=len(items))
-        assert fitted.reliability is not None
         return _Scores(places, fitted.score, fitted.reliability)
 
     def _judges(self) -> dict[int, set[int]]:

@@ -1,13 +1,23 @@
-"""Scores of things that were compared in pairs, with intervals, and who compares reliably.
+"""Scores of things that were compared in pairs, with intervals that hold for clear winners too.
 
-P(b beats a) = 1 / (1 + exp(s_a - s_b)) [1]; a tie counts as half a win of each. An annotator who is
-right with probability e says so with e P + (1 - e)(1 - P) [2].
+P(i beats j) = 1 / (1 + exp(s_j - s_i)) [1]; a tie counts as half a win of each.
 
-Shapes: N comparisons, I items, A annotators.
+The likelihood of who won everything grows with their score for ever, and the curvature that a usual
+interval is made of vanishes there: 10 wins of 10 would say less than 9 of 10 [2]. So the likelihood
+is multiplied by Jeffreys' prior, which keeps scores finite and takes most of their bias [3], and an
+interval holds the values under which what was seen is not too improbable, all other scores being
+the best for it: a profile likelihood interval, in place of one made of a curvature [4].
+
+Shapes: N comparisons, I items.
+Notation: won[i, j] -> how often i was better than j, met = won + won.T, probability -> p,
+information -> I(s), the Laplacian of the comparisons weighted by p (1 - p).
 
 References:
     [1] Bradley and Terry, Rank analysis of incomplete block designs, Biometrika 39, 1952.
-    [2] Chen et al., Pairwise ranking aggregation in a crowdsourced setting, WSDM 2013, section 3.
+    [2] Hauck and Donner, Wald's test as applied to hypotheses in logit analysis, JASA 72, 1977.
+    [3] Firth, Bias reduction of maximum likelihood estimates, Biometrika 80, 1993.
+    [4] Heinze and Schemper, A solution to the problem of separation in logistic regression,
+        Statistics in Medicine 21, 2002.
 """
 
 from dataclasses import dataclass
@@ -15,44 +25,67 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.linalg import null_space
+from scipy.optimize import brentq
+from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
-from robopref.errors import check_above, check_between
+from robopref.errors import check_between
 
 MAX_STEPS = 200
-TOLERANCE = 1e-9
+TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What items are worth, on the scale of log-odds, with mean 0.
+    """What items are worth, on the scale of log-odds.
 
     Args:
-        score: Of each item.
-        covariance: Of their estimates.
-        reliability: Probability that each annotator is right; None where they were not told apart.
+        score: Of each item; the mean is 0 over the items of a group.
+        won: How often the item of the row was better than that of the column.
+        group: Number of the group of each item: items that were compared with one another, directly
+            or through others. Nothing is known of how two groups compare.
     """
 
     score: Float[np.ndarray, " I"]
-    covariance: Float[np.ndarray, "I I"]
-    reliability: Float[np.ndarray, " A"] | None = None
+    won: Float[np.ndarray, "I I"]
+    group: Int[np.ndarray, " I"]
 
     def intervals(self, *, confidence: float = 0.95) -> Float[np.ndarray, "I 2"]:
-        """Return the interval of each score."""
-        check_between("confidence", confidence, 0, 1)
-        z = NormalDist().inv_cdf(0.5 + confidence / 2)
-        half = z * np.sqrt(np.diag(self.covariance))
-        return np.stack([self.score - half, self.score + half], axis=1)
+        """Return the interval of each score, against the mean of its group.
+
+        It is without bounds where an item was compared with no other.
+        """
+        found = np.empty((len(self.score), 2))
+        for item, group in enumerate(self.group):
+            own = (self.group == group).astype(float)
+            contrast = -own / own.sum()
+            contrast[item] += 1
+            found[item] = self._interval(contrast, int(group), confidence)
+        return found
 
     def difference(
         self, item: int, other: int, *, confidence: float = 0.95
     ) -> tuple[float, float, float]:
-        """Return by how much an item is ahead of another, and the interval of that."""
+        """Return by how much an item is ahead of another, and the interval of that.
+
+        That is NaN, without bounds, for items of two groups.
+        """
+        if self.group[item] != self.group[other]:
+            return float("nan"), -np.inf, np.inf
+        contrast = np.zeros(len(self.score))
+        contrast[item], contrast[other] = 1, -1
+        low, high = self._interval(contrast, int(self.group[item]), confidence)
+        return float(self.score[item] - self.score[other]), low, high
+
+    def _interval(self, contrast: np.ndarray, group: int, confidence: float) -> tuple[float, float]:
         check_between("confidence", confidence, 0, 1)
-        covariance = self.covariance
-        variance = covariance[item, item] + covariance[other, other] - 2 * covariance[item, other]
-        value = float(self.score[item] - self.score[other])
-        half = NormalDist().inv_cdf(0.5 + confidence / 2) * float(np.sqrt(max(variance, 0.0)))
-        return value, value - half, value + half
+        own = np.flatnonzero(self.group == group)
+        if len(own) == 1:
+            return -np.inf, np.inf
+        allowed = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+        profile = _Profile(self.won[np.ix_(own, own)], self.score[own], contrast[own])
+        return profile.bound(-1.0, allowed), profile.bound(1.0, allowed)
 
 
 def fit_bradley_terry(
@@ -62,12 +95,10 @@ def fit_bradley_terry(
     *,
     num_items: int,
     weight: Float[np.ndarray, " N"] | None = None,
-    prior_scale: float = 10.0,
 ) -> Scores:
-    """Return the scores under which the comparisons are most probable.
+    """Return the scores of the highest penalised likelihood, l(s) + log det I(s) / 2 [3].
 
-    Found by Newton's method; the interval is that of the inverse of the curvature. A wide normal
-    prior keeps the scores of items finite that won or lost everything; it hardly moves others.
+    Of two items that is log((wins + 1/2) / (losses + 1/2)).
 
     Args:
         a: First item of each comparison.
@@ -75,105 +106,50 @@ def fit_bradley_terry(
         prefers_b: Probability that b is better; 0.5 for a tie.
         num_items: I; all may be named in `a` and `b` or not.
         weight: How much each comparison counts; None for 1 each.
-        prior_scale: Standard deviation of a score before anything is known.
 
     Raises:
         ValueError: There are no comparisons, or an item is out of range.
     """
-    _check(a, b, prefers_b, num_items)
-    check_above("prior_scale", prior_scale, 0)
-    weight = np.ones(len(a)) if weight is None else weight
+    check_comparisons(a, b, prefers_b, num_items)
+    won = count_wins(a, b, prefers_b, np.ones(len(a)) if weight is None else weight, num_items)
+    num_groups, group = connected_components(won + won.T, directed=False)
     score = np.zeros(num_items)
-    precision = np.eye(num_items) / prior_scale**2
-    for _ in range(MAX_STEPS):
-        gradient, curvature = _derivatives(a, b, prefers_b, weight, score)
-        step = np.linalg.solve(curvature + precision, gradient - score / prior_scale**2)
-        # Newton's step is too long where the curve is flat.
-        step /= max(1.0, float(np.abs(step).max()) / 2)
-        score = score + step
-        if np.abs(step).max() < TOLERANCE:
-            break
-    _, curvature = _derivatives(a, b, prefers_b, weight, score)
-    # Only differences are known from comparisons: the mean is taken out of score and variance.
-    centre = np.eye(num_items) - 1 / num_items
-    covariance = centre @ np.linalg.inv(curvature + precision) @ centre
-    return Scores(score - score.mean(), covariance)
+    for number in range(num_groups):
+        own = np.flatnonzero(group == number)
+        some = won[np.ix_(own, own)]
+        # Only differences are known from comparisons: the mean stays 0.
+        score[own] = _climb(some, np.zeros(len(own)), null_space(np.ones((1, len(own)))))
+    return Scores(score, won, group.astype(np.int64))
 
 
-def fit_crowd(
+def count_wins(
     a: Int[np.ndarray, " N"],
     b: Int[np.ndarray, " N"],
     prefers_b: Float[np.ndarray, " N"],
-    annotator: Int[np.ndarray, " N"],
-    *,
+    weight: Float[np.ndarray, " N"],
     num_items: int,
-    prior_right: float = 9.0,
-    prior_wrong: float = 1.0,
-    prior_scale: float = 3.0,
-    num_iterations: int = 50,
-) -> Scores:
-    """Return scores together with how reliable each annotator is, by expectation maximisation.
+) -> Float[np.ndarray, "I I"]:
+    """Return how often each item (row) was better than each other (column)."""
+    num = num_items**2
+    won: np.ndarray = (
+        np.bincount(b * num_items + a, weight * prefers_b, num)
+        + np.bincount(a * num_items + b, weight * (1 - prefers_b), num)
+    ).reshape(num_items, num_items)
+    return won
 
-    Each step asks how probably each answer is right by the scores so far and its annotator's
-    reliability, believes it so far, and fits both anew.
 
-    Args:
-        a: First item of each comparison.
-        b: Second.
-        prefers_b: Probability that b is better; ties (0.5) tell nothing of reliability.
-        annotator: Who compared, numbered from 0.
-        num_items: I.
-        prior_right: Right answers that each annotator is taken to have given already.
-        prior_wrong: Wrong ones.
-        prior_scale: Standard deviation of a score before anything is known.
-        num_iterations: Steps.
+def make_laplacian(weights: Float[np.ndarray, "I I"]) -> Float[np.ndarray, "I I"]:
+    """Return the curvature in scores that curvatures in their differences add up to."""
+    laplacian: np.ndarray = np.diag(weights.sum(axis=1)) - weights
+    return laplacian
+
+
+def check_comparisons(a: np.ndarray, b: np.ndarray, prefers_b: np.ndarray, num_items: int) -> None:
+    """Check that there are comparisons, of items that are there.
 
     Raises:
-        ValueError: There are no comparisons, or an item is out of range.
+        ValueError: There are none, or an item is out of range.
     """
-    _check(a, b, prefers_b, num_items)
-    num = int(annotator.max()) + 1
-    decided = prefers_b != 0.5
-    who = annotator[decided]
-    counts = np.bincount(who, minlength=num)
-    reliability = np.full(num, prior_right / (prior_right + prior_wrong))
-    believed = prefers_b.astype(np.float64)
-    scores = fit_bradley_terry(a, b, believed, num_items=num_items, prior_scale=prior_scale)
-    for _ in range(num_iterations):
-        agrees = _sigmoid((scores.score[b] - scores.score[a]) * np.sign(prefers_b - 0.5))[decided]
-        right = reliability[who] * agrees
-        right = right / (right + (1 - reliability[who]) * (1 - agrees))
-        total = np.bincount(who, right, minlength=num)
-        reliability = (total + prior_right) / (counts + prior_right + prior_wrong)
-        said = prefers_b[decided]
-        believed[decided] = right * said + (1 - right) * (1 - said)
-        scores = fit_bradley_terry(a, b, believed, num_items=num_items, prior_scale=prior_scale)
-    return Scores(scores.score, scores.covariance, reliability)
-
-
-def _derivatives(
-    a: np.ndarray, b: np.ndarray, prefers_b: np.ndarray, weight: np.ndarray, score: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the slope of the log-likelihood and its negative curvature."""
-    num = len(score)
-    probability = _sigmoid(score[b] - score[a])
-    pull = weight * (prefers_b - probability)
-    gradient = np.bincount(b, pull, num) - np.bincount(a, pull, num)
-    spread = weight * probability * (1 - probability)
-    curvature = np.zeros((num, num))
-    np.add.at(curvature, (a, a), spread)
-    np.add.at(curvature, (b, b), spread)
-    np.add.at(curvature, (a, b), -spread)
-    np.add.at(curvature, (b, a), -spread)
-    return gradient, curvature
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    value: np.ndarray = 0.5 + 0.5 * np.tanh(x / 2)
-    return value
-
-
-def _check(a: np.ndarray, b: np.ndarray, prefers_b: np.ndarray, num_items: int) -> None:
     if not len(a) or not len(a) == len(b) == len(prefers_b):
         raise ValueError(
             "`a`, `b` and `prefers_b` must have one equal length of at least 1, got "
@@ -181,3 +157,83 @@ def _check(a: np.ndarray, b: np.ndarray, prefers_b: np.ndarray, num_items: int) 
         )
     if min(a.min(), b.min()) < 0 or max(a.max(), b.max()) >= num_items or (a == b).any():
         raise ValueError(f"`a` and `b` must name two different of {num_items} items each time.")
+
+
+class _Profile:
+    """The penalised likelihood by the value of one contrast, all else being the best for it.
+
+    Args:
+        won: Wins of the items of one group.
+        score: Their scores.
+        contrast: What is looked at: contrast @ score; adds up to 0.
+    """
+
+    def __init__(self, won: np.ndarray, score: np.ndarray, contrast: np.ndarray) -> None:
+        self._won, self._score, self._contrast = won, score, contrast
+        self._near = score
+        self._best = _likelihood(won, score)
+        self._free = null_space(np.stack([np.ones(len(score)), contrast]))
+
+    def bound(self, side: float, allowed: float) -> float:
+        """Return the value on one side at which twice the logarithm has fallen by `allowed`."""
+        self._near, estimate = self._score, float(self._contrast @ self._score)
+        width = 1.0
+        # The penalty falls without end, so that there is a bound even for who won everything.
+        while self._fall(estimate + side * width) < allowed:
+            width *= 2
+        value: float = brentq(
+            lambda x: self._fall(x) - allowed, estimate, estimate + side * width, xtol=1e-5
+        )
+        return value
+
+    def _fall(self, value: float) -> float:
+        along = self._contrast / (self._contrast @ self._contrast)
+        # What was best for a value near by is nearly the best for this one.
+        start = self._near + (value - self._contrast @ self._near) * along
+        self._near = _climb(self._won, start, self._free)
+        return 2 * (self._best - _likelihood(self._won, self._near))
+
+
+def _climb(won: np.ndarray, score: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return where the penalised likelihood is highest, moving along directions (columns)."""
+    if not directions.size:
+        return score
+    best = _likelihood(won, score)
+    for _ in range(MAX_STEPS):
+        slope, curvature = _derivatives(won, score)
+        step: np.ndarray = directions @ np.linalg.solve(
+            directions.T @ curvature @ directions, directions.T @ slope
+        )
+        # Newton's step is too long where the curve is flat, and where it bends the other way.
+        step /= max(1.0, float(np.abs(step).max()) / 2)
+        while (value := _likelihood(won, score + step)) < best and np.abs(step).max() > TOLERANCE:
+            step /= 2
+        if np.abs(step).max() <= TOLERANCE:
+            break
+        score, best = score + step, value
+    return score
+
+
+def _likelihood(won: np.ndarray, score: np.ndarray) -> float:
+    """Return the logarithm of the penalised likelihood."""
+    margin = score[:, None] - score[None]
+    probability = expit(margin)
+    information = make_laplacian((won + won.T) * probability * (1 - probability))
+    # Moving all scores alike changes nothing; the mean is given a curvature of 1.
+    _, log_det = np.linalg.slogdet(information + 1 / len(score))
+    return float(log_det / 2 - (won * np.logaddexp(0, -margin)).sum())
+
+
+def _derivatives(won: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the slope of the penalised likelihood, and a curvature to climb by.
+
+    The penalty acts as if each pair had met `leverage` times more often, with half of it won by
+    each [3, section 3.3].
+    """
+    met, probability = won + won.T, expit(score[:, None] - score[None])
+    spread = met * probability * (1 - probability)
+    inverse = np.linalg.inv(make_laplacian(spread) + 1 / len(score))
+    own = np.diag(inverse)
+    leverage = spread * (own[:, None] + own[None] - 2 * inverse)
+    slope = (won + leverage / 2 - (met + leverage) * probability).sum(axis=1)
+    return slope, make_laplacian((met + leverage) * probability * (1 - probability))

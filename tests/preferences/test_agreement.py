@@ -148,9 +148,7 @@ def test_annotators_are_compared_whichever_way_round_the_items_stood():
 
 def test_where_all_pairs_are_equal_there_is_nothing_to_agree_on():
     pair = Segment("e0", 0, 5), Segment("e1", 0, 5)
-    answers = [
-        Preference(name, Query("q", pair), Ranking.tie(), name) for name in ("anna", "ben")
-    ]
+    answers = [Preference(name, Query("q", pair), Ranking.tie(), name) for name in ("anna", "ben")]
     agreement = measure_agreement(answers)
     assert np.isnan(agreement.kappa["anna", "ben"])
     assert np.isnan(agreement.alpha)

@@ -1,11 +1,14 @@
-"""Tests for Bradley-Terry scores, against the example of a textbook."""
+"""Tests for Bradley-Terry scores and their intervals."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.stats import binom
 
-from robopref.preferences.bradley_terry import fit_bradley_terry, fit_crowd
+from robopref.preferences.bradley_terry import count_wins, fit_bradley_terry
+from robopref.preferences.crowd import fit_with_prior
 
 # Agresti, Categorical data analysis (2nd edition, 2002), table 10.10: who won how often against
 # whom in the American League of 1987: Milwaukee, Detroit, Toronto, New York, Boston, Cleveland,
@@ -16,37 +19,151 @@ WON = np.array([
 ])  # fmt: skip
 
 
+def play(wins, losses):
+    """Fit scores to two items, the second of which won `wins` times."""
+    num = wins + losses
+    prefers_b = np.array([1.0] * wins + [0.0] * losses)
+    return fit_bradley_terry(np.zeros(num, int), np.ones(num, int), prefers_b, num_items=2)
+
+
 def test_the_example_of_the_textbook():
+    """With a dozen games a pair, the penalty and the shape of the interval change little."""
     winners, losers = np.nonzero(WON)
-    found = fit_bradley_terry(
-        losers, winners, np.ones(len(winners)), num_items=7, weight=WON[winners, losers] * 1.0,
-        prior_scale=1e3,
-    )  # fmt: skip
+    weight = WON[winners, losers] * 1.0
+    found = fit_bradley_terry(losers, winners, np.ones(len(winners)), num_items=7, weight=weight)
     # Section 10.6.1 of the book, Baltimore at 0; errors as R's BradleyTerry2 prints them.
-    np.testing.assert_allclose(
-        found.score - found.score[6], [1.581, 1.436, 1.294, 1.248, 1.108, 0.684, 0], atol=0.001
-    )
-    errors = []
-    for team in range(6):
+    scores = np.array([1.581, 1.436, 1.294, 1.248, 1.108, 0.684, 0])
+    np.testing.assert_allclose(found.score - found.score[6], scores, atol=0.04)
+    for team, error in enumerate([0.3433, 0.3396, 0.3367, 0.3359, 0.3339, 0.3319]):
         _, low, high = found.difference(team, 6)
-        errors.append((high - low) / (2 * 1.959964))
-    np.testing.assert_allclose(errors, [0.3433, 0.3396, 0.3367, 0.3359, 0.3339, 0.3319], atol=1e-4)
+        np.testing.assert_allclose(
+            [low, high], scores[team] + np.array([-1.96, 1.96]) * error, atol=0.05
+        )
+    likely = fit_with_prior(count_wins(losers, winners, np.ones(len(winners)), weight, 7), 1e3)
+    np.testing.assert_allclose(likely - likely[6], scores, atol=0.001)
 
 
-def test_a_closed_form_for_two():
-    a, b = np.zeros(10, int), np.ones(10, int)
-    found = fit_bradley_terry(a, b, np.array([1.0] * 7 + [0.0] * 3), num_items=2, prior_scale=1e3)
-    value, low, high = found.difference(1, 0)
-    assert value == pytest.approx(np.log(7 / 3), abs=1e-4)
-    assert high - low == pytest.approx(2 * 1.959964 / np.sqrt(10 * 0.7 * 0.3), abs=1e-3)
-    low, high = found.intervals()[1]
-    assert low < value / 2 < high
+@pytest.mark.parametrize(("wins", "losses"), [(7, 3), (10, 0), (9, 1), (5, 5), (1000, 0), (1, 0)])
+def test_two_items_are_compared_as_by_their_closed_form(wins, losses):
+    """Of two items, Jeffreys' prior is half a win more for each (Firth 1993, section 3.3)."""
+    value, low, high = play(wins, losses).difference(1, 0)
+    assert value == pytest.approx(np.log((wins + 0.5) / (losses + 0.5)), abs=1e-5)
+
+    def twice_log(x):
+        return -2 * ((wins + 0.5) * np.logaddexp(0, -x) + (losses + 0.5) * np.logaddexp(0, x))
+
+    for bound in (low, high):
+        assert twice_log(value) - twice_log(bound) == pytest.approx(3.841459, abs=1e-3)
+    lows = play(wins, losses).intervals()
+    # The mean is 0: each score is half of the difference.
+    np.testing.assert_allclose(lows[1], [low / 2, high / 2], atol=1e-4)
+    np.testing.assert_allclose(lows[0], [-high / 2, -low / 2], atol=1e-4)
 
 
-def test_who_won_everything_has_a_finite_score():
-    found = fit_bradley_terry(np.zeros(5, int), np.ones(5, int), np.ones(5), num_items=2)
-    assert np.isfinite(found.score).all()
-    assert found.difference(1, 0)[1] < found.difference(1, 0)[0] < 60
+def test_an_independent_computation_of_four_items_agrees(rng):
+    """One item won everything; searched without derivatives, item 0 held at 0."""
+    a, b = np.array([(i, j) for i in range(4) for j in range(4) if i < j] * 6).T
+    prefers_b = (rng.random(len(a)) < 0.6).astype(float)
+    prefers_b[rng.random(len(a)) < 0.2] = 0.5
+    prefers_b[a == 2], prefers_b[b == 2] = 0.0, 1.0
+
+    def twice_log(others):
+        score = np.concatenate([[0.0], others])
+        p = 1 / (1 + np.exp(score[a] - score[b]))
+        design = np.eye(4)[b] - np.eye(4)[a]
+        information = (design * (p * (1 - p))[:, None]).T @ design
+        likely = prefers_b * np.log(p) + (1 - prefers_b) * np.log(1 - p)
+        return 2 * likely.sum() + np.log(np.linalg.det(information[1:, 1:]))
+
+    def best(fixed=None):
+        """Return the highest value; with `fixed`, where item 2 is that far ahead of item 1."""
+
+        def negative(x):
+            others = x if fixed is None else np.array([x[0], x[0] + fixed, x[1]])
+            return -twice_log(others)
+
+        options = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 10_000, "maxfev": 10_000}
+        found = minimize(
+            negative, np.zeros(3 if fixed is None else 2), method="Nelder-Mead", options=options
+        )
+        return -found.fun, found.x
+
+    found = fit_bradley_terry(a, b, prefers_b, num_items=4)
+    highest, others = best()
+    np.testing.assert_allclose(found.score[1:] - found.score[0], others, atol=1e-4)
+    value, low, high = found.difference(2, 1)
+    assert 0 < low < value < high < 20
+    for bound in (low, high):
+        assert highest - best(bound)[0] == pytest.approx(3.841459, abs=1e-3)
+
+
+def test_who_won_everything_is_told_apart_no_less_surely_than_who_nearly_did():
+    """A Wald interval is widest there (Hauck and Donner 1977)."""
+    for num in (6, 10, 30):
+        bounds = [play(wins, num - wins).difference(1, 0)[1:] for wins in range(num + 1)]
+        assert bounds[num][0] > max(0, bounds[num - 1][0])
+        assert (np.diff(bounds, axis=0) > 0).all(), "more wins, higher bounds"
+        np.testing.assert_allclose(bounds, -np.array(bounds)[::-1, ::-1], atol=1e-4)
+    lows = [play(wins, 0).difference(1, 0)[1] for wins in (1, 2, 5, 10, 100)]
+    assert (np.diff(lows) > 0).all()
+    assert lows[0] < 0 < lows[2]
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("num", [10, 20, 40])
+def test_intervals_of_two_items_hold_as_often_as_they_say(num, difference):
+    """Over all outcomes, each as often as it happens; few games come in coarse steps."""
+    probability = binom.pmf(np.arange(num + 1), num, 1 / (1 + np.exp(-difference)))
+    inside = [
+        low <= difference <= high
+        for wins in range(num + 1)
+        for _, low, high in [play(wins, num - wins).difference(1, 0)]
+    ]
+    assert 0.92 <= probability @ inside <= 0.985
+
+
+def test_intervals_of_three_items_hold_as_often_as_they_say():
+    num, pairs = 4, np.array([(0, 1), (0, 2), (1, 2)])
+    a, b = np.repeat(pairs, 2, axis=0).T
+    outcomes = list(np.ndindex(num + 1, num + 1, num + 1))
+    bounds = np.empty((len(outcomes), 2, 2))
+    for row, wins in enumerate(outcomes):
+        weight = np.stack([wins, num - np.array(wins)], axis=1).ravel().astype(float)
+        found = fit_bradley_terry(a, b, np.tile([1.0, 0.0], 3), num_items=3, weight=weight)
+        bounds[row] = [found.difference(other, 0)[1:] for other in (1, 2)]
+    for truth in ((0.0, 0.0, 0.0), (0.0, 1.0, 2.5), (0.0, 3.0, 0.0)):
+        score = np.array(truth)
+        chance = 1 / (1 + np.exp(score[pairs[:, 0]] - score[pairs[:, 1]]))
+        probability = binom.pmf(outcomes, num, chance).prod(axis=1)
+        inside = (bounds[..., 0] <= score[1:]) & (score[1:] <= bounds[..., 1])
+        covered = probability @ inside
+        assert (covered >= 0.92).all(), truth
+        assert (covered <= 0.985).all(), truth
+
+
+def test_renaming_items_changes_nothing(rng):
+    a, b = np.array([(i, j) for i in range(4) for j in range(4) if i != j] * 3).T
+    prefers_b = rng.integers(3, size=len(a)) / 2
+    prefers_b[a == 3], prefers_b[b == 3] = 0.0, 1.0
+    new = np.array([2, 0, 3, 1])
+    found = fit_bradley_terry(a, b, prefers_b, num_items=4)
+    named = fit_bradley_terry(new[a], new[b], prefers_b, num_items=4)
+    np.testing.assert_allclose(named.score[new], found.score, atol=1e-5)
+    np.testing.assert_allclose(named.intervals()[new], found.intervals(), atol=1e-3)
+    turned = np.array(found.difference(0, 3))[[0, 2, 1]]
+    np.testing.assert_allclose(-turned, found.difference(3, 0), atol=1e-3)
+
+
+def test_groups_that_never_met_are_not_compared():
+    a, b, prefers_b = np.array([0, 0, 2]), np.array([1, 1, 3]), np.array([1.0, 1.0, 0.5])
+    found = fit_bradley_terry(a, b, prefers_b, num_items=5)
+    assert found.difference(1, 0) == play(2, 0).difference(1, 0)
+    value, low, high = found.difference(1, 2)
+    assert np.isnan(value)
+    assert (low, high) == (-np.inf, np.inf)
+    assert found.intervals()[4].tolist() == [-np.inf, np.inf], "it was compared with nothing"
+    sums = [found.score[:2].sum(), found.score[2:4].sum(), found.score[4]]
+    np.testing.assert_allclose(sums, 0, atol=1e-12)
 
 
 @given(
@@ -63,19 +180,6 @@ def test_turning_comparisons_around_changes_nothing(rows):
     turned = fit_bradley_terry(b, a, 1 - prefers_b, num_items=4)
     np.testing.assert_allclose(found.score, turned.score, atol=1e-6)
     assert found.score.mean() == pytest.approx(0, abs=1e-9)
-
-
-def test_an_annotator_who_guesses_is_told_from_one_who_knows(rng):
-    truth = np.linspace(-4, 4, 9)
-    a, b = np.array([(i, j) for i in range(9) for j in range(9) if i < j] * 2).T
-    right = (truth[b] > truth[a]).astype(float)
-    who = np.repeat([0, 1], len(a) // 2)
-    guesses = rng.integers(2, size=len(a)).astype(float)
-    found = fit_crowd(a, b, np.where(who == 0, right, guesses), who, num_items=9)
-    assert found.reliability is not None
-    assert found.reliability[0] > 0.9
-    assert found.reliability[1] < 0.75
-    assert np.corrcoef(found.score, truth)[0, 1] > 0.95
 
 
 def test_bad_comparisons_are_named():

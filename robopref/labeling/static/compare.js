@@ -65,7 +65,7 @@ export class ComparePage {
     }
     this.body.replaceChildren(
       h("p", { class: "muted" }, `${open} A score is the logarithm of the odds of being preferred `
-        + "(Bradley–Terry), with its 95 % interval."),
+        + "(Bradley–Terry) against the mean of those it was compared with, with its 95 % interval."),
       h("section", { class: "card" }, h("h2", {}, "Scores"), scores(policies)),
       h("section", { class: "card" }, h("h2", {}, "Side by side"), differences(pairs)));
   }
@@ -92,10 +92,18 @@ function scores(policies) {
 }
 
 function differences(pairs) {
-  return table(["Policies", "Difference", "95 %", "Comparisons", ""], pairs.map((each) => [
-    `${each.a} − ${each.b}`, signed(each.difference), range(each), each.num,
-    each.low > 0 ? `${each.a} is better` : each.high < 0 ? `${each.b} is better` : "not told apart yet",
-  ]));
+  return table(["Policies", "Difference", "95 %", "Comparisons", ""], pairs.map((each) => {
+    const isKnown = each.difference !== null;
+    return [
+      `${each.a} − ${each.b}`, isKnown ? signed(each.difference) : "–", isKnown ? range(each) : "–",
+      each.num, verdict(each),
+    ];
+  }));
+}
+
+function verdict({ a, b, low, high }) {
+  if (low === null) return "not compared, nor through others";
+  return low > 0 ? `${a} is better` : high < 0 ? `${b} is better` : "not told apart yet";
 }
 
 function range({ low, high }) {
