@@ -1,7 +1,7 @@
 """Queries that annotators answered differently, and decisions about them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,28 +22,15 @@ def find_disagreements(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the answers to queries that were answered differently and are not decided, by id.
 
-    Skips are no answers.
+    Skips are no answers. What was answered first comes first.
     """
-    said = sa.cast(preferences.c.order, sa.String)
-    answered = (preferences.c.criterion == criterion, ~preferences.c.undone,
-                preferences.c.answer != str(Answer.SKIPPED))  # fmt: skip
-    decided = sa.exists().where(
-        adjudications.c.query_id == preferences.c.query_id,
-        adjudications.c.criterion == criterion,
-    )
-    differing = (
-        sa.select(preferences.c.query_id)
-        .where(*answered, ~decided)
-        .group_by(preferences.c.query_id)
-        .having(sa.func.min(said) != sa.func.max(said))
-        .limit(limit)
-    )
+    differing = _differing(criterion).order_by(sa.func.min(preferences.c.seq)).limit(limit)
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with database.reading() as connection:
         ids = [row[0] for row in connection.execute(differing)]
         rows = connection.execute(
             sa.select(preferences)
-            .where(*answered, preferences.c.query_id.in_(ids))
+            .where(*_answered(criterion), preferences.c.query_id.in_(ids))
             .order_by(preferences.c.seq)
         ).mappings()
         for row in rows:
@@ -57,11 +44,19 @@ def find_disagreements(
     return dict(found)
 
 
+def count_disagreements(database: Database, criterion: str) -> int:
+    """Return how many queries were answered differently and are not decided."""
+    statement = sa.select(sa.func.count()).select_from(_differing(criterion).subquery())
+    with database.reading() as connection:
+        return int(connection.scalar(statement) or 0)
+
+
 def decide(database: Database, row: Mapping[str, Any]) -> bool:
     """Keep a decision, a row of `adjudications`; return False if it is there already.
 
     Raises:
-        ConflictError: The query is decided already, or another decision has its id.
+        ConflictError: The query is decided already, its answers do not differ, or another decision
+            has its id.
     """
     with database.writing() as connection:
         known = find(connection, adjudications, row["id"])
@@ -83,5 +78,34 @@ def decide(database: Database, row: Mapping[str, Any]) -> bool:
                 f"Query '{row['query_id']}' was decided by '{other}' by the criterion "
                 f"'{row['criterion']}' already.",
             )
+        own = _differing(row["criterion"]).where(preferences.c.query_id == row["query_id"])
+        if connection.execute(own).first() is None:
+            raise ConflictError(
+                "nothing-to-decide",
+                f"Query '{row['query_id']}' has no answers that differ by the criterion "
+                f"'{row['criterion']}'. Only what was answered differently can be decided.",
+            )
         connection.execute(adjudications.insert(), dict(row))
     return True
+
+
+def _answered(criterion: str) -> Sequence[Any]:
+    return (
+        preferences.c.criterion == criterion, ~preferences.c.undone,
+        preferences.c.answer != str(Answer.SKIPPED),
+    )  # fmt: skip
+
+
+def _differing(criterion: str) -> sa.Select[tuple[str]]:
+    """Return the selection of queries that were answered differently and are not decided."""
+    said = sa.cast(preferences.c.order, sa.String)
+    decided = sa.exists().where(
+        adjudications.c.query_id == preferences.c.query_id,
+        adjudications.c.criterion == criterion,
+    )
+    return (
+        sa.select(preferences.c.query_id)
+        .where(*_answered(criterion), ~decided)
+        .group_by(preferences.c.query_id)
+        .having(sa.func.min(said) != sa.func.max(said))
+    )

@@ -4,9 +4,11 @@ Which policy acted is in the metadata of an episode, and is told to nobody who c
 those of Bradley and Terry, by criterion.
 """
 
+import functools
+import math
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -16,17 +18,18 @@ from robopref.data.rows import EpisodeRow
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
+from robopref.labeling.compared import STRATEGY, Judged
 from robopref.preferences.bradley_terry import fit_bradley_terry
-from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.seeding import draw_uuid
 
-STRATEGY = "policy-comparison"
 RECORDERS = ("collect", "evaluate")
 """Names in older episodes that tell which command recorded them, and not who acted."""
 WHY = "Two episodes that start alike."
 
 Plain = dict[str, Any]
+Outcome = tuple[str, str, float]
+"""Two policies, and how good the second was found against the first: 1 better, 0.5 equal, 0."""
 
 
 def policy_of(row: EpisodeRow) -> str:
@@ -47,7 +50,7 @@ def make_comparisons(
     rng: np.random.Generator,
     *,
     policies: Sequence[str] = (),
-    asked: Iterable[Query] = (),
+    asked: Iterable[Collection[str]] = (),
 ) -> list[Query]:
     """Return pairs of whole episodes of different policies that were reset with one seed.
 
@@ -56,7 +59,7 @@ def make_comparisons(
         num: How many; fewer where there are not so many.
         rng: Draws them, which stands first, and their names.
         policies: Whose episodes; none for all.
-        asked: Queries asked before; none of their pairs is asked again.
+        asked: Episodes of the queries asked before; none of their pairs is asked again.
 
     Raises:
         DataError: No two policies have episodes that start alike.
@@ -66,7 +69,7 @@ def make_comparisons(
         name = policy_of(row)
         if name and (not policies or name in policies):
             starts[row.env, row.seed].append(row)
-    known = {frozenset(item.episode_id for item in query.items) for query in asked}
+    known = {frozenset(ids) for ids in asked}
     pairs = [
         (a, b)
         for rows in starts.values()
@@ -84,58 +87,62 @@ def make_comparisons(
     return [_query(pair, rng) for pair in chosen]
 
 
-def compare(
-    preferences: Iterable[Preference], policies: Mapping[str, str], *, reveal: bool
-) -> list[Plain]:
+def compare(judged: Iterable[Judged], policies: Mapping[str, str], *, reveal: bool) -> list[Plain]:
     """Return how policies compare by each criterion.
 
     Args:
-        preferences: Answers; only those to pairs of different policies' episodes count.
+        judged: What was said of episodes; only what is of two different policies counts.
         policies: Policy of each episode, by id.
         reveal: Name them; otherwise they are numbered, in an order that does not tell.
     """
-    by_criterion: dict[str, list[tuple[str, str, float]]] = defaultdict(list)
-    for preference in preferences:
-        if preference.query.strategy != STRATEGY:
-            continue
-        for a, b, prefers_b in preference.segment_pairs():
-            first, second = policies.get(a.episode_id, ""), policies.get(b.episode_id, "")
+    outcomes: dict[str, Counter[Outcome]] = defaultdict(Counter)
+    for each in judged:
+        for a, b, prefers_b in each.ranking.pairs():
+            first, second = (policies.get(each.episodes[place], "") for place in (a, b))
             if first and second and first != second:
-                by_criterion[preference.criterion].append((first, second, prefers_b))
+                outcomes[each.criterion][first, second, prefers_b] += 1
     return [
-        {"criterion": criterion, "revealed": reveal, **_scores(rows, reveal=reveal)}
-        for criterion, rows in sorted(by_criterion.items())
+        {
+            "criterion": criterion,
+            "revealed": reveal,
+            **_scores(tuple(sorted(found.items())), reveal),
+        }
+        for criterion, found in sorted(outcomes.items())
     ]
 
 
-def _scores(rows: Sequence[tuple[str, str, float]], *, reveal: bool) -> Plain:
-    names = sorted({name for a, b, _ in rows for name in (a, b)}, key=_disguise)
+# Whoever looks again before somebody answered gets the same.
+@functools.lru_cache(maxsize=64)
+def _scores(outcomes: tuple[tuple[Outcome, int], ...], reveal: bool) -> Plain:
+    names = sorted({name for (a, b, _), _ in outcomes for name in (a, b)}, key=_disguise)
     place = {name: i for i, name in enumerate(names)}
     shown = names if reveal else [f"Policy {i + 1}" for i in range(len(names))]
-    a = np.array([place[first] for first, _, _ in rows])
-    b = np.array([place[second] for _, second, _ in rows])
-    prefers_b = np.array([row[2] for row in rows])
-    found = fit_bradley_terry(a, b, prefers_b, num_items=len(names))
+    a = np.array([place[first] for (first, _, _), _ in outcomes])
+    b = np.array([place[second] for (_, second, _), _ in outcomes])
+    prefers_b = np.array([value for (_, _, value), _ in outcomes])
+    count = np.array([num for _, num in outcomes])
+    found = fit_bradley_terry(a, b, prefers_b, num_items=len(names), weight=count.astype(float))
     intervals = found.intervals()
     policies = []
     for i, name in enumerate(shown):
         # How good it was found in each comparison: 1 won, 0 lost.
         good = np.concatenate([prefers_b[b == i], 1 - prefers_b[a == i]])
+        times = np.concatenate([count[b == i], count[a == i]])
         policies.append(
             {
                 "name": name, "score": float(found.score[i]), "low": float(intervals[i, 0]),
-                "high": float(intervals[i, 1]), "wins": int((good > 0.5).sum()),
-                "losses": int((good < 0.5).sum()), "ties": int((good == 0.5).sum()),
-                "comparisons": len(good),
+                "high": float(intervals[i, 1]), "wins": int(times[good > 0.5].sum()),
+                "losses": int(times[good < 0.5].sum()), "ties": int(times[good == 0.5].sum()),
+                "comparisons": int(times.sum()),
             }
         )  # fmt: skip
     pairs = []
     for i, j in combinations(range(len(names)), 2):
-        value, low, high = found.difference(i, j)
-        num = int((((a == i) & (b == j)) | ((a == j) & (b == i))).sum())
+        met = ((a == i) & (b == j)) | ((a == j) & (b == i))
+        value, low, high = (x if math.isfinite(x) else None for x in found.difference(i, j))
         pairs.append(
             {"a": shown[i], "b": shown[j], "difference": value, "low": low, "high": high,
-             "num": num}
+             "num": int(count[met].sum())}
         )  # fmt: skip
     return {"policies": policies, "pairs": pairs}
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from robopref.errors import DataError
 from robopref.labeling.adjudication import decide, find_disagreements
-from robopref.labeling.comparison import STRATEGY, compare, make_comparisons, policy_of
+from robopref.labeling.compared import ComparedQueries
+from robopref.labeling.comparison import compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.messages import AdjudicationIn
 from robopref.labeling.progress import Progress
@@ -44,6 +45,7 @@ class Management:
         self.service = service
         self.store = service.store
         self.progress = Progress(service.store, service.queue)
+        self._compared = ComparedQueries(service.store.database)
 
     def disagreements(self, criterion: str) -> list[Plain]:
         """Return the queries that were answered differently, as the page shows them."""
@@ -63,7 +65,7 @@ class Management:
 
         Raises:
             UnknownError: There is no such query.
-            ConflictError: It is decided already.
+            ConflictError: It is decided already, or there is nothing to decide.
         """
         query = self.service.query(body.query)
         if not isinstance(query, Query):
@@ -113,7 +115,7 @@ class Management:
         Raises:
             DataError: There is nothing to compare.
         """
-        asked = [query for query in self.store.queries() if query.strategy == STRATEGY]
+        asked = self._compared.episodes().values()
         rng = np.random.default_rng()
         with self.service.lock:
             self.service.refresher.refresh()
@@ -127,18 +129,10 @@ class Management:
         with self.service.lock:
             self.service.refresher.refresh()
             policies = {row.episode_id: policy_of(row) for row in self.service.episodes.rows}
-        queue, queries = tables.label_queue, tables.queries
-        waiting = (
-            sa.select(sa.func.count())
-            .select_from(queue)
-            .join(queries, queries.c.id == queue.c.query_id)
-            .where(queue.c.is_open, queries.c.strategy == STRATEGY)
-        )
-        with self.store.database.reading() as connection:
-            num = int(connection.scalar(waiting) or 0)
         return {
-            "criteria": compare(self.store.preferences(), policies, reveal=reveal), "waiting": num,
-        }  # fmt: skip
+            "criteria": compare(self._compared.judged(), policies, reveal=reveal),
+            "waiting": self._compared.num_waiting(),
+        }
 
     def ratings(self) -> list[Rating]:
         """Return all ratings that stand, in the order in which they were given."""

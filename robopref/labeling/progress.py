@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from robopref.labeling.adjudication import find_disagreements
+from robopref.labeling.adjudication import count_disagreements
 from robopref.labeling.queue import ATTENTION, GOLD, LabelQueue
 from robopref.labeling.recent import read_history, recent_answers
 from robopref.labeling.value import METHOD
@@ -101,7 +101,7 @@ class Progress:
             "history": history,
             "value_of_ten": history[-1]["value_of_ten"] if history else None,
             "value_method": METHOD,
-            "disagreements": len(find_disagreements(database, criterion)),
+            "disagreements": count_disagreements(database, criterion),
         }
 
     def _roles(self, criterion: str) -> dict[str, tuple[str, Any]]:

@@ -19,7 +19,7 @@ from robopref.data.episode import batch_segments
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_at_least
-from robopref.labeling.comparison import STRATEGY
+from robopref.labeling.compared import STRATEGY
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
 from robopref.labeling.queue import LabelQueue

@@ -27,18 +27,24 @@ def entries(running, query_id):
         return connection.execute(table.select().where(table.c.query_id == query_id)).all()
 
 
+def disagree(running):
+    """Have two annotators answer a query differently; return its id."""
+    with running.client("anna") as anna, running.client("ben") as ben:
+        first = anna.next()["query"]
+        anna.answer(first, [[0], [1]])
+        while (query := ben.next()["query"])["id"] != first["id"]:
+            ben.answer(query, [[0], [1]])
+        ben.answer(query, [[1], [0]])
+    return first["id"]
+
+
 def undo(client, decision):
     return client.post(f"/api/adjudication/{decision}/undo")
 
 
 def test_a_decision_is_taken_back_by_who_made_it(tmp_path, data):
     with Running(tmp_path, data, overlap=2) as running:
-        name = running.service.store.queries()[0].id
-        with running.client("anna") as anna, running.client("ben") as ben:
-            for client, order in ((anna, [[0], [1]]), (ben, [[1], [0]])):
-                query = client.next()["query"]
-                assert query["id"] == name
-                client.answer(query, order)
+        name = disagree(running)
         with running.client("judge") as judge, running.client("other") as other:
             decision = judge.adjudicate(name, "overall", [[1], [0]], gold=True)
             assert judge.disagreements() == []
@@ -63,7 +69,7 @@ def undo_fails(client, decision):
 
 def test_a_known_answer_that_was_given_otherwise_stays(tmp_path, data):
     with Running(tmp_path, data, overlap=2) as running, running.client("judge") as judge:
-        name = running.service.store.queries()[0].id
+        name = disagree(running)
         decision = judge.adjudicate(name, "overall", [[1], [0]])
         items = [
             {"episode_id": episode_id, "start": 0, "length": 5}

@@ -1,0 +1,81 @@
+"""Tests of decisions where answers differ, on both databases."""
+
+import pytest
+
+from robopref.labeling.adjudication import (
+    NUM_SHOWN,
+    count_disagreements,
+    decide,
+    find_disagreements,
+)
+from robopref.labeling.refusals import ConflictError
+from robopref.preferences import Preference, Ranking
+from robopref.preferences.store import PreferenceStore
+from tests.labeling.desks import make_queries
+
+
+@pytest.fixture
+def store(location):
+    with PreferenceStore(location) as store:
+        yield store
+
+
+def answer(store, query, annotator, ranking, criterion="overall"):
+    name = f"{query.id} {annotator} {criterion}"
+    store.answer(Preference(name, query, ranking, annotator, criterion))
+
+
+def ask(store, num):
+    queries = make_queries(num)
+    store.add_queries(queries, cut_hash=lambda segment: segment.episode_id)
+    return queries
+
+
+def make_decision(query, name="d0", criterion="overall"):
+    return {
+        "id": name, "query_id": query.id, "criterion": criterion, "answer": "ranked",
+        "order": [[0], [1]], "annotator": "judge", "reason": "", "time_s": 1.0,
+    }  # fmt: skip
+
+
+def test_all_disagreements_are_counted_and_the_oldest_are_shown(store):
+    num = NUM_SHOWN + 5
+    queries = ask(store, num)
+    for query in queries[::-1]:
+        answer(store, query, "anna", Ranking.prefer(0))
+    for query in queries:
+        answer(store, query, "ben", Ranking.prefer(1))
+    assert count_disagreements(store.database, "overall") == num
+    found = find_disagreements(store.database, "overall")
+    assert list(found) == [query.id for query in queries[: -NUM_SHOWN - 1 : -1]]
+    assert [row["annotator"] for row in found[queries[-1].id]] == ["anna", "ben"]
+    decide(store.database, make_decision(queries[-1]))
+    assert count_disagreements(store.database, "overall") == num - 1
+    assert queries[-1].id not in find_disagreements(store.database, "overall")
+
+
+def test_only_what_was_answered_differently_can_be_decided(store):
+    (query,) = ask(store, 1)
+
+    def refused(code):
+        with pytest.raises(ConflictError) as error:
+            decide(store.database, make_decision(query))
+        assert error.value.code == code
+        return str(error.value)
+
+    assert refused("nothing-to-decide") == (
+        "Query 'q0' has no answers that differ by the criterion 'overall'. Only what was answered "
+        "differently can be decided."
+    )
+    answer(store, query, "anna", Ranking.prefer(0))
+    answer(store, query, "ben", Ranking.prefer(0))
+    answer(store, query, "cleo", Ranking.skipped())
+    answer(store, query, "cleo", Ranking.prefer(1), "gentle")
+    refused("nothing-to-decide")
+    answer(store, query, "dora", Ranking.incomparable())
+    assert decide(store.database, make_decision(query))
+    store.undo("q0 dora overall")
+    assert not decide(store.database, make_decision(query)), "sent again"
+    with pytest.raises(ConflictError) as error:
+        decide(store.database, make_decision(query, "d1"))
+    assert error.value.code == "decided-already"
