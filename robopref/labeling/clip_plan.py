@@ -8,7 +8,7 @@ from robopref.data.rows import EpisodeRow
 from robopref.data.schema import SIM_STATE, Features
 from robopref.labeling.clip_jobs import ClipConfig, ClipJob, named
 from robopref.labeling.clips import (
-    Comparison,
+    ClipQuery,
     Timing,
     find_cameras,
     nothing_to_show,
@@ -124,7 +124,7 @@ class Plan:
 
 
 def make_plan(
-    query: Comparison, source: Source, config: ClipConfig, drawn: Callable[[str], Sequence[str]]
+    query: ClipQuery, source: Source, config: ClipConfig, drawn: Callable[[str], Sequence[str]]
 ) -> Plan:
     """Return how a query is shown.
 

@@ -31,7 +31,7 @@ from robopref.labeling.clip_jobs import (
     WarmJob,
 )
 from robopref.labeling.clip_plan import ItemView, Plan, Source, make_plan
-from robopref.labeling.clips import Comparison
+from robopref.labeling.clips import ClipQuery
 from robopref.labeling.clouds import Cloud
 from robopref.labeling.encoding import find_codec
 from robopref.labeling.lanes import Lane
@@ -110,7 +110,7 @@ class ClipService:
         trouble = self._trouble
         return None if trouble is None else str(trouble)
 
-    def describe(self, query: Comparison) -> list[ItemView]:
+    def describe(self, query: ClipQuery) -> list[ItemView]:
         """Return how the items of a query are shown; draws nothing.
 
         The first query of an environment waits until a child has built that.
@@ -121,7 +121,7 @@ class ClipService:
         return list(self._plan(query).views)
 
     def request(
-        self, query: Comparison, item: int, camera: str, *, urgent: bool = False
+        self, query: ClipQuery, item: int, camera: str, *, urgent: bool = False
     ) -> "Future[None]":
         """Have a clip drawn unless it is there; the future is done when it is, or has failed.
 
@@ -139,7 +139,7 @@ class ClipService:
             future.add_done_callback(lambda done: self._note(job, done.exception()))
         return future
 
-    def forget_faults(self, query: Comparison) -> None:
+    def forget_faults(self, query: ClipQuery) -> None:
         """Try what failed for a query again as soon as it is asked for."""
         with contextlib.suppress(ClipError):
             plan = self._plan(query)
@@ -148,7 +148,7 @@ class ClipService:
                     for camera in view.cameras:
                         self._faults.pop(plan.job(view.index, camera).name, None)
 
-    def path(self, query: Comparison, item: int, camera: str) -> Path | None:
+    def path(self, query: ClipQuery, item: int, camera: str) -> Path | None:
         """Return the file of a clip, or None as long as it is not drawn.
 
         Raises:
@@ -156,7 +156,7 @@ class ClipService:
         """
         return self._cache.find(self._plan(query).job(item, camera).name)
 
-    def state(self, query: Comparison, item: int, camera: str) -> str:
+    def state(self, query: ClipQuery, item: int, camera: str) -> str:
         """Return how a clip stands; it is drawn if nobody has asked for it before.
 
         Returns:
@@ -172,7 +172,7 @@ class ClipService:
         fault = request.exception()
         return "ready" if fault is None else _in_words(fault)
 
-    def lanes(self, query: Comparison, item: int) -> list[Lane]:
+    def lanes(self, query: ClipQuery, item: int) -> list[Lane]:
         """Return what was measured along a segment; nothing for a candidate.
 
         Raises:
@@ -186,7 +186,7 @@ class ClipService:
         lanes: list[Lane] = self._result(self._measurers, job)
         return lanes
 
-    def cloud(self, query: Comparison) -> Cloud:
+    def cloud(self, query: ClipQuery) -> Cloud:
         """Return what the candidates of a query were proposed for, and where they lead.
 
         Raises:
@@ -197,7 +197,7 @@ class ClipService:
         cloud: Cloud = self._result(self._measurers, job)
         return cloud
 
-    def _plan(self, query: Comparison) -> Plan:
+    def _plan(self, query: ClipQuery) -> Plan:
         with self._lock:
             if self._refresher.refresh():
                 self._plans.clear()

@@ -96,7 +96,7 @@ def find_cameras(item: Item, features: Features, simulated: Sequence[str]) -> di
 
 
 @runtime_checkable
-class Comparison(Protocol):
+class ClipQuery(Protocol):
     """What is put before a person: a query, or a single item to be rated."""
 
     @property

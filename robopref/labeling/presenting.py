@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from robopref.labeling.clip_plan import ItemView
 from robopref.labeling.clip_service import ClipService
-from robopref.labeling.clips import Comparison
+from robopref.labeling.clips import ClipQuery
 from robopref.labeling.config import Criterion
 from robopref.labeling.queue import kind_of
 from robopref.labeling.worker import ClipError
@@ -61,13 +61,13 @@ class Presenter:
         items = [self._item(query, view) for view in views]
         return {"query_id": query.id, "clips": [item["clips"] for item in items]}
 
-    def _prefetch(self, query: Comparison, views: Sequence[ItemView], *, urgent: bool) -> None:
+    def _prefetch(self, query: ClipQuery, views: Sequence[ItemView], *, urgent: bool) -> None:
         """Have the usual camera's clips drawn."""
         for view in views:
             for camera in view.cameras[:1]:
                 self.clips.request(query, view.index, camera, urgent=urgent)
 
-    def _item(self, query: Comparison, view: ItemView) -> dict[str, Any]:
+    def _item(self, query: ClipQuery, view: ItemView) -> dict[str, Any]:
         name = quote(query.id, safe="")
         suffix = self.clips.codec.suffix
         return {
@@ -87,7 +87,7 @@ class Presenter:
             "label": f"Clip {chr(ord('A') + view.index)}",
         }
 
-    def _observation(self, query: Comparison, kind: str) -> Mapping[str, Any] | None:
+    def _observation(self, query: ClipQuery, kind: str) -> Mapping[str, Any] | None:
         if kind != "candidates":
             return None
         meta = self.clips.cloud(query).meta()

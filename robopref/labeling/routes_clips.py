@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from robopref.labeling import replies
-from robopref.labeling.clips import Comparison
+from robopref.labeling.clips import ClipQuery
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.messages import Plain
 from robopref.labeling.refusals import UnknownError
@@ -93,7 +93,7 @@ def cloud(
     return Response(found.content(), media_type="application/octet-stream")
 
 
-def _find(service: LabelService, query_id: str, item: int, camera: str) -> Comparison:
+def _find(service: LabelService, query_id: str, item: int, camera: str) -> ClipQuery:
     """Return a query if it has this clip."""
     query = service.query(query_id)
     views = service.clips.describe(query)
