@@ -145,8 +145,10 @@ class Client:
         return self.request_bytes("GET", query["observation"]["cloud"])
 
     def progress(self) -> Plain:
-        """Return how far the labelling is, and how far annotators agree."""
-        return self.get("/api/progress")
+        """Return how far the labelling is; waits for newer figures that are on their way."""
+        while (found := self.get("/api/progress"))["is_measuring"]:
+            time.sleep(0.1)
+        return found
 
     def add_queries(self, queries: Iterable[Mapping[str, Any]]) -> list[str]:
         """Add queries, each {"items": [...], "reason", "priority", "gold"}; return their ids."""

@@ -47,6 +47,10 @@ class Management:
         self.progress = Progress(service.store, service.queue)
         self._compared = ComparedQueries(service.store.database)
 
+    def close(self) -> None:
+        """Let what is measured in the background come to its end."""
+        self.progress.close()
+
     def disagreements(self, criterion: str) -> list[Plain]:
         """Return the queries that were answered differently, as the page shows them."""
         found: list[Plain] = []
@@ -107,7 +111,9 @@ class Management:
             UnknownError: There is no such query.
         """
         self.service.clips.forget_faults(self.service.query(query_id))
-        return self.service.queue.unblock(query_id)
+        was_blocked = self.service.queue.unblock(query_id)
+        self.progress.outdate()
+        return was_blocked
 
     def add_comparisons(self, num: int, policies: list[str]) -> list[str]:
         """Ask for comparisons of policies; return the ids of their queries.

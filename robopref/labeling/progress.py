@@ -4,7 +4,6 @@ Counts are of all answers; agreement and what is said of an annotator are of the
 """
 
 import math
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from robopref.labeling.adjudication import count_disagreements
+from robopref.labeling.last_known import LastKnown
 from robopref.labeling.queue import ATTENTION, GOLD, LabelQueue
-from robopref.labeling.recent import read_history, recent_answers
+from robopref.labeling.rated import (
+    count_contradictions,
+    find_contradictions,
+    measure_rating_agreement,
+)
+from robopref.labeling.recent import IN_ONE, read_history, recent_answers
 from robopref.labeling.value import METHOD
 from robopref.preferences import tables
 from robopref.preferences.agreement import Agreement, measure_agreement
@@ -30,15 +35,17 @@ LAST = 5_000
 """Answers of a criterion that are looked at."""
 NUM_SHOWN = 200
 """Rows of a list at most."""
-AT_MOST_OFTEN = 20.0
-"""Time between two looks, in times of what one takes; at least `FRESH_S`."""
-FRESH_S = 2.0
 DAY_S = 86_400
 
 queries, preferences, ratings = tables.queries, tables.preferences, tables.ratings
 queue = tables.label_queue
 
 Plain = dict[str, Any]
+
+NOT_YET: Plain = {
+    "computed_s": None, "criteria": [], "ratings": [], "contradictions": [], "blocked": [],
+    "skipped": [],
+}  # fmt: skip
 
 
 class Progress:
@@ -52,25 +59,35 @@ class Progress:
     def __init__(self, store: PreferenceStore, labels: LabelQueue) -> None:
         self._store = store
         self._queue = labels
-        self._lock = threading.Lock()
-        self._known: Plain | None = None
-        self._next_s = 0.0
+        self._last = LastKnown(self._measure)
 
     def look(self) -> Plain:
-        """Return how far the project is; see the description of the interface."""
-        with self._lock:
-            if self._known is None or time.monotonic() >= self._next_s:
-                start = time.monotonic()
-                self._known = self._measure()
-                spent = time.monotonic() - start
-                self._next_s = time.monotonic() + max(FRESH_S, AT_MOST_OFTEN * spent)
-            return self._known
+        """Return how far the project was when that was measured last.
+
+        See the description of the interface. Lists are empty and `computed_s` is None until it was
+        measured once; nobody waits for that.
+        """
+        known, is_measuring = self._last.look()
+        return {**(known or NOT_YET), "is_measuring": is_measuring}
+
+    def outdate(self) -> None:
+        """Have the next look measure: somebody changed what they look at."""
+        self._last.outdate()
+
+    def close(self) -> None:
+        """Let a measurement that is under way come to its end."""
+        self._last.close()
 
     def _measure(self) -> Plain:
         return {
             "computed_s": time.time(),
             "criteria": [self._of(criterion) for criterion in self._queue.config.names],
             "ratings": self._ratings(),
+            "contradictions": [
+                row
+                for criterion in self._queue.config.names
+                for row in find_contradictions(self._store.database, criterion, NUM_SHOWN)
+            ],
             "blocked": [
                 {"query_id": row["query_id"], "criterion": row["criterion"],
                  "reason": row["blocked"]}
@@ -82,21 +99,25 @@ class Progress:
     def _of(self, criterion: str) -> Plain:
         database = self._store.database
         answers, _ = recent_answers(database, criterion, LAST)
-        roles, counts = self._roles(criterion), self._counts(criterion)
+        roles = self._roles(criterion, [answer.query.id for answer in answers])
+        counts, per_day = self._counts(criterion), self._per_day(criterion)
+        rated, num_rated = measure_rating_agreement(database, criterion, LAST)
         history = read_history(database, criterion, NUM_SHOWN)
         # Attention checks say nothing of the clips.
         judged = [a for a in answers if roles.get(a.query.id, ("", None))[0] != ATTENTION]
         agreement = measure_agreement(judged)
         return {
             "criterion": criterion,
-            "labels": self._store.num_labels(criterion),
+            "labels": sum(day["labels"] for day in per_day),
             "answers": sum(sum(kinds.values()) for kinds in counts.values()),
             "annotators": _annotators(
                 counts, answers, roles, agreement.consistency, measure_reliability(judged)
             ),
             "agreement": _agreement(agreement) | {"answers": len(judged)},
             "position": _share(_first_shown(judged)),
-            "per_day": self._per_day(criterion),
+            "rating_agreement": _agreement(rated) | {"answers": num_rated},
+            "rating_disagreements": count_contradictions(database, criterion),
+            "per_day": per_day,
             "remaining": self._queue.num_open(criterion),
             "history": history,
             "value_of_ten": history[-1]["value_of_ten"] if history else None,
@@ -104,13 +125,19 @@ class Progress:
             "disagreements": count_disagreements(database, criterion),
         }
 
-    def _roles(self, criterion: str) -> dict[str, tuple[str, Any]]:
-        """Return the role and the known answer of queries that check annotators."""
-        statement = sa.select(queue.c.query_id, queue.c.role, queue.c.expected).where(
-            queue.c.criterion == criterion, queue.c.expected.is_not(None)
-        )
+    def _roles(self, criterion: str, ids: Sequence[str]) -> dict[str, tuple[str, Any]]:
+        """Return the role and the known answer of those queries that check annotators."""
+        found = {}
+        columns = queue.c.query_id, queue.c.role, queue.c.expected
         with self._store.database.reading() as connection:
-            return {name: (role, known) for name, role, known in connection.execute(statement)}
+            for start in range(0, len(ids), IN_ONE):
+                statement = sa.select(*columns).where(
+                    queue.c.query_id.in_(ids[start : start + IN_ONE]),
+                    queue.c.criterion == criterion, queue.c.expected.is_not(None),
+                )  # fmt: skip
+                for name, role, known in connection.execute(statement):
+                    found[name] = (role, known)
+        return found
 
     def _counts(self, criterion: str) -> dict[str, Counter[str]]:
         """Return how many answers of each kind each annotator gave."""

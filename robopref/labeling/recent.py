@@ -60,6 +60,12 @@ def recent_queries(database: Database, limit: int) -> list[Query]:
         return [query_of(dict(row)) for row in connection.execute(statement).mappings()][::-1]
 
 
+def num_queries(database: Database) -> int:
+    """Return how many queries there are."""
+    with database.reading() as connection:
+        return int(connection.scalar(sa.select(sa.func.count(queries.c.seq))) or 0)
+
+
 def read_history(database: Database, criterion: str, limit: int) -> list[Plain]:
     """Return the newest figures of rewards fitted while people labelled, in their order."""
     statement = (

@@ -269,6 +269,8 @@ class CriterionProgress(Reply):
     answers: int
     annotators: list[AnnotatorOut]
     agreement: AgreementOut
+    rating_agreement: AgreementOut
+    rating_disagreements: int
     position: Share
     per_day: list[Day]
     remaining: int
@@ -285,6 +287,25 @@ class RatingsOut(Reply):
     annotator: str
     rating: str
     num: int
+
+
+class Given(Reply):
+    """What somebody said of a clip, and at which of its steps it went wrong."""
+
+    annotator: str
+    rating: str
+    mark_step: int | None
+
+
+class Contradiction(Reply):
+    """A clip that was rated differently."""
+
+    query_id: str
+    criterion: str
+    episode_id: str
+    start: int
+    length: int
+    ratings: list[Given]
 
 
 class Blocked(Reply):
@@ -312,11 +333,17 @@ class TrainerOut(Reply):
 
 
 class ProgressOut(Reply):
-    """How far the project is; `trouble` is what keeps clips from being drawn at all."""
+    """How far the project was at `computed_s`; nothing is known before it was measured once.
 
-    computed_s: float
+    `is_measuring` says that newer figures are on their way, `trouble` what keeps clips from being
+    drawn at all.
+    """
+
+    computed_s: float | None
+    is_measuring: bool
     criteria: list[CriterionProgress]
     ratings: list[RatingsOut]
+    contradictions: list[Contradiction]
     blocked: list[Blocked]
     skipped: list[Skipped]
     trainer: TrainerOut

@@ -15,6 +15,7 @@ from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
+from robopref.labeling.recent import num_queries, recent_queries
 from robopref.labeling.security import (
     allowed_hosts,
     check_host_name,
@@ -30,6 +31,8 @@ MIN_TOKEN = 8
 """Letters of a token; fewer could be guessed."""
 NUM_FIRST = 20
 """Queries made before the first one is shown; more follow while it is answered."""
+NUM_ASKED = 20_000
+"""Newest queries whose pairs are not drawn again; to read a million takes a minute."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,9 @@ def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelSe
 
 
 def add_random_queries(service: LabelService, config: ServerConfig, num: int) -> None:
-    """Draw pairs that were not asked before, and queue them."""
-    asked = service.store.queries()
-    rng = make_rng(config.seed, "label", len(asked))
+    """Draw pairs that were not asked lately, and queue them."""
+    asked = recent_queries(service.store.database, NUM_ASKED)
+    rng = make_rng(config.seed, "label", num_queries(service.store.database))
     queries = draw_pairs(
         service.episodes, num, rng, segment_length=config.segment_length, asked=asked
     )
@@ -164,10 +167,11 @@ def serve(
     from robopref.labeling.management import Management
 
     listener = bind(config.host, config.port)
+    management = Management(service)
     port = listener.getsockname()[1]
     desk = Desk(
         service,
-        Management(service),
+        management,
         Sessions(service.store.database, config.token),
         f"robopref_session_{port}",
         trainer,
@@ -186,5 +190,5 @@ def serve(
         timer = threading.Timer(stop_after_s, lambda: setattr(server, "should_exit", True))
         timer.daemon = True
         timer.start()
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended all requests by then
-        server.run(sockets=[listener])
+    with contextlib.closing(management), contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])  # when it is interrupted, it ends all requests first

@@ -6,6 +6,7 @@ import { criterionPicker } from "./criterion.js";
 import { button, h, say, toast } from "./dom.js";
 
 const EVERY_S = 5;
+const SOON_S = 1;  // When newer figures are on their way.
 const BY_VOTES = "By votes (Dawid–Skene)";
 const BY_SCORES = "by scores (Bradley–Terry)";
 
@@ -17,38 +18,53 @@ export class ProgressPage {
     this.body = h("div", { class: "sections" });
     this.criterion = criterionPicker(app.project, () => this.refresh());
     this.element = h("div", { class: "page" },
-      h("div", { class: "page-head" }, h("h1", {}, "Progress"), this.criterion.element), this.body);
+      h("div", { class: "page-head" }, h("h1", {}, "Progress"), this.criterion.element,
+        this.age = h("p", { class: "muted small" })), this.body);
   }
 
   async start() {
     while (!this.stop.signal.aborted) {
-      await this.refresh();
-      await pause(EVERY_S, this.stop.signal);
+      const isMeasuring = await this.refresh();
+      await pause(isMeasuring ? SOON_S : EVERY_S, this.stop.signal);
     }
   }
 
+  /** Draw the last figures; return whether newer ones are on their way. */
   async refresh() {
     try {
       const found = await call("GET", "/api/progress", undefined, { signal: this.stop.signal });
-      if (this.stop.signal.aborted) return;
+      if (this.stop.signal.aborted) return false;
       this.app.setLost(null);
       this.draw(found);
+      return found.is_measuring;
     } catch (error) {
       if (!this.stop.signal.aborted) this.app.handle(error);
+      return false;
     }
   }
 
   draw(all) {
+    this.age.textContent = all.computed_s === null ? "" : `As of ${timeOf(all.computed_s)}`
+      + (all.is_measuring ? "; newer figures are being measured" : "");
+    if (all.computed_s === null) {
+      this.body.replaceChildren(h("div", { class: "message" }, h("h2", {}, "Being measured"),
+        h("p", {}, "The figures are counted for the first time since the server started. "
+          + "With very many answers that takes a minute.")));
+      return;
+    }
     const own = all.criteria.find(({ criterion }) => criterion === this.criterion.value);
     // Only what has changed is drawn anew, so that nobody's reading or focus is disturbed.
-    const text = JSON.stringify([own, all.blocked, all.skipped, all.ratings, all.trainer, all.trouble]);
+    const text = JSON.stringify([
+      own, all.blocked, all.skipped, all.ratings, all.contradictions, all.trainer, all.trouble]);
     if (!own || text === this.drawn) return;
     this.drawn = text;
     this.body.replaceChildren(
       all.trouble ? h("p", { class: "card warning", role: "alert" }, all.trouble) : "",
       tiles(own, all),
       h("div", { class: "halves" }, perDay(own), accuracy(own)),
-      annotators(own), pairwise(own), rated(all.ratings, own.criterion),
+      annotators(own), pairwise("Agreement of two (Cohen's κ)", own.agreement),
+      rated(all.ratings, own), pairwise("Agreement of two on single clips (Cohen's κ)", own.rating_agreement),
+      contradictions(all.contradictions, own),
       listed("Queries that cannot be shown", ["Why", ""], all.blocked,
         (row) => [row.reason, this.againButton(row)]),
       listed("Queries that were skipped", ["How often"], all.skipped, ({ skips }) => [skips]),
@@ -79,6 +95,10 @@ export class ProgressPage {
   close() {
     this.stop.abort();
   }
+}
+
+function timeOf(seconds) {
+  return new Date(1000 * seconds).toLocaleTimeString();
 }
 
 const TRAINER = { off: "off", waiting: "waiting", fitting: "fitting", failed: "failed" };
@@ -167,17 +187,31 @@ function position(found) {
     `${percent(found.value)}${isBiased ? " (biased)" : ""}`);
 }
 
-function pairwise({ agreement: { kappa = [] } }) {
+function pairwise(title, { kappa = [] }) {
   if (!kappa.length) return "";
-  return section("Agreement of two (Cohen's κ)", table(["Annotators", "κ"],
+  return section(title, table(["Annotators", "κ"],
     kappa.map(({ a, b, kappa: value }) => [`${a}, ${b}`, number(value)])));
 }
 
-function rated(ratings = [], criterion) {
+function rated(ratings = [], { criterion, rating_agreement: agreement }) {
   const own = ratings.filter((row) => row.criterion === criterion);
   if (!own.length) return "";
-  return section("Ratings", table(["Annotator", "Rating", "How many"],
-    own.map((row) => [row.annotator, row.rating, row.num])));
+  return section("Ratings of single clips", table(["Annotator", "Rating", "How many"],
+    own.map((row) => [row.annotator, row.rating, row.num])),
+  isKnown(agreement.alpha) ? h("p", { class: "muted small" },
+    `Krippendorff's α of clips that several people rated: ${number(agreement.alpha)}`) : null);
+}
+
+/** Return the clips of which annotators said different things. */
+function contradictions(rows = [], { criterion, rating_disagreements: num }) {
+  const own = rows.filter((row) => row.criterion === criterion);
+  if (!own.length) return "";
+  const words = ({ annotator, rating, mark_step: mark }) =>
+    `${annotator}: ${rating}${mark === null ? "" : ` (step ${mark})`}`;
+  return section(`Clips rated differently: ${num}`, table(["Clip", "Steps", "Ratings"], own.map((row) => [
+    shortened(row.episode_id), `${row.start} to ${row.start + row.length}`,
+    row.ratings.map(words).join(", "),
+  ])));
 }
 
 function listed(title, heads, rows = [], tell) {
