@@ -1,37 +1,31 @@
 """What is done around the labelling: decisions, comparisons, files in and out."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 
 from robopref.errors import DataError
 from robopref.labeling.adjudication import decide, find_disagreements
 from robopref.labeling.compared import ComparedQueries
 from robopref.labeling.comparison import compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
+from robopref.labeling.exporting import export_apart
 from robopref.labeling.messages import AdjudicationIn
 from robopref.labeling.progress import Progress
 from robopref.labeling.queue import GOLD
 from robopref.labeling.refusals import UnknownError
 from robopref.labeling.service import LabelService
-from robopref.labeling.sidecar import write_sidecar
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.database import find
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Answer, Ranking
-from robopref.preferences.rating import Rating, rating_of, rating_query_of
 
 Plain = dict[str, Any]
-
-EXPORTS = {
-    "parquet": ".parquet", "jsonl": ".jsonl", "chosen_rejected": ".jsonl", "lerobot": ".parquet",
-}  # fmt: skip
-"""Forms in which answers are written, with the ending of the file."""
 
 
 class Management:
@@ -45,10 +39,13 @@ class Management:
         self.service = service
         self.store = service.store
         self.progress = Progress(service.store, service.queue)
+        # Not threads that requests share: who waits for a file keeps nobody from answering.
+        self._exporting = ThreadPoolExecutor(1)
         self._compared = ComparedQueries(service.store.database)
 
     def close(self) -> None:
-        """Let what is measured in the background come to its end."""
+        """Let what is measured in the background come to its end; begin no more files."""
+        self._exporting.shutdown(wait=False, cancel_futures=True)
         self.progress.close()
 
     def disagreements(self, criterion: str) -> list[Plain]:
@@ -140,26 +137,10 @@ class Management:
             "waiting": self._compared.num_waiting(),
         }
 
-    def ratings(self) -> list[Rating]:
-        """Return all ratings that stand, in the order in which they were given."""
-        ratings, queries = tables.ratings, tables.rating_queries
-        with self.store.database.reading() as connection:
-            asked = {
-                row["id"]: rating_query_of(dict(row))
-                for row in connection.execute(sa.select(queries)).mappings()
-            }
-            rows = connection.execute(
-                sa.select(ratings).where(~ratings.c.undone).order_by(ratings.c.seq)
-            ).mappings()
-            return [rating_of(dict(row), asked[row["query_id"]]) for row in rows]
-
-    def export(self, form: str, path: Path) -> None:
-        """Write all answers to a file in one of `EXPORTS`."""
-        if form == "lerobot":
-            write_sidecar(path, self.service.episodes, self.store.preferences(), self.ratings())
-            return
-        write: Callable[[Path], int] = getattr(self.store, f"export_{form}")
-        write(path)
+    def export(self, form: str, path: Path) -> "Future[None]":
+        """Write all answers to a file in one of `EXPORTS`, when others are done with theirs."""
+        location, data = self.store.database.location, self.service.episodes.root
+        return self._exporting.submit(export_apart, form, path, location, data)
 
     def import_jsonl(self, path: Path) -> int:
         """Add what `export` wrote as jsonl; return how many answers were new.

@@ -1,5 +1,6 @@
 """Routes around the labelling: progress, decisions, comparisons, queries, files in and out."""
 
+import asyncio
 import tempfile
 from pathlib import Path as FilePath
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ from robopref.errors import DataError
 from robopref.labeling import replies
 from robopref.labeling.adding import add_queries
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
-from robopref.labeling.management import EXPORTS
+from robopref.labeling.exporting import EXPORTS
 from robopref.labeling.messages import (
     Added,
     AdjudicationIn,
@@ -95,7 +96,7 @@ def unblock(
 
 
 @router.get("/export/{form}", response_class=FileResponse)
-def export(
+async def export(
     form: Literal["parquet", "jsonl", "chosen_rejected", "lerobot"],
     desk: ADesk, annotator: Annotator,
 ) -> FileResponse:  # fmt: skip
@@ -103,7 +104,7 @@ def export(
     folder = tempfile.TemporaryDirectory(prefix="robopref-export")
     path = FilePath(folder.name) / f"preferences-{form}{EXPORTS[form]}"
     try:
-        desk.management.export(form, path)
+        await asyncio.wrap_future(desk.management.export(form, path))
     except BaseException:
         folder.cleanup()
         raise

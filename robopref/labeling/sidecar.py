@@ -4,16 +4,16 @@ Episodes have their LeRobot index and their id; the index changes when a data se
 merged, the id does not.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from robopref.config import write_bytes_atomically
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
+from robopref.preferences.exports import write_table
 from robopref.preferences.preference import Preference
 from robopref.preferences.rating import Rating
 
@@ -38,14 +38,11 @@ def write_sidecar(
 ) -> int:
     """Write answers and ratings about a data set's episodes as parquet; return how many rows."""
     index = {row.episode_id: row.episode_index for row in episodes.rows}
-    rows = [*_of_preferences(preferences), *_of_ratings(ratings)]
-    kept = [
+    rows = itertools.chain(_of_preferences(preferences), _of_ratings(ratings))
+    kept = (
         {"episode_index": index[r["episode_id"]], **r} for r in rows if r["episode_id"] in index
-    ]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(kept, schema=SCHEMA), buffer)
-    write_bytes_atomically(path, buffer.getvalue().to_pybytes())
-    return len(kept)
+    )
+    return write_table(path, kept, SCHEMA)
 
 
 def _of_preferences(preferences: Iterable[Preference]) -> Iterator[Row]:

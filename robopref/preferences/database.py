@@ -17,6 +17,9 @@ from robopref.preferences.belief import Decisions
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.records import Row
 
+AT_ONCE = 1_000
+"""Rows that are read from the database at a time."""
+
 
 class Database:
     """The database behind a preference store.
@@ -32,6 +35,7 @@ class Database:
     """
 
     def __init__(self, location: str | Path, *, create: bool) -> None:
+        self.location = location
         self.engine, self.name = schema.open_engine(location, create=create)
         # Threads that wait for SQLite itself wake up at long intervals, and not in their turn.
         self._turn = threading.Lock()
@@ -109,22 +113,17 @@ class Database:
         count_answer(connection, row, 1)
         return True
 
-    def answers(self, criterion: str | None, annotator: str | None) -> list[tuple[Row, Row]]:
-        """Return the rows of answers with those of their queries, in the order of answering.
+    def answers(self, criterion: str | None, annotator: str | None) -> Iterator[tuple[Row, Row]]:
+        """Yield the rows of answers with those of their queries, in the order of answering.
 
         Args:
             criterion: Only answers by this one; None means any.
             annotator: Only answers of this one; None means any.
         """
         queries, preferences = tables.queries, tables.preferences
-        where = filters(criterion, annotator)
-        of_answers = sa.select(preferences).where(*where).order_by(preferences.c.seq)
-        chosen = sa.select(preferences.c.query_id).where(*where)
-        of_queries = sa.select(queries).where(queries.c.id.in_(chosen))
-        with self.reading() as connection:
-            rows = [dict(row) for row in connection.execute(of_answers).mappings()]
-            by_id = {row["id"]: dict(row) for row in connection.execute(of_queries).mappings()}
-        return [(row, by_id[row["query_id"]]) for row in rows]
+        together = preferences.c.query_id == queries.c.id
+        chosen = sa.and_(together, *filters(criterion, annotator))
+        return read_together(self, preferences, queries, chosen)
 
     def decisions(self, criterion: str | None = None) -> Decisions:
         """Return what was decided where answers differed, by query and criterion.
@@ -146,6 +145,28 @@ class Database:
             )
             for row in rows
         }
+
+
+def read_together(
+    database: Database, answers: sa.Table, queries: sa.Table, chosen: sa.ColumnElement[bool]
+) -> Iterator[tuple[Row, Row]]:
+    """Yield the rows of answers with those of their queries, some at a time.
+
+    Args:
+        database: Where they are.
+        answers: Table of the answers, in whose order they come.
+        queries: Table of the queries.
+        chosen: Which rows of both belong together and are wanted.
+    """
+    names, asked = answers.c.keys(), queries.c.keys()
+    statement = sa.select(answers, queries).where(chosen).order_by(answers.c.seq)
+    with database.reading() as connection:
+        for row in connection.execution_options(yield_per=AT_ONCE).execute(statement):
+            values = tuple(row)
+            yield (
+                dict(zip(names, values[: len(names)], strict=True)),
+                dict(zip(asked, values[len(names) :], strict=True)),
+            )
 
 
 def count_answer(connection: sa.Connection, row: Row, change: int) -> None:

@@ -5,12 +5,13 @@ Every form names the winner: `order` is a list of groups of item numbers, best g
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robopref.config import write_bytes_atomically, write_text_atomically
+from robopref.config import replacing
 from robopref.errors import DataError
 from robopref.preferences import records
 from robopref.preferences.preference import Preference
@@ -18,12 +19,18 @@ from robopref.preferences.preference import Preference
 if TYPE_CHECKING:
     import pyarrow as pa
 
+AT_ONCE = 10_000
+"""Rows that are held in memory to be written as parquet."""
 
-def write_jsonl(path: Path, rows: Sequence[records.Row]) -> int:
+
+def write_jsonl(path: Path, rows: Iterable[records.Row]) -> int:
     """Write one JSON object a line, replacing `path` in one step; return how many."""
-    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
-    write_text_atomically(path, "".join(lines))
-    return len(rows)
+    num = 0
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            num += 1
+    return num
 
 
 def read_jsonl(path: Path) -> list[records.Row]:
@@ -49,16 +56,22 @@ def read_jsonl(path: Path) -> list[records.Row]:
     return rows
 
 
-def write_parquet(path: Path, rows: Sequence[records.Row]) -> int:
+def write_parquet(path: Path, rows: Iterable[records.Row]) -> int:
     """Write one row an answer, replacing `path` in one step; return how many."""
+    return write_table(path, map(_flat, rows), _parquet_schema())
+
+
+def write_table(path: Path, rows: Iterable[records.Row], schema: pa.Schema) -> int:
+    """Write rows as parquet, some at a time, replacing `path` in one step; return how many."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    flat = [_flat(row) for row in rows]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(flat, schema=_parquet_schema()), buffer)
-    write_bytes_atomically(path, buffer.getvalue().to_pybytes())
-    return len(rows)
+    num, rest = 0, iter(rows)
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        while some := list(itertools.islice(rest, AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+            num += len(some)
+    return num
 
 
 def chosen_rejected(preference: Preference) -> list[dict[str, Any]]:

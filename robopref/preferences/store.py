@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +192,8 @@ class PreferenceStore:
         self, criterion: str | None = None, annotator: str | None = None
     ) -> list[Preference]:
         """Return the answers in the order in which they were given; None means any."""
-        pairs = self.database.answers(criterion, annotator)
-        return [records.preference_of(row, records.query_of(query)) for row, query in pairs]
+        answers = self.database.answers(criterion, annotator)
+        return [records.preference_of(row, records.query_of(query)) for row, query in answers]
 
     def num_labels(self, criterion: str | None = None, annotator: str | None = None) -> int:
         """Count labels: K - 1 for an ordered query of K items; ties count, skips do not."""
@@ -289,9 +289,8 @@ class PreferenceStore:
                 )
         return num_new
 
-    def _exported(self) -> list[records.Row]:
-        return [
-            {key: row[key] for key in records.PREFERENCE_FIELDS}
-            | {"query": {key: query[key] for key in records.QUERY_FIELDS}}
-            for row, query in self.database.answers(None, None)
-        ]
+    def _exported(self) -> Iterator[records.Row]:
+        for row, query in self.database.answers(None, None):
+            yield {key: row[key] for key in records.PREFERENCE_FIELDS} | {
+                "query": {key: query[key] for key in records.QUERY_FIELDS}
+            }

@@ -1,0 +1,90 @@
+"""Answers written to files, in a process of its own: a million take minutes, and nobody is to wait.
+
+A thread of the server would take turns with those that serve annotators, and make each of them
+several times slower.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
+from robopref.labeling.sidecar import write_sidecar
+from robopref.preferences import tables
+from robopref.preferences.database import Database, read_together
+from robopref.preferences.rating import Rating, rating_of, rating_query_of
+from robopref.preferences.records import preference_of, query_of
+from robopref.preferences.store import PreferenceStore
+
+EXPORTS = {
+    "parquet": ".parquet", "jsonl": ".jsonl", "chosen_rejected": ".jsonl", "lerobot": ".parquet",
+}  # fmt: skip
+"""Forms in which answers are written, with the ending of the file."""
+
+
+def export_apart(form: str, path: Path, location: str | Path, data: Path) -> None:
+    """Do what `export` does in a process of its own, and wait for it.
+
+    Raises:
+        DataError: It could not be done.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(sender, form, path, location, data), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        fault = receiver.recv()
+    except EOFError:
+        fault = "The process that wrote the answers was ended before it was done."
+    finally:
+        receiver.close()
+        process.join()
+    if fault is not None:
+        raise DataError(fault)
+
+
+def export(form: str, path: Path, location: str | Path, data: Path) -> None:
+    """Write all answers to a file in one of `EXPORTS`.
+
+    Args:
+        form: Which one.
+        path: The file.
+        location: The preference store.
+        data: The data set that answers and ratings are about.
+
+    Raises:
+        DataError: The store or the data set cannot be read.
+    """
+    with PreferenceStore(location, create=False) as store:
+        if form == "lerobot":
+            answers = store.database.answers(None, None)
+            preferences = (preference_of(row, query_of(query)) for row, query in answers)
+            write_sidecar(path, EpisodeStore.open(data), preferences, read_ratings(store.database))
+            return
+        write: Callable[[Path], int] = getattr(store, f"export_{form}")
+        write(path)
+
+
+def read_ratings(database: Database) -> Iterator[Rating]:
+    """Yield all ratings that stand, in the order in which they were given."""
+    ratings, queries = tables.ratings, tables.rating_queries
+    chosen = sa.and_(ratings.c.query_id == queries.c.id, ~ratings.c.undone)
+    for row, query in read_together(database, ratings, queries, chosen):
+        yield rating_of(row, rating_query_of(query))
+
+
+def _work(sender: Any, form: str, path: Path, location: str | Path, data: Path) -> None:
+    """Write, and tell what went wrong; None if nothing did."""
+    os.nice(10)
+    try:
+        export(form, path, location, data)
+    except (DataError, OSError) as error:
+        sender.send(str(error))
+    else:
+        sender.send(None)
