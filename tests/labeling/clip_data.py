@@ -1,5 +1,7 @@
 """Data sets that the tests of clips show: simulated, recorded by cameras, and both."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 
@@ -31,6 +33,16 @@ def record_real(folder, *, num_steps=NUM_STEPS, fps=10.0, seed=0):
     store = EpisodeStore.create(folder, fps=fps)
     for number in range(2):
         store.add(_real(np.random.default_rng([seed, number]), number, num_steps, fps))
+    return store
+
+
+def record_policies_of_an_arm(folder):
+    """Record four episodes of a real arm: two policies, "careful" and "hasty", from two starts."""
+    store = EpisodeStore.create(folder, fps=10.0)
+    for number in range(4):
+        episode = _real(np.random.default_rng([0, number]), number, NUM_STEPS, 10.0)
+        policy = ("careful", "hasty")[number % 2]
+        store.add(replace(episode, seed=number // 2, metadata={"policy": policy}))
     return store
 
 

@@ -60,8 +60,9 @@ class Running:
     """A project served at a port of its own, in a thread."""
 
     def __init__(self, folder, data, **settings):
+        location = settings.pop("db", folder / "store.sqlite")
         self.config = ServerConfig(
-            data, str(folder / "store.sqlite"), folder / "out", port=0, clips=SMALL,
+            data, str(location), folder / "out", port=0, clips=SMALL,
             segment_length=8, token=settings.pop("token", None),
         )  # fmt: skip
         options: dict[str, Any] = {"gold_every": 0, "repeat_every": 0}

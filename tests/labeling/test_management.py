@@ -52,8 +52,8 @@ def answer_all(client, choose):
     return num
 
 
-def test_progress_says_who_agrees_and_who_is_quick(tmp_path, data):
-    with Running(tmp_path, data, overlap=3) as running:
+def test_progress_says_who_agrees_and_who_is_quick(tmp_path, location, data):
+    with Running(tmp_path, data, db=location, overlap=3) as running:
         first = lambda _: [[0], [1]]  # noqa: E731
         with running.client("anna") as client:
             assert answer_all(client, first) == 20
@@ -79,8 +79,8 @@ def test_progress_says_who_agrees_and_who_is_quick(tmp_path, data):
         json.dumps(found, allow_nan=False)
 
 
-def test_checks_are_scored(tmp_path, data):
-    with Running(tmp_path, data, gold_every=2, repeat_every=5) as running:
+def test_checks_are_scored(tmp_path, location, data):
+    with Running(tmp_path, data, db=location, gold_every=2, repeat_every=5) as running:
         with running.client() as client:
             first = client.next()["query"]
             items = [
@@ -103,8 +103,8 @@ def test_checks_are_scored(tmp_path, data):
         assert person["consistency"] == 0.0, "repeated pairs are turned around"
 
 
-def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, data):
-    with Running(tmp_path, data, overlap=2) as running:
+def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, location, data):
+    with Running(tmp_path, data, db=location, overlap=2) as running:
         with running.client("anna") as anna, running.client("ben") as ben:
             answer_all(anna, lambda _: [[0], [1]])
             assert anna.disagreements() == []
@@ -136,10 +136,13 @@ def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, data):
         ]
 
 
-def test_policies_are_compared_blind(tmp_path):
+def test_policies_are_compared_blind(tmp_path, location):
     episodes = record_policies(tmp_path / "data")
     policies = {row.episode_id: row.metadata["policy"] for row in episodes.rows}
-    with Running(tmp_path, tmp_path / "data") as running, running.client() as client:
+    with (
+        Running(tmp_path, tmp_path / "data", db=location) as running,
+        running.client() as client,
+    ):
         for waiting in running.service.store.queries():
             running.service.queue.block(waiting.id, "Not for this test.")
         assert len(client.post("/api/comparison", {"num": 10})["ids"]) == 4
