@@ -1,0 +1,99 @@
+"""Tests that pages which many people leave open keep nobody from answering."""
+
+import threading
+import time
+
+import pytest
+
+from robopref.errors import DataError
+from robopref.labeling import management
+from robopref.labeling.exporting import export, export_apart
+from robopref.labeling.progress import Progress
+from tests.labeling.clip_data import record_real
+from tests.labeling.running import Running
+
+NUM_PAGES = 45
+"""More than the threads that requests share."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "set"
+    record_real(folder)
+    return folder
+
+
+def at_once(running, request):
+    """Let many clients make a request; return their threads, and what came back so far."""
+    clients = [running.client(f"looker {number}") for number in range(NUM_PAGES)]
+    for client in clients:
+        client.next(kinds=["rating"])  # signs in
+    replies = []
+
+    def work(client):
+        with client:
+            replies.append(request(client))
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    return threads, replies
+
+
+def test_nobody_waits_for_progress_to_be_measured(tmp_path, data, monkeypatch):
+    going, measure = threading.Event(), Progress._measure
+
+    def slowly(self):
+        assert going.wait(60)
+        return measure(self)
+
+    monkeypatch.setattr(Progress, "_measure", slowly)
+    with Running(tmp_path, data) as running, running.client() as client:
+        client.next()
+        threads, replies = at_once(running, lambda each: each.get("/api/progress"))
+        start = time.monotonic()
+        assert client.next()["query"] is not None
+        assert time.monotonic() - start < 5
+        for thread in threads:
+            thread.join(30)
+        assert [(reply["computed_s"], reply["is_measuring"]) for reply in replies] == (
+            [(None, True)] * NUM_PAGES
+        )
+        assert all(reply["criteria"] == reply["contradictions"] == [] for reply in replies)
+        going.set()
+        found = client.progress()
+        assert found["computed_s"] is not None
+        assert found["criteria"][0]["remaining"] == 20
+
+
+def test_nobody_waits_for_files_to_be_written(tmp_path, data, monkeypatch):
+    going, writing = threading.Event(), []
+
+    def slowly(form, path, location, data):
+        writing.append(form)
+        assert going.wait(60)
+        export(form, path, location, data)
+        writing.remove(form)
+
+    monkeypatch.setattr(management, "export_apart", slowly)
+    with Running(tmp_path, data) as running, running.client() as client:
+        client.answer(client.next()["query"], [[0], [1]])
+        threads, replies = at_once(
+            running, lambda each: each.request_bytes("GET", "/api/export/jsonl")
+        )
+        start = time.monotonic()
+        assert client.next()["query"] is not None
+        assert time.monotonic() - start < 5
+        assert writing == ["jsonl"], "one at a time"
+        going.set()
+        for thread in threads:
+            thread.join(60)
+        assert len(replies) == NUM_PAGES
+        assert all(reply.count(b"\n") == 1 for reply in replies)
+
+
+def test_what_keeps_a_file_from_being_written_is_told(tmp_path, data):
+    with pytest.raises(DataError) as error:
+        export_apart("jsonl", tmp_path / "out", tmp_path / "none.sqlite", data)
+    assert str(error.value).startswith(f"No preference store at '{tmp_path}/none.sqlite'.")
+    assert not (tmp_path / "out").exists()
