@@ -13,6 +13,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from robopref.config import write_bytes_atomically
 from robopref.errors import DataError
 
+EXPORT_S = 3600.0
+"""How long a file is waited for [s]: a million answers take minutes."""
+
 Plain = dict[str, Any]
 
 
@@ -197,7 +200,14 @@ class Client:
 
     def export(self, form: str, path: Path) -> None:
         """Write all answers to a file: parquet, jsonl, chosen_rejected or lerobot."""
-        write_bytes_atomically(path, self.request_bytes("GET", f"/api/export/{quote(form)}"))
+        before, self._connection.timeout = self._connection.timeout, EXPORT_S
+        self._connection.close()
+        try:
+            content = self.request_bytes("GET", f"/api/export/{quote(form)}")
+        finally:
+            self._connection.timeout = before
+            self._connection.close()
+        write_bytes_atomically(path, content)
 
     def import_jsonl(self, path: Path) -> int:
         """Add what `export("jsonl")` or `PreferenceStore.export_jsonl` wrote; return how many."""

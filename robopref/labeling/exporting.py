@@ -7,6 +7,7 @@ several times slower.
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +28,57 @@ EXPORTS = {
 """Forms in which answers are written, with the ending of the file."""
 
 
-def export_apart(form: str, path: Path, location: str | Path, data: Path) -> None:
-    """Do what `export` does in a process of its own, and wait for it.
+class Exporter:
+    """Writes the answers of a project to files, one after another.
 
-    Raises:
-        DataError: It could not be done.
+    Args:
+        location: The preference store.
+        data: The data set that answers and ratings are about.
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, form, path, location, data), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        fault = receiver.recv()
-    except EOFError:
-        fault = "The process that wrote the answers was ended before it was done."
-    finally:
-        receiver.close()
-        process.join()
-    if fault is not None:
-        raise DataError(fault)
+
+    def __init__(self, location: str | Path, data: Path) -> None:
+        self._location, self._data = location, data
+        # Not threads that requests share: who waits for a file keeps nobody from answering.
+        self._pool = ThreadPoolExecutor(1)
+        self._process: Any = None
+        self._is_closed = False
+
+    def submit(self, form: str, path: Path) -> "Future[None]":
+        """Write all answers to a file in one of `EXPORTS`, when others are done with theirs.
+
+        The future raises a `DataError` where that could not be done.
+        """
+        return self._pool.submit(self._write, form, path)
+
+    def close(self) -> None:
+        """Give up what is being written, and begin no more."""
+        self._is_closed = True
+        process = self._process
+        if process is not None:
+            process.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _write(self, form: str, path: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_work, args=(sender, form, path, self._location, self._data), daemon=True
+        )
+        process.start()
+        self._process = process
+        if self._is_closed:
+            process.kill()
+        sender.close()
+        try:
+            fault = receiver.recv()
+        except EOFError:
+            fault = "The process that wrote the answers was ended before it was done."
+        finally:
+            receiver.close()
+            process.join()
+            self._process = None
+        if fault is not None:
+            raise DataError(fault)
 
 
 def export(form: str, path: Path, location: str | Path, data: Path) -> None:

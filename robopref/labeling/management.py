@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from robopref.labeling.adjudication import decide, find_disagreements
 from robopref.labeling.compared import ComparedQueries
 from robopref.labeling.comparison import compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
-from robopref.labeling.exporting import export_apart
+from robopref.labeling.exporting import Exporter
 from robopref.labeling.messages import AdjudicationIn
 from robopref.labeling.progress import Progress
 from robopref.labeling.queue import GOLD
@@ -39,13 +38,12 @@ class Management:
         self.service = service
         self.store = service.store
         self.progress = Progress(service.store, service.queue)
-        # Not threads that requests share: who waits for a file keeps nobody from answering.
-        self._exporting = ThreadPoolExecutor(1)
+        self.exporter = Exporter(service.store.database.location, service.episodes.root)
         self._compared = ComparedQueries(service.store.database)
 
     def close(self) -> None:
-        """Let what is measured in the background come to its end; begin no more files."""
-        self._exporting.shutdown(wait=False, cancel_futures=True)
+        """Give up files that are being written, let what is measured come to its end."""
+        self.exporter.close()
         self.progress.close()
 
     def disagreements(self, criterion: str) -> list[Plain]:
@@ -136,11 +134,6 @@ class Management:
             "criteria": compare(self._compared.judged(), policies, reveal=reveal),
             "waiting": self._compared.num_waiting(),
         }
-
-    def export(self, form: str, path: Path) -> "Future[None]":
-        """Write all answers to a file in one of `EXPORTS`, when others are done with theirs."""
-        location, data = self.store.database.location, self.service.episodes.root
-        return self._exporting.submit(export_apart, form, path, location, data)
 
     def import_jsonl(self, path: Path) -> int:
         """Add what `export` wrote as jsonl; return how many answers were new.

@@ -104,7 +104,7 @@ async def export(
     folder = tempfile.TemporaryDirectory(prefix="robopref-export")
     path = FilePath(folder.name) / f"preferences-{form}{EXPORTS[form]}"
     try:
-        await asyncio.wrap_future(desk.management.export(form, path))
+        await asyncio.wrap_future(desk.management.exporter.submit(form, path))
     except BaseException:
         folder.cleanup()
         raise

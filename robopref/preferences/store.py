@@ -247,7 +247,8 @@ class PreferenceStore:
 
     def export_chosen_rejected(self, path: Path) -> int:
         """Write `chosen_rejected` to `path`, one JSON object a line; return how many."""
-        return exports.write_jsonl(path, self.chosen_rejected())
+        pairs = (pair for each in self.believed() for pair in exports.chosen_rejected(each))
+        return exports.write_jsonl(path, pairs)
 
     def believed(self, criterion: str | None = None) -> list[Preference]:
         """Return the answers as rewards are to be fitted to them, in the order of answering.

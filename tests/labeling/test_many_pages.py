@@ -6,8 +6,7 @@ import time
 import pytest
 
 from robopref.errors import DataError
-from robopref.labeling import management
-from robopref.labeling.exporting import export, export_apart
+from robopref.labeling.exporting import Exporter, export
 from robopref.labeling.progress import Progress
 from tests.labeling.clip_data import record_real
 from tests.labeling.running import Running
@@ -69,13 +68,13 @@ def test_nobody_waits_for_progress_to_be_measured(tmp_path, data, monkeypatch):
 def test_nobody_waits_for_files_to_be_written(tmp_path, data, monkeypatch):
     going, writing = threading.Event(), []
 
-    def slowly(form, path, location, data):
+    def slowly(self, form, path):
         writing.append(form)
         assert going.wait(60)
-        export(form, path, location, data)
+        export(form, path, self._location, self._data)
         writing.remove(form)
 
-    monkeypatch.setattr(management, "export_apart", slowly)
+    monkeypatch.setattr(Exporter, "_write", slowly)
     with Running(tmp_path, data) as running, running.client() as client:
         client.answer(client.next()["query"], [[0], [1]])
         threads, replies = at_once(
@@ -92,8 +91,27 @@ def test_nobody_waits_for_files_to_be_written(tmp_path, data, monkeypatch):
         assert all(reply.count(b"\n") == 1 for reply in replies)
 
 
-def test_what_keeps_a_file_from_being_written_is_told(tmp_path, data):
+@pytest.fixture
+def exporter(tmp_path, data):
+    exporter = Exporter(tmp_path / "none.sqlite", data)
+    yield exporter
+    exporter.close()
+
+
+def test_what_keeps_a_file_from_being_written_is_told(tmp_path, exporter):
     with pytest.raises(DataError) as error:
-        export_apart("jsonl", tmp_path / "out", tmp_path / "none.sqlite", data)
+        exporter.submit("jsonl", tmp_path / "out").result(60)
     assert str(error.value).startswith(f"No preference store at '{tmp_path}/none.sqlite'.")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_end_of_the_server_ends_what_is_being_written(tmp_path, exporter):
+    going, waiting = (exporter.submit("jsonl", tmp_path / name) for name in ("out", "next"))
+    deadline = time.monotonic() + 30
+    while exporter._process is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    exporter.close()
+    assert waiting.cancelled()
+    with pytest.raises(DataError, match="was ended before it was done"):
+        going.result(0)
