@@ -1,10 +1,10 @@
 """Many annotators at once on one labelling server, which is killed again and again meanwhile.
 
 Annotators think for 1.5 s on average, a fraction of what people do, fetch a clip that is drawn
-already, answer, send some answers twice and take some back. The server draws the clips of every
-query on the side. First they work undisturbed, which gives the times; then the server is killed
-(SIGKILL) and started again while they work. At the end the database is compared with what was
-acknowledged.
+already, answer, send some answers twice and take some back. Some pages are left open on Progress
+and Compare meanwhile, and the server draws the clips of every query on the side. First they work
+undisturbed, which gives the times; then the server is killed (SIGKILL) and started again while they
+work. At the end the database is compared with what was acknowledged.
 """
 
 import contextlib
@@ -33,6 +33,8 @@ from robopref.preferences.store import PreferenceStore
 
 OVERLAP = 2
 NUM_CLIPS = 8
+NUM_READERS = 6
+"""Pages that are left open."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,12 @@ def _see_first(server: Server, size: Size) -> dict[str, Any]:
 def _work(size: Size, server: Server, clips: list[str]) -> Log:
     """Let the annotators work, in two processes of their own."""
     names = [f"annotator {number}" for number in range(size.annotators)]
+    readers = [f"reader {number}" for number in range(NUM_READERS)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         parts = [
-            pool.submit(annotate, names[half::2], server.port, size.seconds, clips)
+            pool.submit(
+                annotate, names[half::2], readers[half::2], server.port, size.seconds, clips
+            )
             for half in range(2)
         ]
         log = Log()
@@ -251,6 +256,8 @@ def _times(log: Log, size: Size) -> dict[str, Any]:
         "next, 95 % within [ms]": _percentile(milliseconds["next"], 150.0),
         "answer, 95 % within [ms]": _percentile(milliseconds["answer"], 150.0),
         "clip from cache, 95 % within [ms]": _percentile(milliseconds["clip"], 300.0),
+        "progress, 95 % within [ms]": _percentile(milliseconds["progress"], 1000.0),
+        "comparison, 95 % within [ms]": _percentile(milliseconds["comparison"], 1000.0),
         "answers a second": len(log.answered) / size.seconds,
     }
 

@@ -17,6 +17,7 @@ from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.envs.make import make_env
+from robopref.labeling.compared import STRATEGY
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.queue import LabelQueue, write_meta
 from robopref.preferences import records, tables
@@ -27,6 +28,9 @@ from robopref.types import STATE
 ENV = "metaworld/reach-v3"
 CRITERION = "overall"
 SEGMENT = 50
+COMPARED_EVERY = 100
+"""One in so many labels compares policies."""
+NUM_POLICIES = 3
 _ROLLOUT, _EPISODE, _NUM_ROLLOUTS = 200, 60, 4
 _BATCH = 20_000
 
@@ -75,7 +79,8 @@ def _answered(
     while done < num_labels:
         queries, answers, queued = [], [], []
         for number in range(done, min(done + _BATCH, num_labels)):
-            query = Query(_name(rng), _pair(rng, ids), "uniform", "Drawn at random.")
+            strategy = "uniform" if number % COMPARED_EVERY else STRATEGY
+            query = Query(_name(rng), _pair(rng, ids), strategy, "Drawn at random.")
             row = records.query_row(query, ["", ""], context={}, created_s=float(number))
             queries.append(row | {"num_items": 2})
             answers.append(_answer(rng, query, annotators, number))
@@ -144,5 +149,5 @@ def _window(rollout: Episode, start: int, number: int, fps: float) -> Episode:
         action=rollout.action[steps], reward=rollout.reward[steps],
         success=rollout.success[steps], terminated=False, truncated=True, env=ENV, task="reach",
         seed=number, fps=fps, sim_states=rollout.sim_states[around],
-        sim_episode=rollout.sim_episode,
+        sim_episode=rollout.sim_episode, metadata={"policy": f"policy {number % NUM_POLICIES}"},
     )  # fmt: skip

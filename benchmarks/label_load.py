@@ -1,5 +1,7 @@
 """Annotators of the load test: they sign in, ask, look, think, answer; some in each process.
 
+Beside them there are pages that somebody left open, which ask for progress and comparisons.
+
 They carry on when the server dies: a request that got no reply is sent again, an answer under the
 same id.
 """
@@ -20,6 +22,8 @@ GIVE_UP_S = 60.0
 """A server that does not come back within this time [s] has failed."""
 THINK_S = (0.5, 2.5)
 """An annotator looks at a query for a time between these [s]; real ones take longer."""
+READ_S, READ_SOON_S = 5.0, 1.0
+"""Times after which an open page asks again, the second while figures are measured [s]."""
 TWICE, UNDONE = 0.05, 0.02
 """Shares of answers that are sent twice, and taken back."""
 
@@ -160,9 +164,29 @@ class Annotator:
         return reply.status, received
 
 
-def annotate(names: list[str], port: int, seconds: float, clips: list[str]) -> Log:
-    """Let annotators work at the same time, each in a thread; return what they saw."""
+class Reader(Annotator):
+    """A page that is left open on Progress, with another on Compare, asking as the real ones do."""
+
+    def work(self, seconds: float) -> None:
+        """Look again and again for a time."""
+        end = time.monotonic() + seconds
+        time.sleep(self._rng.uniform(0, READ_S))
+        if not self._cookie:
+            self.request("POST", "/api/session", {"annotator": self.name}, "sign in")
+        while time.monotonic() < end:
+            self.request("GET", "/api/comparison", None, "comparison")
+            found = self.request("GET", "/api/progress", None, "progress")
+            is_measuring = found is not None and json.loads(found)["is_measuring"]
+            time.sleep(READ_SOON_S if is_measuring else READ_S)
+        self.close()
+
+
+def annotate(
+    names: list[str], readers: list[str], port: int, seconds: float, clips: list[str]
+) -> Log:
+    """Let annotators and readers work at the same time, each in a thread; return what they saw."""
     annotators = [Annotator(name, port, clips) for name in names]
+    annotators += [Reader(name, port, []) for name in readers]
     faults: list[BaseException] = []
 
     def work(annotator: Annotator) -> None:
