@@ -26,7 +26,7 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import null_space
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
@@ -181,10 +181,11 @@ class _Profile:
         # The penalty falls without end, so that there is a bound even for who won everything.
         while self._fall(estimate + side * width) < allowed:
             width *= 2
-        value: float = brentq(
-            lambda x: self._fall(x) - allowed, estimate, estimate + side * width, xtol=1e-5
-        )
-        return value
+        found = root_scalar(
+            lambda x: self._fall(x) - allowed,
+            bracket=(estimate, estimate + side * width), method="brentq", xtol=1e-5,
+        )  # fmt: skip
+        return float(found.root)
 
     def _fall(self, value: float) -> float:
         along = self._contrast / (self._contrast @ self._contrast)

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from robopref.labeling import last_known
 from robopref.labeling.last_known import LastKnown
 
 
@@ -44,7 +43,7 @@ def test_it_is_measured_again_after_a_time_or_when_told(monkeypatch):
     assert figures.look() == ({"num": 0}, True), "the last ones meanwhile"
     assert wait_for(figures) == {"num": 1}
     now = time.monotonic()
-    monkeypatch.setattr(last_known.time, "monotonic", lambda: now + 60)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
     figures.look()
     monkeypatch.undo()
     assert wait_for(figures) == {"num": 2}
