@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from robopref.errors import DataError
-from robopref.labeling import replies
+from robopref.labeling import replies_manage
 from robopref.labeling.adding import add_queries
 from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
 from robopref.labeling.exporting import EXPORTS
@@ -31,7 +31,7 @@ from robopref.labeling.messages import (
 router = APIRouter(prefix="/api", responses=FAILURES)
 
 
-@router.get("/progress", response_model=replies.ProgressOut)
+@router.get("/progress", response_model=replies_manage.ProgressOut)
 def progress(desk: ADesk, annotator: Annotator) -> Plain:
     """Return how far the labelling is."""
     trainer = {"state": "off", "message": "", "since_s": None}
@@ -42,7 +42,7 @@ def progress(desk: ADesk, annotator: Annotator) -> Plain:
     }
 
 
-@router.get("/adjudication", response_model=replies.Disagreements)
+@router.get("/adjudication", response_model=replies_manage.Disagreements)
 def disagreements(
     desk: ADesk, annotator: Annotator, criterion: Annotated[Key | None, Query()] = None
 ) -> Plain:
@@ -64,7 +64,7 @@ def undo_decision(decision: UUID, desk: ADesk, annotator: Annotator) -> Undone:
     return Undone()
 
 
-@router.get("/comparison", response_model=replies.Comparison)
+@router.get("/comparison", response_model=replies_manage.Comparison)
 def comparison(
     desk: ADesk, annotator: Annotator, reveal: Annotated[bool, Query()] = False
 ) -> Plain:
