@@ -5,6 +5,7 @@ frame. A margin is how far a point is inside what is allowed; below 0 it is outs
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -31,10 +32,6 @@ class Box:
         """Check the corners."""
         if not all(low < high for low, high in zip(self.low_m, self.high_m, strict=True)):
             raise ValueError(f"`low_m` {self.low_m} must be below `high_m` {self.high_m}.")
-
-    def inside_m(self, points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
-        """Return how deep points are in the box, below 0 outside."""
-        return _signed(np.minimum(points - np.array(self.low_m), np.array(self.high_m) - points))
 
 
 @dataclass(frozen=True)
@@ -91,12 +88,6 @@ class HalfSpace:
         if not np.linalg.norm(self.normal) > 0:
             raise ValueError("`normal` must not be zero.")
 
-    def inside_m(self, points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
-        """Return how far points are on the allowed side, below 0 on the other."""
-        normal = np.asarray(self.normal) / np.linalg.norm(self.normal)
-        found: np.ndarray = points @ normal - self.offset_m
-        return found
-
 
 @dataclass(frozen=True)
 class Workspace:
@@ -122,16 +113,37 @@ class Workspace:
     def margins_m(self, points_m: Float[np.ndarray, "N P 3"]) -> Float[np.ndarray, "N C"]:
         """Return the smallest margin of any point by configuration and constraint."""
         margins = np.empty((len(points_m), self.num_constraints))
-        shapes: list[Box | HalfSpace | Cylinder] = [self.stay_in, *self.half_spaces, *self.keep_out]
-        num_allowed = 1 + len(self.half_spaces)
-        for column, shape in enumerate(shapes):
-            inside = shape.inside_m(points_m)
-            if column < num_allowed:
-                inside.min(axis=1, out=margins[:, column])
-            else:
-                np.negative(inside.max(axis=1), out=margins[:, column])
+        shapes = 1 + len(self.half_spaces)
+        # The control loop asks at every period: all boxes at once, and all planes at once.
+        lows, highs, columns = self._boxes
+        points = points_m[:, :, None]
+        boxes = _signed(np.minimum(points - lows, highs - points))
+        boxes[..., 0].min(axis=1, out=margins[:, 0])
+        margins[:, columns] = -boxes[..., 1:].max(axis=1)
+        if self.half_spaces:
+            normals, offsets = self._planes
+            (points_m @ normals - offsets).min(axis=1, out=margins[:, 1:shapes])
+        for column, shape in enumerate(self.keep_out, shapes):
+            if isinstance(shape, Cylinder):
+                np.negative(shape.inside_m(points_m).max(axis=1), out=margins[:, column])
         margins -= self.radius_m
         return margins
+
+    @cached_property
+    def _boxes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lower and upper corners of all boxes, (B, 3), and the columns of those to keep out of."""
+        first = 1 + len(self.half_spaces)
+        columns = [first + k for k, each in enumerate(self.keep_out) if isinstance(each, Box)]
+        boxes = [self.stay_in, *(each for each in self.keep_out if isinstance(each, Box))]
+        lows = np.array([box.low_m for box in boxes])
+        return lows, np.array([box.high_m for box in boxes]), np.array(columns, int)
+
+    @cached_property
+    def _planes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Normals of length one, (3, H), and offsets, (H,)."""
+        normals = np.array([plane.normal for plane in self.half_spaces], float)
+        unit = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+        return unit.T.copy(), np.array([plane.offset_m for plane in self.half_spaces], float)
 
 
 def _signed(depth: Float[np.ndarray, "*B D"]) -> Float[np.ndarray, "*B"]:
