@@ -156,7 +156,7 @@ def check_policy_name(name: str | None) -> None:
     Raises:
         ValueError: It is empty, too long, or cannot be printed.
     """
-    from robopref.labeling.config import check_name_text
+    from robopref.preferences.names import check_name_text
 
     if name is not None:
         check_name_text("name", name)

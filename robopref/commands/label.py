@@ -3,6 +3,7 @@
 import contextlib
 import getpass
 import hashlib
+import os
 import threading
 import webbrowser
 from dataclasses import dataclass, field
@@ -15,13 +16,16 @@ from tyro.conf import UseAppendAction
 from robopref.config import component
 from robopref.errors import check_name
 from robopref.labeling.clip_jobs import ClipConfig
-from robopref.labeling.config import TAGS, Criterion, LabelConfig, check_name_text
+from robopref.labeling.config import TAGS, Criterion, LabelConfig
+from robopref.preferences.names import check_name_text
 
 if TYPE_CHECKING:
     from robopref.labeling.server import ServerConfig
-    from robopref.labeling.training import TrainerConfig
+    from robopref.labeling.training_config import TrainerConfig
 
 NO_LEARNER = "none"
+TOKEN_VARIABLE = "ROBOPREF_TOKEN"
+"""Environment variable of the token; what stands in a command line, anybody here can see."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ class LabelCommand:
     port: int = 8321
     """Port to listen at; 0 for any that is free."""
     token: str | None = None
-    """What annotators must give to sign in."""
+    """What annotators must give to sign in; None takes it from the environment variable
+    ROBOPREF_TOKEN, which other users of this machine cannot see."""
     allowed_host: UseAppendAction[tuple[str, ...]] = ()
     """Further name by which the server is called, such as that of a proxy with TLS before it."""
     no_browser: bool = False
@@ -107,14 +112,16 @@ class LabelCommand:
 
     def run(self) -> None:
         """Serve until Ctrl-C."""
+        from robopref.data.store import EpisodeStore
         from robopref.labeling.background import Trainer
+        from robopref.labeling.fitting_sizes import check_reward_fits
         from robopref.labeling.server import open_project, serve
 
         config, project = self._settings()
         if self.reward is not None:
             from robopref.align.actors import find_saved
 
-            find_saved(self.reward, "reward")
+            check_reward_fits(find_saved(self.reward, "reward"), EpisodeStore.open(self.data))
         with open_project(config, project) as service, contextlib.ExitStack() as stack:
             service.clips.reward = self.reward
             trainer = None
@@ -133,7 +140,7 @@ class LabelCommand:
     def _announce(self, address: str, _server: object) -> None:
         link = f"{address}?annotator={quote(getpass.getuser(), safe='')}"
         print(f"Label at {link}", flush=True)
-        if self.token is not None:
+        if self._token is not None:
             print("Annotators sign in with the token.", flush=True)
         print("Ctrl-C stops; every answer is on disk already.", flush=True)
         if not self.no_browser:
@@ -157,11 +164,15 @@ class LabelCommand:
         db = str(self.data / "preferences.sqlite") if self.db is None else self.db
         config = ServerConfig(
             data=self.data, db=db, out=self.out or self._own_folder(db), host=self.host,
-            port=self.port, token=self.token, allowed_hosts=self.allowed_host,
+            port=self.port, token=self._token, allowed_hosts=self.allowed_host,
             segment_length=self.segment_length, first_queries=self.first_queries, seed=self.seed,
             clips=self.clips,
         )  # fmt: skip
         return config, project
+
+    @property
+    def _token(self) -> str | None:
+        return self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE) or None
 
     def _own_folder(self, db: str) -> Path:
         """Return a folder that projects of other data sets or stores do not write to."""
@@ -171,7 +182,7 @@ class LabelCommand:
         return Path("runs/label") / f"{data.name}-{digest[:8]}"
 
     def _training(self) -> "TrainerConfig":
-        from robopref.labeling.training import TrainerConfig
+        from robopref.labeling.training_config import TrainerConfig
 
         config, project = self._settings()
         return TrainerConfig(

@@ -10,10 +10,9 @@ from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.messages import CandidateIn, QueriesIn, QueryIn
-from robopref.labeling.refusals import ConflictError, UnknownError
+from robopref.labeling.refusals import ConflictError, UnknownError, refusing
 from robopref.labeling.service import LabelService
-from robopref.preferences import records, tables
-from robopref.preferences.database import find
+from robopref.preferences import records
 from robopref.preferences.query import ActionCandidate, Item, Query
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.rating import RatingQuery, rating_query_row
@@ -25,11 +24,12 @@ def add_queries(service: LabelService, body: QueriesIn) -> list[str]:
     Those that are there already stay as they are.
 
     Raises:
-        ValueError: Items cannot be compared, or a known answer does not fit.
+        RefusedError: Items cannot be compared, or a known answer does not fit.
         UnknownError: An episode is not there.
         ConflictError: A query with the same id and other items is there.
     """
-    made = [_query(each) for each in body.queries]
+    with refusing():
+        made = [_query(each) for each in body.queries]
     rows = [_row(service, query) for query in made]
     with service.store.database.writing() as connection:
         for query, row in zip(made, rows, strict=True):
@@ -91,26 +91,12 @@ def _row(service: LabelService, query: Query | RatingQuery) -> records.Row:
 def _insert(
     service: LabelService, connection: sa.Connection, query: Query | RatingQuery, row: records.Row
 ) -> None:
+    database = service.store.database
     is_rating = isinstance(query, RatingQuery)
-    insert = _insert_rating if is_rating else service.store.database.insert_query
-    other = tables.queries if is_rating else tables.rating_queries
     try:
-        if find(connection, other, query.id) is not None:
-            raise _taken(query.id)
-        insert(connection, row)
+        (database.insert_rating_query if is_rating else database.insert_query)(connection, row)
     except DataError as error:
-        raise ConflictError("id-taken", str(error)) from error
-
-
-def _insert_rating(connection: sa.Connection, row: records.Row) -> None:
-    known = find(connection, tables.rating_queries, row["id"])
-    if known is None:
-        connection.execute(tables.rating_queries.insert(), row)
-    elif known["item"] != row["item"]:
-        raise _taken(row["id"])
-
-
-def _taken(query_id: str) -> DataError:
-    return DataError(
-        f"A query '{query_id}' is there already, with other items. Give a new one a new id."
-    )
+        raise ConflictError(
+            "id-taken",
+            f"A query '{query.id}' is there already, with other items. Give a new one a new id.",
+        ) from error

@@ -9,16 +9,17 @@ import sqlalchemy as sa
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
 from robopref.preferences.database import Database, find
+from robopref.preferences.details import tags_of
 from robopref.preferences.ranking import Answer
 
-NUM_SHOWN = 50
+MAX_LISTED = 50
 """Disagreements that are listed at once."""
 
 queries, preferences, adjudications = tables.queries, tables.preferences, tables.adjudications
 
 
 def find_disagreements(
-    database: Database, criterion: str, limit: int = NUM_SHOWN
+    database: Database, criterion: str, limit: int = MAX_LISTED
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the answers to queries that were answered differently and are not decided, by id.
 
@@ -38,7 +39,7 @@ def find_disagreements(
                 {
                     "annotator": row["annotator"], "answer": row["answer"], "order": row["order"],
                     "strength": row["strength"], "reason": row["reason"],
-                    "tags": row["details"].get("tags", []), "time_s": row["time_s"],
+                    "tags": tags_of(row["details"]), "time_s": row["time_s"],
                 }
             )  # fmt: skip
     return dict(found)
@@ -51,41 +52,40 @@ def count_disagreements(database: Database, criterion: str) -> int:
         return int(connection.scalar(statement) or 0)
 
 
-def decide(database: Database, row: Mapping[str, Any]) -> bool:
+def decide(connection: sa.Connection, row: Mapping[str, Any]) -> bool:
     """Keep a decision, a row of `adjudications`; return False if it is there already.
 
     Raises:
         ConflictError: The query is decided already, its answers do not differ, or another decision
             has its id.
     """
-    with database.writing() as connection:
-        known = find(connection, adjudications, row["id"])
-        if known is not None:
-            if any(known[key] != value for key, value in row.items() if key != "time_s"):
-                raise ConflictError(
-                    "id-taken", f"Decision '{row['id']}' is stored already, with other content."
-                )
-            return False
-        other = connection.scalar(
-            sa.select(adjudications.c.annotator).where(
-                adjudications.c.query_id == row["query_id"],
-                adjudications.c.criterion == row["criterion"],
+    known = find(connection, adjudications, row["id"])
+    if known is not None:
+        if any(known[key] != value for key, value in row.items() if key != "time_s"):
+            raise ConflictError(
+                "id-taken", f"Decision '{row['id']}' is stored already, with other content."
             )
+        return False
+    other = connection.scalar(
+        sa.select(adjudications.c.annotator).where(
+            adjudications.c.query_id == row["query_id"],
+            adjudications.c.criterion == row["criterion"],
         )
-        if other is not None:
-            raise ConflictError(
-                "decided-already",
-                f"Query '{row['query_id']}' was decided by '{other}' by the criterion "
-                f"'{row['criterion']}' already.",
-            )
-        own = _differing(row["criterion"]).where(preferences.c.query_id == row["query_id"])
-        if connection.execute(own).first() is None:
-            raise ConflictError(
-                "nothing-to-decide",
-                f"Query '{row['query_id']}' has no answers that differ by the criterion "
-                f"'{row['criterion']}'. Only what was answered differently can be decided.",
-            )
-        connection.execute(adjudications.insert(), dict(row))
+    )
+    if other is not None:
+        raise ConflictError(
+            "decided-already",
+            f"Query '{row['query_id']}' was decided by '{other}' by the criterion "
+            f"'{row['criterion']}' already.",
+        )
+    own = _differing(row["criterion"]).where(preferences.c.query_id == row["query_id"])
+    if connection.execute(own).first() is None:
+        raise ConflictError(
+            "nothing-to-decide",
+            f"Query '{row['query_id']}' has no answers that differ by the criterion "
+            f"'{row['criterion']}'. Only what was answered differently can be decided.",
+        )
+    connection.execute(adjudications.insert(), dict(row))
     return True
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 
 from robopref.errors import DataError
 from robopref.labeling.assignment import Assigned, Assignment
@@ -53,7 +52,7 @@ class Answers:
 
         Raises:
             ConflictError: The query has all answers that it needs, this annotator answered it
-                already, or another answer has its id.
+                already, it checks another one, or another answer has its id.
             UnknownError: The query is not asked here by this criterion.
         """
         row = records.preference_row(preference) | {"query_id": preference.query.id}
@@ -61,7 +60,7 @@ class Answers:
 
     def rate(self, rating: Rating) -> Stored:
         """Keep a rating as `answer` does an answer."""
-        return self._keep(ratings, rating_row(rating), _insert_rating)
+        return self._keep(ratings, rating_row(rating), self.database.insert_rating)
 
     def undo(self, answer_id: str, annotator: str) -> Assigned:
         """Take an annotator's own answer or rating back; return its query with a fresh lease.
@@ -117,6 +116,10 @@ class Answers:
     ) -> Stored:
         with self.database.writing() as connection:
             entry = find_entry(connection, row["query_id"], row["criterion"])
+            if entry.annotator not in ("", row["annotator"]):
+                raise ConflictError(
+                    "for-another", "This query checks another annotator; ask for the next query."
+                )
             known = find(connection, table, row["id"])
             if known is not None:
                 _check_same(known, row)
@@ -146,19 +149,6 @@ class Answers:
             )
         self.assignment.check_room(connection, entry, annotator)
         return self.assignment.hand_back(connection, entry, annotator)
-
-
-def _insert_rating(connection: sa.Connection, row: Row) -> None:
-    """Add a rating whose id is new; raise `DataError` if its annotator rated the query already."""
-    try:
-        with connection.begin_nested():
-            connection.execute(ratings.insert(), row | {"undone": False})
-    except exc.IntegrityError as error:
-        raise DataError(
-            f"Query '{row['query_id']}' was already rated by '{row['annotator']}' by the "
-            f"criterion '{row['criterion']}'. Undo that rating to give another."
-        ) from error
-    count_answer(connection, row, 1)
 
 
 def _check_same(known: Mapping[str, Any], row: Mapping[str, Any]) -> None:

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from robopref import __version__
+from robopref.errors import DataError
 from robopref.labeling import routes_clips, routes_label, routes_manage
-from robopref.labeling.desk import Desk, add_failures
-from robopref.labeling.security import Guard
+from robopref.labeling.desk import Desk, SignedOutError, add_failures, get_annotator
+from robopref.labeling.security import Guard, Scope
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/progress", "/adjudicate", "/compare", "/help")
@@ -35,7 +36,17 @@ def make_app(desk: Desk, hosts: tuple[str, ...]) -> Guard:
     for page in PAGES:
         app.add_api_route(page, _page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
-    return Guard(app, hosts)
+
+    async def is_signed_in(scope: Scope) -> bool:
+        try:
+            await get_annotator(Request({**scope, "app": app}))
+        except SignedOutError:
+            return False
+        except DataError:  # The database cannot be used: nothing can be imported either.
+            return False
+        return True
+
+    return Guard(app, hosts, is_signed_in=is_signed_in)
 
 
 def _page() -> FileResponse:

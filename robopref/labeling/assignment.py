@@ -8,7 +8,7 @@ servers may use one database.
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,16 @@ import sqlalchemy as sa
 from robopref.labeling import checks
 from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.eligible import askable_ahead, first_askable, first_reserved, is_left
-from robopref.labeling.queue import GOLD, Entry, queue, read_query
+from robopref.labeling.kinds import read_query
+from robopref.labeling.queue import GOLD, Entry, queue
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
 from robopref.preferences.database import Database
 from robopref.preferences.query import Query
 from robopref.preferences.rating import RatingQuery
+
+NOT_HERE = "What is left is about episodes that are not in this server's data set."
+"""Why there is nothing for an annotator here, though elsewhere there may be."""
 
 leases, annotators = tables.label_leases, tables.label_annotators
 
@@ -65,16 +69,19 @@ class Assignment:
         config: The project.
         clock: Gives the time [s since 1970, UTC].
         rng: Draws the order in which items are shown.
+        but: Ids of queries that this server passes over; may change at any time.
     """
 
     def __init__(
         self, database: Database, config: LabelConfig, *,
         clock: Callable[[], float] = time.time, rng: np.random.Generator | None = None,
+        but: Collection[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.database = database
         self.config = config
         self.clock = clock
         self.rng = rng or np.random.default_rng()
+        self.but = but
 
     def next(
         self, annotator: str, criteria: Sequence[str] = (), kinds: Sequence[str] = KINDS
@@ -96,7 +103,8 @@ class Assignment:
             held = self._held(connection, annotator)
             if held is not None:
                 entry, lease = held
-                if entry.criterion in criteria and entry.kind in kinds and not entry.blocked:
+                wanted = entry.criterion in criteria and entry.kind in kinds
+                if wanted and not entry.blocked and entry.query_id not in self.but:
                     lease = self._renewed(connection, lease, now)
                     query = read_query(connection, entry.query_id, entry.kind)
                     return Assigned(entry, query, lease)
@@ -110,15 +118,19 @@ class Assignment:
     def ahead(self, annotator: str, criterion: str, kinds: Sequence[str] = KINDS) -> list[str]:
         """Return the ids of the queries that probably come next, without handing them out."""
         with self.database.reading() as connection:
-            return askable_ahead(connection, annotator, criterion, kinds, self.config.num_ahead)
+            return askable_ahead(
+                connection, annotator, criterion, kinds, self.config.num_ahead, self.but
+            )
 
     def why_nothing(self, annotator: str, criteria: Sequence[str] = ()) -> str:
         """Return why there is nothing for an annotator, in words."""
         criteria = criteria or self.config.names
         with self.database.reading() as connection:
             for criterion in criteria:
-                if is_left(connection, annotator, criterion):
+                if is_left(connection, annotator, criterion, self.but):
                     return "waiting for others"
+            if any(is_left(connection, annotator, criterion) for criterion in criteria):
+                return NOT_HERE
             known = sa.select(queue.c.seq).where(queue.c.criterion.in_(list(criteria))).limit(1)
             if connection.execute(known.where(queue.c.blocked != "")).first():
                 return "cannot be shown"
@@ -211,19 +223,21 @@ class Assignment:
     ) -> Entry | None:
         """Return a check that is due, or what is most urgent."""
         num = self.num_answered(connection, annotator, criterion)
-        reserved = first_reserved(connection, annotator, criterion, kinds)
+        reserved = first_reserved(connection, annotator, criterion, kinds, self.but)
         if reserved is not None:
             return reserved
         if checks.is_due(num, self.config.gold_every):
-            gold = first_askable(connection, annotator, criterion, kinds, role=GOLD)
+            gold = first_askable(connection, annotator, criterion, kinds, role=GOLD, but=self.but)
             if gold is not None:
                 return gold
-        # A check is a pair: without those, it would wait, and another be made each time.
-        if "pair" in kinds and checks.make_due(
+        # A check is a pair: without those, it would wait, and another be made each time; so it
+        # would where one waits that is passed over.
+        waits = self.but and first_reserved(connection, annotator, criterion, kinds) is not None
+        if "pair" in kinds and not waits and checks.make_due(
             connection, self.config, annotator, criterion, num, self.rng
-        ):
-            reserved = first_reserved(connection, annotator, criterion, kinds)
-        return reserved or first_askable(connection, annotator, criterion, kinds)
+        ):  # fmt: skip
+            reserved = first_reserved(connection, annotator, criterion, kinds, self.but)
+        return reserved or first_askable(connection, annotator, criterion, kinds, but=self.but)
 
     def _assign(self, connection: sa.Connection, entry: Entry, annotator: str) -> Assigned:
         query = read_query(connection, entry.query_id, entry.kind)

@@ -14,15 +14,22 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from robopref.errors import DataError
 from robopref.labeling.queue import read_meta, write_meta
-from robopref.labeling.training import Refitter, TrainerConfig
+from robopref.labeling.training import Refitter
+from robopref.labeling.training_config import TrainerConfig
 from robopref.preferences.database import Database
+from robopref.preferences.store import PreferenceStore
 
+TROUBLE = (
+    "The data set or the preference store cannot be used now; the server's log says why. It is "
+    "tried again before long."
+)
+"""What annotators are told, who need not know where these are."""
 TURN = "label_trainer"
 """Where in the database it says who trains, and how that goes."""
 LOOK_S = 1.0
@@ -36,7 +43,9 @@ FIRST_CLIPS_S = 4.0
 FOLLOW_S = 2.0
 """Time between two looks at the trainer [s]."""
 RESTARTS = 3
-"""Times that a trainer which died is started again."""
+"""Times that a trainer which died is started again; given back when it has fitted a reward."""
+RETRY_S, LONGEST_RETRY_S = 2.0, 60.0
+"""Time after which what could not be read or written is tried again, doubled up to a bound [s]."""
 
 Plain = dict[str, Any]
 
@@ -93,7 +102,7 @@ class Trainer:
 
     def _follow(self) -> None:
         """Start a trainer that died again, and tell of each new reward."""
-        known = None
+        known, is_first = None, True
         if self._stop.wait(FIRST_CLIPS_S):
             return
         self._start()
@@ -108,6 +117,9 @@ class Trainer:
             if folder != known and folder is not None:
                 known = folder
                 self._on_reward(Path(folder))
+                if not is_first:  # One that was there before proves nothing.
+                    self._num_starts = 1
+            is_first = False
 
     def _has_given_up(self) -> bool:
         return self._num_starts > RESTARTS and not self._process.is_alive()
@@ -131,18 +143,54 @@ def run_trainer(config: TrainerConfig, stop: Any, parent: int) -> None:
     """Train until told to stop, or until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     os.nice(10)
-    with contextlib.closing(Refitter(config)) as refitter:
-        turn = Turn(refitter.store.database)
+    keep_training(config, stop, lambda: os.getppid() == parent)
+
+
+def keep_training(config: TrainerConfig, stop: Any, is_wanted: Callable[[], bool]) -> None:
+    """Train while it is wanted; what cannot be read or written now is waited for.
+
+    A data set that is not mounted, a full disk or a store that is held by another program is no
+    fault of the trainer: it says so, lets go of all, and tries again later.
+    """
+    wait_s = RETRY_S
+    while not stop.is_set() and is_wanted():
         try:
-            while not stop.is_set() and os.getppid() == parent:
-                if turn.take():
-                    look(refitter, turn)
-                stop.wait(LOOK_S)
-        except Exception as error:
-            turn.say("failed", "".join(traceback.format_exception_only(error)).strip())
-            raise
-        finally:
-            turn.leave()
+            with PreferenceStore(config.db, create=False) as store, _taking_turns(store) as turn:
+                for _ in _looks(config, turn, stop, is_wanted):
+                    wait_s = RETRY_S
+        except (DataError, OSError) as error:
+            log.warning("The trainer waits %.0f s: %s", wait_s, error)
+            stop.wait(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_RETRY_S)
+
+
+@contextlib.contextmanager
+def _taking_turns(store: PreferenceStore) -> "Iterator[Turn]":
+    """Yield a turn that says what went wrong in the block, and is given up at its end."""
+    turn = Turn(store.database)
+    try:
+        yield turn
+    except (DataError, OSError):
+        if turn.take():
+            turn.say("waiting", TROUBLE)
+        raise
+    except Exception as error:
+        turn.say("failed", "".join(traceback.format_exception_only(error)).strip())
+        raise
+    finally:
+        turn.leave()
+
+
+def _looks(
+    config: TrainerConfig, turn: "Turn", stop: Any, is_wanted: Callable[[], bool]
+) -> Iterator[None]:
+    """Look again and again at what was answered; yield after each look without trouble."""
+    with contextlib.closing(Refitter(config)) as refitter:
+        while not stop.is_set() and is_wanted():
+            if turn.take():
+                look(refitter, turn)
+            yield
+            stop.wait(LOOK_S)
 
 
 def look(refitter: Refitter, turn: "Turn") -> None:

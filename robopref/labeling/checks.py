@@ -4,8 +4,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from robopref.labeling.config import LabelConfig
-from robopref.labeling.queue import ATTENTION, REPEAT, insert_entry
+from robopref.labeling.queue import REPEAT, insert_entry
 from robopref.preferences import tables
+from robopref.preferences.query import ATTENTION
 from robopref.preferences.records import SEGMENTS
 from robopref.seeding import draw_uuid
 

@@ -31,8 +31,8 @@ class ClientError(DataError):
 class Client:
     """An annotator of a labelling server.
 
-    A request that finds no server, or one that cannot answer now, is repeated; an answer carries an
-    id made here, so that it is stored once however often it is sent. One client is for one thread.
+    What finds no server, or one that cannot answer now, is repeated; what adds something has an id
+    made here, so that it counts once however often it is sent. One client is for one thread.
 
     Args:
         url: Address of the server, as it printed it.
@@ -155,7 +155,8 @@ class Client:
 
     def add_queries(self, queries: Iterable[Mapping[str, Any]]) -> list[str]:
         """Add queries, each {"items": [...], "reason", "priority", "gold"}; return their ids."""
-        added: list[str] = self.post("/api/queries", {"queries": list(queries)})["ids"]
+        named = [{"id": str(uuid.uuid4()), **query} for query in queries]
+        added: list[str] = self.post("/api/queries", {"queries": named})["ids"]
         return added
 
     def disagreements(self, criterion: str | None = None) -> list[Plain]:
@@ -190,7 +191,7 @@ class Client:
             num: How many; fewer where there are not so many.
             policies: Whose episodes; none for all.
         """
-        body = {"num": num, "policies": list(policies)}
+        body = {"id": str(uuid.uuid4()), "num": num, "policies": list(policies)}
         added: list[str] = self.post("/api/comparison", body)["ids"]
         return added
 
@@ -199,7 +200,7 @@ class Client:
         return self.get("/api/comparison" + ("?reveal=1" if reveal else ""))
 
     def export(self, form: str, path: Path) -> None:
-        """Write all answers to a file: parquet, jsonl, chosen_rejected or lerobot."""
+        """Write all that was said to a file: parquet, jsonl, chosen_rejected or lerobot."""
         before, self._connection.timeout = self._connection.timeout, EXPORT_S
         self._connection.close()
         try:
@@ -212,6 +213,7 @@ class Client:
     def import_jsonl(self, path: Path) -> int:
         """Add what `export("jsonl")` or `PreferenceStore.export_jsonl` wrote; return how many."""
         body = path.read_bytes()
+        self.mine(1)  # Signs in where need be: no large body is taken from who is not.
         answer = self.request_bytes("POST", "/api/import/jsonl", body, "application/x-ndjson")
         return int(json.loads(answer)["new"])
 
@@ -273,7 +275,9 @@ class Client:
             headers["Cookie"] = self._cookie
         if self._connection.sock is None:
             self._connection.connect()
-            self._send_at_once(self._connection.sock)
+            connected: Any = self._connection.sock
+            # Small requests are not to wait for the acknowledgement of the ones before.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         content = response.read()
@@ -281,11 +285,6 @@ class Client:
         if cookie:
             self._cookie = cookie.partition(";")[0]
         return response.status, content
-
-    @staticmethod
-    def _send_at_once(connection: Any) -> None:
-        # Small requests are not to wait for the acknowledgement of the ones before.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _sign_in(self) -> None:
         body = {"annotator": self.annotator, "token": self._token}

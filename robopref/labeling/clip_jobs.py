@@ -19,6 +19,7 @@ from robopref.labeling.clip_cache import ClipCache
 from robopref.labeling.clips import Pictures, Timing, check_size, num_pictures, shown_steps
 from robopref.labeling.clouds import Cloud, make_cloud
 from robopref.labeling.encoding import CODECS, write_clip
+from robopref.labeling.fitting_sizes import check_reward_fits
 from robopref.labeling.lanes import Lane, measure_lanes
 from robopref.labeling.simulation import Simulators
 from robopref.labeling.worker import ClipError
@@ -211,6 +212,7 @@ class Measurer:
 
             torch.set_num_threads(1)
             assert source is not None
+            check_reward_fits(source[0], self._episodes)
             self._reward = (source, load_reward(source[0]))
         return self._reward[1] if source is not None else None
 

@@ -78,6 +78,13 @@ class ComparedQueries:
                 done.add(place)
                 yield Judged(criterion, own, decisions[place])
 
+    def made_by(self, request_id: str) -> list[str]:
+        """Return the queries that a request has added before."""
+        statement = sa.select(queries.c.id, queries.c.context).where(queries.c.strategy == STRATEGY)
+        with self._database.reading() as connection:
+            rows = connection.execute(statement.order_by(queries.c.seq)).all()
+        return [str(name) for name, context in rows if context.get("request") == request_id]
+
     def num_waiting(self) -> int:
         """Return how many comparisons wait for an answer."""
         queue = tables.label_queue

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from robopref.errors import check_at_least, check_between
+from robopref.preferences.names import check_name_text
 
 KINDS = ("pair", "ranking", "candidates", "rating")
 """Kinds of queries: two clips, several clips, action candidates, one clip by itself."""
@@ -10,8 +11,6 @@ TAGS = ("faster", "smoother", "gentler", "more precise", "reaches the goal", "lo
 """Reasons that an annotator may tick."""
 SUCCESS = "success"
 """Criterion by which a single clip is a success or a failure."""
-MAX_NAME = 64
-"""Letters of an annotator's name or a criterion."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +99,3 @@ class LabelConfig:
     def names(self) -> tuple[str, ...]:
         """Names of the criteria."""
         return tuple(criterion.name for criterion in self.criteria)
-
-
-def check_name_text(argument: str, name: str) -> None:
-    """Raise `ValueError` unless `name` can name an annotator or a criterion.
-
-    Raises:
-        ValueError: It is empty, too long, or has characters that cannot be printed.
-
-    Example:
-        >>> check_name_text("annotator", "")
-        Traceback (most recent call last):
-        ValueError: `annotator` must be 1 to 64 printable characters, got ''.
-    """
-    if not (0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
-        raise ValueError(
-            f"`{argument}` must be 1 to {MAX_NAME} printable characters, got {name[:80]!r}."
-        )

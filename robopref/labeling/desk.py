@@ -1,5 +1,6 @@
 """What the routes share: the service, who is signed in, and how failures are worded."""
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,12 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from robopref.errors import DataError
+from robopref.labeling.background import Trainer
 from robopref.labeling.management import Management
 from robopref.labeling.messages import Failure
-from robopref.labeling.refusals import ConflictError, UnknownError
+from robopref.labeling.refusals import ConflictError, RefusedError, UnknownError
 from robopref.labeling.service import LabelService
 from robopref.labeling.sessions import Sessions
 from robopref.labeling.worker import ClipError
+from robopref.preferences.schema import StorageError
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": words}
@@ -28,10 +31,14 @@ FAILURES: dict[int | str, dict[str, Any]] = {
         413: "The body is too large.",
         415: "The body is of another kind.",
         422: "The request says something that cannot be.",
+        429: "Too many wrong tokens came from there just now.",
         503: "It cannot be done now.",
     }.items()
 }
 """How a request may fail, for the description of the interface."""
+
+
+log = logging.getLogger(__name__)
 
 
 class SignedOutError(Exception):
@@ -54,7 +61,7 @@ class Desk:
     management: Management
     sessions: Sessions
     cookie: str
-    trainer: Any = None
+    trainer: Trainer | None = None
 
 
 async def get_desk(request: Request) -> Desk:
@@ -84,7 +91,7 @@ Annotator = Annotated[str, Depends(get_annotator)]
 def failure(status: int, code: str, message: str) -> JSONResponse:
     """Return the answer to a request that failed."""
     body = {"error": {"code": code, "message": message}}
-    headers = {"retry-after": "1"} if status == 503 else None
+    headers = {"retry-after": "1"} if status in (429, 503) else None
     return JSONResponse(body, status, headers)
 
 
@@ -107,17 +114,22 @@ def add_failures(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
-    @app.exception_handler(ValueError)
-    def wrong_value(_request: Request, error: Exception) -> JSONResponse:
-        return failure(422, "wrong-request", str(error))
-
     @app.exception_handler(DataError)
-    def data(_request: Request, error: Exception) -> JSONResponse:
+    def data(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, ConflictError):
             return failure(409, error.code, str(error))
         if isinstance(error, UnknownError):
             return failure(404, "unknown", str(error))
-        return failure(503, "storage", str(error))
+        if isinstance(error, RefusedError):
+            return failure(422, "wrong-request", str(error))
+        # Where the database or the data set is, annotators need not know.
+        log.warning("%s %s: %s", request.method, request.url.path, error)
+        neutral = error.neutral if isinstance(error, StorageError) else ""
+        return failure(503, "storage", neutral or "It cannot be done now: see the server's log.")
+
+    @app.exception_handler(Exception)
+    def internal(_request: Request, _error: Exception) -> JSONResponse:
+        return failure(500, "internal", "The server failed at this; its log says how.")
 
     @app.exception_handler(ClipError)
     def clip(_request: Request, error: Exception) -> JSONResponse:

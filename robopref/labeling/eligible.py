@@ -3,14 +3,15 @@
 The selections are built once: to build one takes as long as to run it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from robopref.labeling.queue import ASK, ATTENTION, REPEAT, Entry, is_waiting, queue
+from robopref.labeling.queue import ASK, REPEAT, Entry, is_waiting, queue
 from robopref.labeling.refusals import UnknownError
 from robopref.preferences import tables
+from robopref.preferences.query import ATTENTION
 
 leases = tables.label_leases
 
@@ -39,7 +40,7 @@ _ASKABLE = (
     )
     .order_by(queue.c.priority.desc(), queue.c.seq)
 )  # fmt: skip
-_FIRST = _ASKABLE.limit(1)
+_FIRST = _ASKABLE.limit(sa.bindparam("num"))
 _AHEAD = (
     _ASKABLE.with_only_columns(queue.c.query_id)
     .where(~sa.exists().where(leases.c.queue_seq == queue.c.seq, leases.c.annotator == _annotator))
@@ -52,7 +53,7 @@ _RESERVED = (
         queue.c.annotator == _annotator, queue.c.kind.in_(_kinds), *_NOT_ANSWERED,
     )
     .order_by(queue.c.seq)
-    .limit(1)
+    .limit(sa.bindparam("num"))
 )  # fmt: skip
 
 
@@ -62,43 +63,65 @@ def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entr
     Raises:
         UnknownError: It is not queued for this criterion.
     """
-    entry = _first(connection, _ENTRY, query_id=query_id, criterion=criterion)
-    if entry is None:
+    values = {"query_id": query_id, "criterion": criterion}
+    row = connection.execute(_ENTRY, values).mappings().first()
+    if row is None:
         raise UnknownError(f"Query '{query_id}' is not asked here by the criterion '{criterion}'.")
-    return entry
+    return Entry(**row)
 
 
 def first_askable(
     connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str], *,
-    role: str = ASK,
+    role: str = ASK, but: Collection[str] = frozenset(),
 ) -> Entry | None:  # fmt: skip
-    """Return the most urgent query that anybody may be asked and this annotator has not been."""
+    """Return the most urgent query that anybody may be asked and this annotator has not been.
+
+    Args:
+        connection: To the database.
+        annotator: Who is to be asked.
+        criterion: By what they judge.
+        kinds: Which kinds of queries.
+        role: Which role.
+        but: Ids of queries that are passed over.
+    """
     values = {"annotator": annotator, "criterion": criterion, "kinds": list(kinds), "role": role}
-    return _first(connection, _FIRST, **values)
+    return _first(connection, _FIRST, values, but)
 
 
 def askable_ahead(
-    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str], num: int
-) -> list[str]:
+    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str], num: int,
+    but: Collection[str] = frozenset(),
+) -> list[str]:  # fmt: skip
     """Return the ids of the most urgent of them that this annotator has no lease on."""
-    values = {"annotator": annotator, "criterion": criterion, "kinds": list(kinds), "num": num}
-    return list(connection.scalars(_AHEAD, values | {"role": ASK}))
+    values = {
+        "annotator": annotator, "criterion": criterion, "kinds": list(kinds), "role": ASK,
+        "num": num + len(but),
+    }  # fmt: skip
+    return [name for name in connection.scalars(_AHEAD, values) if name not in but][:num]
 
 
 def first_reserved(
-    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str]
-) -> Entry | None:
+    connection: sa.Connection, annotator: str, criterion: str, kinds: Sequence[str],
+    but: Collection[str] = frozenset(),
+) -> Entry | None:  # fmt: skip
     """Return the check that is queued for this annotator alone, if there is one."""
     values = {"annotator": annotator, "criterion": criterion, "kinds": list(kinds)}
-    return _first(connection, _RESERVED, **values)
+    return _first(connection, _RESERVED, values, but)
 
 
-def is_left(connection: sa.Connection, annotator: str, criterion: str) -> bool:
+def is_left(
+    connection: sa.Connection, annotator: str, criterion: str, but: Collection[str] = frozenset()
+) -> bool:
     """Return whether something is open that this annotator has not answered, leased or not."""
-    waiting = sa.select(queue.c.seq).where(*is_waiting(criterion), *_NOT_ANSWERED)
-    return connection.execute(waiting.limit(1), {"annotator": annotator}).first() is not None
+    waiting = sa.select(queue.c.query_id).where(*is_waiting(criterion), *_NOT_ANSWERED)
+    names = connection.scalars(waiting.limit(len(but) + 1), {"annotator": annotator})
+    return any(name not in but for name in names)
 
 
-def _first(connection: sa.Connection, statement: sa.Select[Any], **values: Any) -> Entry | None:
-    row = connection.execute(statement, values).mappings().first()
-    return None if row is None else Entry(**row)
+def _first(
+    connection: sa.Connection, statement: sa.Select[Any], values: dict[str, Any],
+    but: Collection[str],
+) -> Entry | None:  # fmt: skip
+    """Return the first row whose query is not passed over: it is among one more than these."""
+    rows = connection.execute(statement, values | {"num": len(but) + 1}).mappings()
+    return next((Entry(**row) for row in rows if row["query_id"] not in but), None)

@@ -6,19 +6,15 @@ several times slower.
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.labeling.sidecar import write_sidecar
-from robopref.preferences import tables
-from robopref.preferences.database import Database, read_together
-from robopref.preferences.rating import Rating, rating_of, rating_query_of
+from robopref.preferences.exchange import read_ratings
 from robopref.preferences.records import preference_of, query_of
 from robopref.preferences.store import PreferenceStore
 
@@ -101,14 +97,6 @@ def export(form: str, path: Path, location: str | Path, data: Path) -> None:
             return
         write: Callable[[Path], int] = getattr(store, f"export_{form}")
         write(path)
-
-
-def read_ratings(database: Database) -> Iterator[Rating]:
-    """Yield all ratings that stand, in the order in which they were given."""
-    ratings, queries = tables.ratings, tables.rating_queries
-    chosen = sa.and_(ratings.c.query_id == queries.c.id, ~ratings.c.undone)
-    for row, query in read_together(database, ratings, queries, chosen):
-        yield rating_of(row, rating_query_of(query))
 
 
 def _work(sender: Any, form: str, path: Path, location: str | Path, data: Path) -> None:

@@ -1,7 +1,6 @@
 """What is done around the labelling: decisions, comparisons, files in and out."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,17 @@ from robopref.labeling.compared import ComparedQueries
 from robopref.labeling.comparison import compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.exporting import Exporter
-from robopref.labeling.messages import AdjudicationIn
+from robopref.labeling.messages import AdjudicationIn, ComparisonIn
 from robopref.labeling.progress import Progress
 from robopref.labeling.queue import GOLD
-from robopref.labeling.refusals import UnknownError
+from robopref.labeling.refusals import RefusedError, UnknownError, refusing
 from robopref.labeling.service import LabelService
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.database import find
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Answer, Ranking
+from robopref.preferences.schema import StorageError
 
 Plain = dict[str, Any]
 
@@ -68,23 +68,28 @@ class Management:
         """
         query = self.service.query(body.query)
         if not isinstance(query, Query):
-            raise ValueError(f"Query '{body.query}' is rated, not ordered.")
+            raise RefusedError(f"Query '{body.query}' is rated, not ordered.")
         order = tuple(tuple(group) for group in body.order)
-        ranking = Ranking(len(query.items), order, Answer(body.answer))
+        with refusing():
+            ranking = Ranking(len(query.items), order, Answer(body.answer))
         row = {
             "id": str(body.id), "query_id": query.id,
             "criterion": self.service.check_criterion(body.criterion),
             "answer": body.answer, "order": [list(group) for group in ranking.order],
             "annotator": annotator, "reason": body.note, "time_s": time.time(),
         }  # fmt: skip
-        new = decide(self.store.database, row)
-        if new and body.gold:
-            with self.store.database.writing() as connection:
-                self.service.queue.set_gold(connection, query.id, body.criterion, _known(row))
+        with self.store.database.writing() as connection:
+            new = decide(connection, row)
+            if new and body.gold:
+                before = find_entry(connection, query.id, body.criterion)
+                # By this, taking the decision back knows what it did.
+                known = {"answer": row["answer"], "order": row["order"], "decision": row["id"],
+                         "before": before.expected if before.role == GOLD else None}  # fmt: skip
+                self.service.queue.set_gold(connection, query.id, body.criterion, known)
         return new
 
     def undo_decision(self, annotator: str, decision_id: str) -> None:
-        """Take one's own decision back; its query is no longer one whose answer is known by it.
+        """Take one's own decision back; what is known of its query is what was known before.
 
         Raises:
             UnknownError: There is no such decision of theirs.
@@ -94,8 +99,14 @@ class Management:
             if row is None or row["annotator"] != annotator:
                 raise UnknownError(f"'{annotator}' has made no decision '{decision_id}'.")
             entry = find_entry(connection, row["query_id"], row["criterion"])
-            if entry.role == GOLD and entry.expected == _known(row):
-                self.service.queue.unset_gold(connection, entry)
+            known = entry.expected or {}
+            if entry.role == GOLD and known.get("decision") == decision_id:
+                if known["before"] is None:
+                    self.service.queue.unset_gold(connection, entry)
+                else:
+                    self.service.queue.set_gold(
+                        connection, entry.query_id, entry.criterion, known["before"]
+                    )
             table = tables.adjudications
             connection.execute(table.delete().where(table.c.id == decision_id))
 
@@ -110,19 +121,28 @@ class Management:
         self.progress.outdate()
         return was_blocked
 
-    def add_comparisons(self, num: int, policies: list[str]) -> list[str]:
+    def add_comparisons(self, body: ComparisonIn) -> list[str]:
         """Ask for comparisons of policies; return the ids of their queries.
 
         Raises:
-            DataError: There is nothing to compare.
+            UnknownError: There is nothing to compare.
         """
+        service, rng, context = self.service, np.random.default_rng(), {}
         asked = self._compared.episodes().values()
-        rng = np.random.default_rng()
-        with self.service.lock:
-            self.service.refresher.refresh()
-            made = make_comparisons(self.service.episodes, num, rng, policies=policies, asked=asked)
-            self.store.add_queries(made, cut_hash=self.service.episodes.content_hash)
-        self.service.queue.fill()
+        with service.lock:
+            if body.id is not None:
+                if made_before := self._compared.made_by(str(body.id)):
+                    return made_before
+                context = {"request": str(body.id)}
+            service.refresher.refresh()
+            try:
+                made = make_comparisons(
+                    service.episodes, body.num, rng, policies=body.policies, asked=asked
+                )
+            except DataError as error:
+                raise UnknownError(str(error)) from error
+            self.store.add_queries(made, cut_hash=service.episodes.content_hash, context=context)
+        service.queue.fill()
         return [query.id for query in made]
 
     def comparison(self, *, reveal: bool) -> Plain:
@@ -139,15 +159,14 @@ class Management:
         """Add what `export` wrote as jsonl; return how many answers were new.
 
         Raises:
-            ValueError: It is not such a file, or contradicts what the store holds.
+            RefusedError: It is not such a file, or contradicts what the store holds.
         """
         try:
             new = self.store.import_jsonl(path)
+        except StorageError:
+            raise
         except DataError as error:
-            raise ValueError(str(error).replace(f" of '{path}'", "")) from error
+            words = str(error).replace(f" of '{path}'", "").replace(f"'{path}'", "The file")
+            raise RefusedError(words.replace(self.store.database.name, "the store")) from error
         self.service.queue.fill()
         return new
-
-
-def _known(decision: Mapping[str, Any]) -> Plain:
-    return {"answer": decision["answer"], "order": decision["order"]}

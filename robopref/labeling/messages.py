@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from robopref.labeling.config import MAX_NAME, check_name_text
+from robopref.preferences.names import MAX_NAME, check_name_text
 
 
 def _check_text(text: str) -> str:
@@ -160,8 +160,9 @@ class QueriesIn(Message):
 
 
 class ComparisonIn(Message):
-    """Which policies to compare, and how often."""
+    """Which policies to compare, and how often; sent again with its id, it adds nothing."""
 
+    id: UUID | None = None
     num: Annotated[int, Field(ge=1, le=1000)] = 20
     policies: Annotated[list[Key], Field(max_length=20)] = []
 

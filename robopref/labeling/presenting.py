@@ -8,7 +8,7 @@ from robopref.labeling.clip_plan import ItemView
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.clips import ClipQuery
 from robopref.labeling.config import Criterion
-from robopref.labeling.queue import kind_of
+from robopref.labeling.kinds import kind_of
 from robopref.labeling.worker import ClipError
 from robopref.preferences.query import Query
 from robopref.preferences.rating import RatingQuery

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from robopref.labeling.adjudication import count_disagreements
 from robopref.labeling.last_known import LastKnown
-from robopref.labeling.queue import ATTENTION, GOLD, LabelQueue
+from robopref.labeling.queue import GOLD, LabelQueue
 from robopref.labeling.rated import (
     count_contradictions,
     find_contradictions,
@@ -26,7 +26,10 @@ from robopref.labeling.value import METHOD
 from robopref.preferences import tables
 from robopref.preferences.agreement import Agreement, measure_agreement
 from robopref.preferences.belief import Reliability, measure_reliability
+from robopref.preferences.database import known_answers
+from robopref.preferences.details import shown_order
 from robopref.preferences.preference import Preference
+from robopref.preferences.query import ATTENTION
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.statistics import Proportion, wilson
@@ -111,7 +114,11 @@ class Progress:
             "labels": sum(day["labels"] for day in per_day),
             "answers": sum(sum(kinds.values()) for kinds in counts.values()),
             "annotators": _annotators(
-                counts, answers, roles, agreement.consistency, measure_reliability(judged)
+                counts,
+                answers,
+                roles,
+                agreement.consistency,
+                measure_reliability(judged, known_answers(database, criterion)),
             ),
             "agreement": _agreement(agreement) | {"answers": len(judged)},
             "position": _share(_first_shown(judged)),
@@ -159,7 +166,7 @@ class Progress:
             .join_from(preferences, queries)
             .where(
                 preferences.c.criterion == criterion, ~preferences.c.undone,
-                preferences.c.answer == str(Answer.RANKED),
+                preferences.c.answer == str(Answer.RANKED), queries.c.strategy != ATTENTION,
             )
             .group_by(day)
             .order_by(day)
@@ -254,8 +261,9 @@ def _first_shown(answers: Sequence[Preference]) -> list[bool]:
     """Return for each ordered pair whether the one that was shown first won."""
     won = []
     for preference in answers:
-        shown, order = preference.details.get("shown"), preference.ranking.order
-        if shown and len(preference.query.items) == 2 and len(order) == 2:
+        num, order = len(preference.query.items), preference.ranking.order
+        shown = shown_order(preference.details, num)
+        if shown and num == 2 and len(order) == 2:
             won.append(order[0][0] == shown[0])
     return won
 

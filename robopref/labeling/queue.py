@@ -13,14 +13,13 @@ import sqlalchemy as sa
 
 from robopref.labeling.config import LabelConfig
 from robopref.preferences import tables
-from robopref.preferences.database import Database, find
-from robopref.preferences.query import ActionCandidate, Query
-from robopref.preferences.rating import RatingQuery, rating_query_of
+from robopref.preferences.database import Database
+from robopref.preferences.query import ATTENTION, Query
 from robopref.preferences.records import CANDIDATES, SEGMENTS, query_of
 
-ASK, GOLD, REPEAT, ATTENTION = "ask", "gold", "repeat", "attention"
-"""Roles: asked of `overlap` annotators; of everybody, since its answer is known; of one annotator
-once more; of one annotator, to see whether the question is read."""
+ASK, GOLD, REPEAT = "ask", "gold", "repeat"
+"""Roles, beside `ATTENTION`: asked of `overlap` annotators; of everybody, since its answer is
+known; of one annotator once more."""
 UNLIMITED = 2**31 - 1
 """Overlap of a query that everybody answers."""
 
@@ -62,32 +61,6 @@ class Entry:
     expected: Mapping[str, Any] | None
 
 
-def read_query(connection: sa.Connection, query_id: str, kind: str) -> Query | RatingQuery:
-    """Return a queued query; its row is there."""
-    table = tables.rating_queries if kind == "rating" else tables.queries
-    row = find(connection, table, query_id)
-    assert row is not None
-    return rating_query_of(row) if kind == "rating" else query_of(row)
-
-
-def find_query(connection: sa.Connection, query_id: str) -> Query | RatingQuery | None:
-    """Return a query of either kind, queued or not; None if there is none of this id."""
-    row = find(connection, tables.queries, query_id)
-    if row is not None:
-        return query_of(row)
-    row = find(connection, tables.rating_queries, query_id)
-    return None if row is None else rating_query_of(row)
-
-
-def kind_of(query: Query | RatingQuery) -> str:
-    """Return which of `config.KINDS` a query is of."""
-    if isinstance(query, RatingQuery):
-        return "rating"
-    if isinstance(query.items[0], ActionCandidate):
-        return "candidates"
-    return "pair" if len(query.items) == 2 else "ranking"
-
-
 class LabelQueue:
     """The queue of a labelling project.
 
@@ -110,14 +83,14 @@ class LabelQueue:
         return sum(self._fill(connection, name) for name in self.config.names)
 
     def set_overlap(self) -> None:
-        """Ask what is open of as many annotators as the project says now."""
+        """Ask what is open of as many annotators as the project says now, by its own criteria."""
         overlap = self.config.overlap
         with self.database.writing() as connection:
             connection.execute(
                 queue.update()
                 .where(
                     queue.c.is_open, queue.c.role == ASK, queue.c.annotator == "",
-                    queue.c.overlap != overlap,
+                    queue.c.overlap != overlap, queue.c.criterion.in_(self.config.names),
                 )
                 .values(overlap=overlap, is_open=queue.c.num_answers < overlap)
             )  # fmt: skip

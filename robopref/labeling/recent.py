@@ -9,14 +9,18 @@ import sqlalchemy as sa
 from robopref.preferences import tables
 from robopref.preferences.database import Database
 from robopref.preferences.preference import Preference
-from robopref.preferences.query import Query
+from robopref.preferences.query import ATTENTION, Query
 from robopref.preferences.ranking import Answer
 from robopref.preferences.records import preference_of, query_of
 
 IN_ONE = 1_000
 """Ids in one selection; databases bound their number."""
+REVISED = 10_000
+"""Answers that are looked back for some that were taken back: more than a reward is fitted to, and
+few enough to be counted every second."""
 
 queries, preferences, history = tables.queries, tables.preferences, tables.label_history
+_IS_LABEL = [queries.c.id == preferences.c.query_id, queries.c.strategy != ATTENTION]
 
 Plain = dict[str, Any]
 
@@ -30,11 +34,11 @@ def recent_answers(
         database: Of the preference store.
         criterion: By what was judged.
         limit: How many.
-        ranked: Only those that order something.
+        ranked: Only labels: those that order something, and are not to attention checks.
     """
     where = [preferences.c.criterion == criterion, ~preferences.c.undone]
     if ranked:
-        where.append(preferences.c.answer == str(Answer.RANKED))
+        where += [preferences.c.answer == str(Answer.RANKED), *_IS_LABEL]
     newest = sa.select(preferences).where(*where).order_by(preferences.c.seq.desc()).limit(limit)
     with database.reading() as connection:
         rows = [dict(row) for row in connection.execute(newest).mappings()][::-1]
@@ -47,10 +51,31 @@ def num_ranked_since(database: Database, criterion: str, last_seq: int) -> int:
     """Return how many answers that order something came after the one of a number."""
     statement = sa.select(sa.func.count()).where(
         preferences.c.seq > last_seq, preferences.c.criterion == criterion,
-        preferences.c.answer == str(Answer.RANKED), ~preferences.c.undone,
+        preferences.c.answer == str(Answer.RANKED), ~preferences.c.undone, *_IS_LABEL,
     )  # fmt: skip
     with database.reading() as connection:
         return int(connection.scalar(statement) or 0)
+
+
+def count_revisions(database: Database, criterion: str, last_seq: int) -> list[int]:
+    """Return how many answers up to the one of a number were taken back, and what was decided.
+
+    The second part is the number of decisions and the last one's number: a decision taken back and
+    made anew keeps the one and raises the other.
+    """
+    decisions = tables.adjudications
+    undone = sa.select(sa.func.count()).where(
+        preferences.c.seq <= last_seq, preferences.c.seq > last_seq - REVISED,
+        preferences.c.criterion == criterion, preferences.c.answer == str(Answer.RANKED),
+        preferences.c.undone,
+    )  # fmt: skip
+    decided = sa.select(sa.func.count(), sa.func.max(decisions.c.seq)).where(
+        decisions.c.criterion == criterion
+    )
+    with database.reading() as connection:
+        num_undone = connection.scalar(undone)
+        num_decided, last_decided = connection.execute(decided).one()
+    return [int(num_undone or 0), int(num_decided), int(last_decided or 0)]
 
 
 def recent_queries(database: Database, limit: int) -> list[Query]:

@@ -65,6 +65,7 @@ class Fitted(Reply):
     strategy: str
     reward: str
     last_seq: int
+    revised: tuple[int, ...] = ()
 
 
 class CriterionProgress(Reply):

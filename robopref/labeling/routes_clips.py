@@ -45,7 +45,7 @@ async def clip(
         return failure(503, "being-drawn", "The clip is still being drawn.")
     except ClipError as error:
         if not error.passing:
-            await run_in_threadpool(desk.service.queue.block, query, str(error))
+            await run_in_threadpool(desk.service.block, query, str(error))
         raise
     if path is None:
         return failure(503, "being-drawn", "The clip was cleared away meanwhile.")
@@ -67,7 +67,7 @@ def clip_status(
     shown = _find(desk.service, query, item, camera)
     state = clips.state(shown, item, camera)
     if state.startswith("failed"):
-        desk.service.queue.block(query, state.removeprefix("failed: "))
+        desk.service.block(query, state.removeprefix("failed: "))
     return {"state": state}
 
 

@@ -1,10 +1,12 @@
 """Routes of an annotator's work: sign in, the next query, answers, and taking them back."""
 
+import asyncio
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 
 from robopref import __version__
 from robopref.labeling import replies
@@ -49,11 +51,17 @@ def project(request: Request, desk: ADesk) -> Plain:
 
 
 @router.post("/session", response_model=Signed)
-def sign_in(body: SignIn, request: Request, desk: ADesk) -> Response:
-    """Sign in under a name; the answer sets a cookie."""
+async def sign_in(body: SignIn, request: Request, desk: ADesk) -> Response:
+    """Sign in under a name; the answer sets a cookie. After a wrong token, the next one waits."""
+    address = request.client.host if request.client else ""
+    wait_s = desk.sessions.throttle.wait_s(address)
+    if wait_s is None:
+        return failure(429, "too-many", "Too many wrong tokens came from there; wait a little.")
+    await asyncio.sleep(wait_s)
     if not desk.sessions.admits(body.token):
+        desk.sessions.throttle.wrong(address)
         return failure(403, "wrong-token", "The token is not the one of this server.")
-    key = desk.sessions.open(body.annotator)
+    key = await run_in_threadpool(desk.sessions.open, body.annotator)
     answer = Response(
         Signed(annotator=body.annotator).model_dump_json(), media_type="application/json"
     )

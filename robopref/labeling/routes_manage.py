@@ -6,14 +6,13 @@ from pathlib import Path as FilePath
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from robopref.errors import DataError
 from robopref.labeling import replies_manage
 from robopref.labeling.adding import add_queries
-from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
+from robopref.labeling.desk import FAILURES, ADesk, Annotator
 from robopref.labeling.exporting import EXPORTS
 from robopref.labeling.messages import (
     Added,
@@ -38,7 +37,7 @@ def progress(desk: ADesk, annotator: Annotator) -> Plain:
     return {
         **desk.management.progress.look(),
         "trainer": trainer if desk.trainer is None else desk.trainer.state(),
-        "trouble": desk.service.clips.trouble,
+        "trouble": desk.service.trouble,
     }
 
 
@@ -73,12 +72,9 @@ def comparison(
 
 
 @router.post("/comparison", response_model=Added)
-def add_comparisons(body: ComparisonIn, desk: ADesk, annotator: Annotator) -> Added | Response:
-    """Ask for comparisons of policies, from equal starts."""
-    try:
-        return Added(ids=desk.management.add_comparisons(body.num, body.policies))
-    except DataError as error:
-        return failure(404, "unknown", str(error))
+def add_comparisons(body: ComparisonIn, desk: ADesk, annotator: Annotator) -> Added:
+    """Ask for comparisons of policies, from equal starts; sent again with its id, only once."""
+    return Added(ids=desk.management.add_comparisons(body))
 
 
 @router.post("/queries", response_model=Added)

@@ -67,18 +67,21 @@ class Guard:
         hosts: Names and addresses under which this server may be called, without the port; one
             of `WILDCARDS` stands for every address.
         max_body: Largest body of a request [bytes].
-        max_import: The same of what is imported.
+        max_import: The same of what is imported by who is signed in.
+        is_signed_in: Says so of who makes a request; bodies are read before routes look at that.
     """
 
     def __init__(
-        self, app: App, hosts: tuple[str, ...], *, max_body: int = 2**20, max_import: int = 2**26
-    ) -> None:
+        self, app: App, hosts: tuple[str, ...], *, max_body: int = 2**20, max_import: int = 2**26,
+        is_signed_in: Callable[[Scope], Awaitable[bool]] | None = None,
+    ) -> None:  # fmt: skip
         self.app = app
         self.hosts = {host.lower() for host in hosts if host}
         self.any_address = not set(WILDCARDS).isdisjoint(hosts)
         self.proxied: set[str] = set()
         self.max_body = max_body
         self.max_import = max_import
+        self.is_signed_in = is_signed_in
 
     def behind(self, names: Iterable[str]) -> "Guard":
         """Answer to further names too, such as that of a proxy with TLS; return the guard.
@@ -99,9 +102,12 @@ class Guard:
             return
         if scope["type"] != "http":  # Nothing here speaks WebSocket.
             return
-        limit = self.max_import if scope["path"].startswith("/api/import/") else self.max_body
-        refusal = self.judge(scope, limit)
+        refusal = self.judge(scope)
         if refusal is not None:
+            await _refuse(refusal, send)
+            return
+        limit, refusal = await self._limit(scope)
+        if _length(scope) > limit:
             await _refuse(refusal, send)
             return
         body = _Body(receive, limit)
@@ -110,7 +116,7 @@ class Guard:
             if body.too_large:
                 # What read the body made its own answer of that; this one says what is wrong.
                 if message["type"] == "http.response.start":
-                    await _refuse(_too_large(limit), send)
+                    await _refuse(refusal, send)
                 return
             if message["type"] == "http.response.start":
                 message["headers"] = _with_headers(scope["path"], message.get("headers", []))
@@ -118,7 +124,17 @@ class Guard:
 
         await self.app(scope, body.receive, send_with_headers)
 
-    def judge(self, scope: Scope, limit: int) -> Refusal | None:
+    async def _limit(self, scope: Scope) -> tuple[int, Refusal]:
+        """Return how large a request's body may be, and what is said to a larger one."""
+        if not scope["path"].startswith("/api/import/"):
+            return self.max_body, _too_large(self.max_body)
+        if self.is_signed_in is None or await self.is_signed_in(scope):
+            return self.max_import, _too_large(self.max_import)
+        return self.max_body, Refusal(
+            401, "signed-out", "Sign in first: POST /api/session with your name."
+        )
+
+    def judge(self, scope: Scope) -> Refusal | None:
         """Return why a request is refused by its head alone, or None."""
         headers = {key.lower(): value for key, value in scope["headers"]}
         hosts = [value for key, value in scope["headers"] if key.lower() == b"host"]
@@ -133,8 +149,6 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return Refusal(400, "bad-length", "Content-Length must be a number.")
-        if int(length) > limit:
-            return _too_large(limit)
         if scope["method"] in SAFE:
             return None
         return self._judge_write(headers, has_body=length != b"0")
@@ -243,6 +257,12 @@ class _Body:
             self.too_large = True
             return {"type": "http.disconnect"}
         return message
+
+
+def _length(scope: Scope) -> int:
+    """Return the length that a body is announced to have; it is a number by now."""
+    lengths = [value for key, value in scope["headers"] if key.lower() == b"content-length"]
+    return int(lengths[-1]) if lengths else 0
 
 
 def _with_headers(path: str, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

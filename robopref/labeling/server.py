@@ -73,12 +73,12 @@ class ServerConfig:
         if not is_loopback(self.host) and self.token is None:
             raise ValueError(
                 f"`host` '{self.host}' can be reached from other machines: give a `token` that "
-                "annotators sign in with (--token), or listen at 127.0.0.1."
+                "annotators sign in with (ROBOPREF_TOKEN or --token), or listen at 127.0.0.1."
             )
         if self.allowed_hosts and self.token is None:
             raise ValueError(
                 f"`allowed_hosts` {list(self.allowed_hosts)} can be called from other machines: "
-                "give a `token` that annotators sign in with (--token)."
+                "give a `token` that annotators sign in with (ROBOPREF_TOKEN or --token)."
             )
 
 
@@ -97,8 +97,8 @@ def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelSe
             clips.start()
             service = LabelService(project, store, episodes, clips)
             service.queue.fill()
-            service.queue.set_overlap()
             service.queue.unblock()  # What could not be shown may be back.
+            service.queue.set_overlap()
             waiting = any(service.queue.num_open(name) for name in project.names)
             if config.first_queries and not waiting:
                 add_random_queries(service, config, config.first_queries)

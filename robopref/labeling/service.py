@@ -1,5 +1,7 @@
 """A labelling project as the server sees it: queries as the page shows them, answers taken in."""
 
+import contextlib
+import logging
 import threading
 import time
 import uuid
@@ -15,18 +17,19 @@ from robopref.labeling.answers import Answers, Stored
 from robopref.labeling.assignment import Assigned, Assignment
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.config import KINDS, LabelConfig
+from robopref.labeling.judging import preference_of, rating_of
+from robopref.labeling.kinds import find_query
 from robopref.labeling.messages import AnswerIn, RatingIn
+from robopref.labeling.presence import FAULT, AbsentError, Presence
 from robopref.labeling.presenting import Presenter
-from robopref.labeling.queue import LabelQueue, find_query
+from robopref.labeling.queue import LabelQueue
 from robopref.labeling.refreshing import Refresher
-from robopref.labeling.refusals import UnknownError
+from robopref.labeling.refusals import RefusedError, UnknownError
 from robopref.labeling.worker import ClipError
 from robopref.preferences import tables
 from robopref.preferences.changes import changed_items, changed_ratings
-from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
-from robopref.preferences.ranking import Answer, Ranking
-from robopref.preferences.rating import Rating, RatingQuery, Verdict
+from robopref.preferences.rating import RatingQuery
 from robopref.preferences.store import PreferenceStore
 
 MAX_BLOCKED_AT_ONCE = 20
@@ -35,6 +38,8 @@ RETRY_S = 3.0
 """When a page without a query asks again [s]."""
 REMAINING_S = 2.0
 """How long the number of open queries is taken for right [s]."""
+
+log = logging.getLogger(__name__)
 
 
 class LabelService:
@@ -57,7 +62,8 @@ class LabelService:
         self.refresher = Refresher(episodes)
         self.clips = clips
         self.queue = LabelQueue(store.database, config)
-        self.assignment = Assignment(store.database, config)
+        self.presence = Presence(store.database, episodes, config.names)
+        self.assignment = Assignment(store.database, config, but=self.presence.passed_over)
         self.answers = Answers(store.database, self.assignment)
         self.criteria = {criterion.name: criterion for criterion in config.criteria}
         self.presenter = Presenter(clips, self.criteria)
@@ -71,17 +77,24 @@ class LabelService:
         criteria = [] if criterion is None else [self.check_criterion(criterion)]
         for _ in range(MAX_BLOCKED_AT_ONCE):
             assigned = self.assignment.next(annotator, criteria, kinds or KINDS)
-            if assigned is None and self.queue.fill():
+            if assigned is None and (self.queue.fill() or self._data_changed()):
                 continue
             if assigned is None:
                 reason = self.assignment.why_nothing(annotator, criteria)
                 return {"query": None, "reason": reason, "retry_s": RETRY_S}
             try:
                 return self.present(assigned, annotator, kinds or KINDS)
+            except AbsentError:
+                continue  # It is passed over from now on.
             except ClipError as error:
                 if error.passing:
                     return {"query": None, "reason": str(error), "retry_s": RETRY_S}
                 self.queue.block(assigned.entry.query_id, str(error))
+            except (ValueError, LookupError, TypeError):
+                # A fault of the server, or it would be one of the above. The query is this
+                # annotator's: without this they would be handed it again and again.
+                log.exception("Query '%s' is passed over.", assigned.entry.query_id)
+                self.presence.passed_over[assigned.entry.query_id] = FAULT
         return {"query": None, "reason": "many queries cannot be shown", "retry_s": 0.1}
 
     def present(
@@ -131,56 +144,22 @@ class LabelService:
 
         Raises:
             UnknownError: There is no such query.
-            ValueError: The order does not fit it.
+            RefusedError: The order does not fit it.
             ConflictError: It comes too late.
         """
         query = self.query(body.query)
         if not isinstance(query, Query):
-            raise ValueError(f"Query '{body.query}' is rated, not ordered: use /api/ratings.")
-        num = len(query.items)
-        if body.shown and sorted(body.shown) != list(range(num)):
-            raise ValueError(f"`shown` must be an order of the items 0 to {num - 1}.")
-        details: dict[str, Any] = {
-            key: value
-            for key, value in (
-                ("shown", body.shown), ("tags", body.tags), ("all_bad", body.all_bad),
-                ("proposed", body.proposed),
-            )
-            if value
-        }  # fmt: skip
-        order = tuple(tuple(group) for group in body.order)
-        preference = Preference(
-            id=str(body.id),
-            query=query,
-            ranking=Ranking(num, order, Answer(body.answer)),
-            annotator=annotator,
-            criterion=self.check_criterion(body.criterion),
-            strength=body.strength,
-            reason=body.note,
-            time_s=time.time(),
-            response_time_s=body.response_time_s,
-            details=details,
-        )
-        return self.answers.answer(preference)
+            raise RefusedError(f"Query '{body.query}' is rated, not ordered: use /api/ratings.")
+        criterion = self.check_criterion(body.criterion)
+        return self.answers.answer(preference_of(query, criterion, annotator, body))
 
     def take_rating(self, annotator: str, body: RatingIn) -> Stored:
         """Keep a rating; raises as `take_answer` does."""
         query = self.query(body.query)
         if not isinstance(query, RatingQuery):
-            raise ValueError(f"Query '{body.query}' is ordered, not rated: use /api/answers.")
-        rating = Rating(
-            id=str(body.id),
-            query=query,
-            verdict=Verdict(body.rating),
-            mark_step=body.mark_step,
-            annotator=annotator,
-            criterion=self.check_criterion(body.criterion),
-            reason=body.note,
-            time_s=time.time(),
-            response_time_s=body.response_time_s,
-            details={"tags": body.tags} if body.tags else {},
-        )
-        return self.answers.rate(rating)
+            raise RefusedError(f"Query '{body.query}' is ordered, not rated: use /api/answers.")
+        criterion = self.criteria[self.check_criterion(body.criterion)]
+        return self.answers.rate(rating_of(query, criterion, annotator, body))
 
     def undo(self, annotator: str, answer_id: uuid.UUID) -> dict[str, Any]:
         """Take an answer back; return its query as `next` does."""
@@ -202,6 +181,21 @@ class LabelService:
             raise UnknownError(f"There is no query '{query_id}'.")
         with self.lock:
             return self._queries.fetch(query_id, lambda: query)
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps clips from being drawn, or queries from being asked here; None if nothing."""
+        return self.clips.trouble or self.presence.words()
+
+    def block(self, query_id: str, reason: str) -> None:
+        """Ask a query of nobody that cannot be shown; one whose episodes are elsewhere not here."""
+        query = self.query(query_id)
+        try:
+            with self.lock:
+                self.presence.check(query)
+        except AbsentError:
+            return
+        self.queue.block(query_id, reason)
 
     def show_reward(self, folder: Path) -> None:
         """Draw a reward under the clips for who asks for it."""
@@ -227,6 +221,7 @@ class LabelService:
         """
         with self.lock:
             self.refresher.refresh()
+            self.presence.check(query)
             if self._unchanged.get(query.id) == self.episodes.revision:
                 return
             find = changed_items if isinstance(query, Query) else changed_ratings
@@ -236,6 +231,15 @@ class LabelService:
         if changed:
             problem = changed[0].problem.rstrip(".")
             raise ClipError(f"Item of episode {changed[0].item.episode_id}: {problem}.")
+
+    def _data_changed(self) -> bool:
+        """Return whether what was passed over may be here now."""
+        if not self.presence.passed_over:
+            return False
+        with self.lock, contextlib.suppress(ClipError):  # It cannot be read: so it is not here.
+            self.refresher.refresh()
+            return self.presence.forget()
+        return False
 
     def _num_open(self, criterion: str) -> int:
         now = time.monotonic()

@@ -3,24 +3,59 @@
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable
 
 import sqlalchemy as sa
 
 from robopref.data.reader import Recent
-from robopref.labeling.config import check_name_text
 from robopref.preferences import tables
 from robopref.preferences.database import Database
+from robopref.preferences.names import check_name_text
 
 KNOWN_S = 5.0
 """How long a cookie that was found is taken for good without a look [s]; whoever is signed out by
 another server may go on so long."""
 _NUM_KNOWN = 10_000
+WRONG_S = 1.0
+"""How long after a wrong token the next one is looked at [s]; a person hardly notices."""
+LONGEST_WAIT_S = 10.0
+"""How long a token waits to be looked at [s]; what would wait longer is refused."""
 LIFE_S = 30 * 24 * 3600.0
 """How long somebody stays signed in [s]."""
 
 sessions = tables.label_sessions
+
+
+class Throttle:
+    """Lets tokens of one address be tried one after the other, once one was wrong.
+
+    Args:
+        clock: Gives the time [s].
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._free_s: Recent[float] = Recent(_NUM_KNOWN)
+
+    def wait_s(self, address: str) -> float | None:
+        """Return how long a try has to wait for its turn [s]; None if too many wait already."""
+        with self._lock:
+            now = self._clock()
+            turn = self._free_s.get(address, 0.0)
+            if turn - now > LONGEST_WAIT_S:
+                return None
+            if turn > now:  # It may be wrong too: the next one comes after it.
+                self._free_s.put(address, turn + WRONG_S)
+            return max(0.0, turn - now)
+
+    def wrong(self, address: str) -> None:
+        """Note that an address gave a wrong token."""
+        with self._lock:
+            turn = max(self._clock() + WRONG_S, self._free_s.get(address, 0.0))
+            self._free_s.put(address, turn)
 
 
 class Sessions:
@@ -37,6 +72,7 @@ class Sessions:
     ) -> None:
         self.database = database
         self.needs_token = token is not None
+        self.throttle = Throttle()
         self._token = token
         self._clock = clock
         self._known: Recent[tuple[str, float]] = Recent(_NUM_KNOWN)

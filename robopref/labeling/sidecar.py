@@ -5,7 +5,8 @@ merged, the id does not.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ SCHEMA = pa.schema(
         "kind": _TEXT, "label_id": _TEXT, "query_id": _TEXT, "criterion": _TEXT,
         "annotator": _TEXT, "answer": _TEXT, "rank": _WHOLE, "num_items": _WHOLE,
         "strength": _WHOLE, "confidence": _REAL, "mark_frame": _WHOLE, "reason": _TEXT,
-        "time_s": _REAL,
+        "time_s": _REAL, "details": _TEXT,
     }
 )  # fmt: skip
 """Columns. `rank` counts from 0, the best, and ties share one; it is empty for what was not ranked.
-Frames count from the start of the episode; `to_frame` is the first one after."""
+Frames count from the start of the episode; `to_frame` is the first one after. `details` is what
+else is known, as JSON: tags, the order in which items were shown, an action that was proposed."""
 
 Row = dict[str, Any]
 
@@ -60,7 +62,7 @@ def _of_preferences(preferences: Iterable[Preference]) -> Iterator[Row]:
                 "answer": str(ranking.answer), "rank": levels.get(place),
                 "num_items": ranking.num_items, "strength": preference.strength,
                 "confidence": preference.confidence, "reason": preference.reason,
-                "time_s": preference.time_s,
+                "time_s": preference.time_s, "details": _json(preference.details),
             }  # fmt: skip
 
 
@@ -73,5 +75,9 @@ def _of_ratings(ratings: Iterable[Rating]) -> Iterator[Row]:
             "query_id": rating.query.id, "criterion": rating.criterion,
             "annotator": rating.annotator, "answer": str(rating.verdict), "num_items": 1,
             "mark_frame": None if mark is None else item.start + mark, "reason": rating.reason,
-            "time_s": rating.time_s,
+            "time_s": rating.time_s, "details": _json(rating.details),
         }  # fmt: skip
+
+
+def _json(details: Mapping[str, Any]) -> str:
+    return json.dumps(dict(details), ensure_ascii=False)

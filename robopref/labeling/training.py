@@ -8,30 +8,32 @@ import logging
 import shutil
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robopref.config import component, resolve
+from robopref.config import resolve
 from robopref.data.episode import batch_segments
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
-from robopref.errors import DataError, check_at_least
+from robopref.errors import CheckpointError, DataError
 from robopref.labeling.compared import STRATEGY
-from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
+from robopref.labeling.fitting_sizes import check_reward_fits
 from robopref.labeling.queue import LabelQueue
 from robopref.labeling.recent import (
     add_to_history,
+    count_revisions,
     num_ranked_since,
     read_history,
     recent_answers,
     recent_queries,
 )
+from robopref.labeling.training_config import FitSettings, TrainerConfig
 from robopref.labeling.value import value_of_more
 from robopref.preferences.belief import believe, settle
+from robopref.preferences.database import known_answers
 from robopref.preferences.pool import CandidatePool, sample_segments
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
@@ -60,55 +62,6 @@ FIXED = ("asked", STRATEGY)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How the reward is refitted and new queries are found."""
-
-    data: Path
-    """Data set that is compared."""
-    db: str
-    """Preference store."""
-    out: Path
-    """Folder for the rewards."""
-    project: LabelConfig = field(default_factory=LabelConfig)
-    """The project."""
-    learner: Any = "mlp"
-    """Reward that is fitted: its name, or its config; a name brings in torch only where it is
-    fitted."""
-    strategy: Any = component("robopref.preferences:STRATEGIES", default="disagreement")
-    """What is asked next."""
-    refit_every: int = 10
-    """Answers after which the reward is fitted anew."""
-    min_open: int = 20
-    """Open queries below which more are made."""
-    num_new: int = 20
-    """How many are made at a time."""
-    segment_length: int | None = 50
-    """Steps of a segment of the queries that are made; None compares whole episodes."""
-    num_segments: int = 200
-    """Segments drawn from the data set, from which the pairs are made."""
-    reward: Path | None = None
-    """Run of a reward that chooses until one has been fitted."""
-    seed: int = 0
-    """Decides everything random."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name in ("refit_every", "min_open", "num_new"):
-            check_at_least(name, getattr(self, name), 1)
-        check_at_least("num_segments", self.num_segments, 2)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What `RewardFitting` asks for."""
-
-    reward: Any = component("robopref.rewards:REWARDS", default="mlp")
-    """Which reward."""
-    seed: int = 0
-    """Decides everything random."""
-
-
 class Refitter:
     """Fits rewards to the answers so far, and puts the queue in order by them.
 
@@ -123,24 +76,37 @@ class Refitter:
         self.queue = LabelQueue(self.store.database, config.project)
         self.strategy = resolve(config, "strategy").build()
         self._rewards: dict[str, Any] = {}
-        self._lacking: dict[str, tuple[int, str]] = {}
+        self._lacking: dict[str, tuple[int, list[int], str]] = {}
 
     def close(self) -> None:
         """Let go of the database."""
         self.store.close()
 
     def is_due(self, criterion: str) -> bool:
-        """Return whether enough was answered since the reward was fitted last, or could not be."""
-        tried, _ = self._lacking.get(criterion, (0, ""))
-        if not num_ranked_since(self.store.database, criterion, tried):
+        """Return whether the reward is to be fitted again.
+
+        That is so when enough was answered since it was fitted last, or what it was fitted to has
+        changed: answers were taken back, or decided otherwise. Where it could not be fitted,
+        something must have changed since.
+        """
+        database = self.store.database
+        tried, seen, _ = self._lacking.get(criterion, (0, [], ""))
+        if (
+            criterion in self._lacking
+            and seen == count_revisions(database, criterion, tried)
+            and not num_ranked_since(database, criterion, tried)
+        ):
             return False
-        last = self._last_figures(criterion).get("last_seq", 0)
-        num = num_ranked_since(self.store.database, criterion, last)
+        figures = self._last_figures(criterion)
+        last, revised = figures.get("last_seq", 0), figures.get("revised")
+        if revised and revised != count_revisions(database, criterion, last):
+            return True
+        num = num_ranked_since(database, criterion, last)
         return num >= (self.config.refit_every if last else MIN_LABELS)
 
     def problems(self) -> list[str]:
         """Return why no reward could be fitted, for each criterion where that is so."""
-        return [words for _, words in self._lacking.values()]
+        return [words for *_, words in self._lacking.values()]
 
     def refit(self, criterion: str) -> dict[str, Any] | None:
         """Fit a reward, measure it, and put the queue in order; None if there is too little.
@@ -154,14 +120,14 @@ class Refitter:
         torch.set_num_threads(1)  # the others are for who waits for clips
         start = time.monotonic()
         self.episodes.refresh()
-        preferences, last_seq = self._answers(criterion)
+        preferences, last_seq, revised = self._answers(criterion)
         fitting = self._fitting(preferences)
         if fitting is None:
             problem = (
                 f"No reward by '{criterion}' yet: it takes {MIN_LABELS} pairs of which one was "
                 "preferred. Ties, and answers whose clips are gone, decide nothing."
             )
-            self._lacking[criterion] = (last_seq, problem)
+            self._lacking[criterion] = (last_seq, revised, problem)
             return None
         self._lacking.pop(criterion, None)
         margins = fitting.held_out_margins()
@@ -176,7 +142,7 @@ class Refitter:
             "accuracy": share.value if share.num else None, "low": share.low, "high": share.high,
             "value_of_ten": value_of_more(measured) if share.num else None,
             "seconds": time.monotonic() - start, "strategy": self.strategy.name,
-            "reward": str(folder), "last_seq": last_seq,
+            "reward": str(folder), "last_seq": last_seq, "revised": revised,
         }  # fmt: skip
         add_to_history(self.store.database, criterion, len(fitting.view), figures)
         return figures
@@ -199,7 +165,8 @@ class Refitter:
         waiting: dict[frozenset[Segment], list[Query]] = defaultdict(list)
         for query in found:
             compared = frozenset(item for item in query.items if isinstance(item, Segment))
-            if len(compared) == len(query.items) == 2 and query.strategy not in FIXED:
+            is_pair = len(compared) == len(query.items) == 2
+            if is_pair and query.strategy not in FIXED and self._is_here(query):
                 waiting[compared].append(query)
         if not waiting:
             return 0
@@ -272,16 +239,37 @@ class Refitter:
         last = self._last_figures(criterion).get("reward")
         for folder in (last, self.config.reward):
             if folder is not None and Path(folder).is_dir():
-                self._rewards[criterion] = load_reward(find_saved(Path(folder), "reward"))
+                saved = find_saved(Path(folder), "reward")
+                try:
+                    check_reward_fits(saved, self.episodes)
+                except CheckpointError as error:
+                    log.warning("%s", error)  # Of another data set before, say.
+                    continue
+                self._rewards[criterion] = load_reward(saved)
                 return self._rewards[criterion]
         return None
 
-    def _answers(self, criterion: str) -> tuple[list[Preference], int]:
-        """Return the newest answers, believed as far as they deserve, and the last one's number."""
+    def _is_here(self, query: Query) -> bool:
+        """Return whether a query's episodes are in this data set; others' are on other servers."""
+        try:
+            for item in query.items:
+                self.episodes.row(item.episode_id)
+        except DataError:
+            return False
+        return True
+
+    def _answers(self, criterion: str) -> tuple[list[Preference], int, list[int]]:
+        """Return the newest answers, believed as far as they deserve.
+
+        With them come the last one's number, and what of those before was revised by then.
+        """
         database = self.store.database
         answers, last = recent_answers(database, criterion, MAX_FITTED, ranked=True)
-        settled = settle(answers, database.decisions(criterion))
-        return [p for p in believe(settled) if self._can_be_cut(p)], last
+        revised = count_revisions(database, criterion, last)
+        decisions = database.decisions(criterion)
+        known = {**known_answers(database, criterion), **decisions}
+        settled = settle(believe(answers, known), decisions)
+        return [p for p in settled if self._can_be_cut(p)], last, revised
 
     def _can_be_cut(self, preference: Preference) -> bool:
         try:

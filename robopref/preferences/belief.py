@@ -1,10 +1,12 @@
 """How far each answer is believed: decisions first, then how reliable who answered has proved.
 
-Answers of several annotators to one pair are compared by Dawid and Skene's method, with one rate of
-errors for each annotator. A pair that one annotator judged is compared with the scores that all
-answers give its items (Bradley and Terry, with a reliability for each annotator [1]), where items
-were compared often enough to have scores. What comes out is each answer's `confidence`, which
-rewards are fitted with: an answer that all others contradict ends at 0.5, where it says nothing.
+Answers of several annotators to one pair are compared by Dawid and Skene's method, with one rate
+of errors for each annotator; where an answer is known (decided, gold), it is the truth. A pair that
+one annotator judged is compared with the scores that all answers give its items (Bradley and Terry,
+with a reliability for each annotator [1]), where items were compared often enough to have scores;
+else it is as probably right as its annotator's answers to what is known. What comes out is each
+answer's `confidence`, which rewards are fitted with: an answer that all others contradict ends at
+0.5, where it says nothing.
 
 References:
     [1] Chen et al., Pairwise ranking aggregation in a crowdsourced setting, WSDM 2013 (Crowd-BT).
@@ -68,22 +70,28 @@ def settle(preferences: Iterable[Preference], decisions: Decisions) -> list[Pref
     return settled
 
 
-def believe(preferences: Sequence[Preference]) -> list[Preference]:
+def believe(preferences: Sequence[Preference], known: Decisions | None = None) -> list[Preference]:
     """Return the answers with the confidence that each is right.
 
     Of a ranking of more than two items it is the mean over the pairs that it decides, and never
     more than the answer's own. Decisions keep theirs; ties and answers that order nothing have none
     to lose, and where nothing tells whether an answer is right it stays as it is; so it does where
-    only one annotator answered.
+    only one annotator answered, and none of what is known.
+
+    Args:
+        preferences: The answers.
+        known: Right answers that are known, by query and criterion.
     """
-    votes = _Votes.of(p for p in preferences if p.annotator != ADJUDICATED)
-    right = votes.probably_right() if len(votes.annotators) > 1 else {}
+    votes = _Votes.of((p for p in preferences if p.annotator != ADJUDICATED), known)
+    right = votes.probably_right()
     return [_believed(preference, right) for preference in preferences]
 
 
-def measure_reliability(preferences: Sequence[Preference]) -> Reliability:
-    """Return how often annotators are right, as far as their answers tell."""
-    votes = _Votes.of(preferences)
+def measure_reliability(
+    preferences: Sequence[Preference], known: Decisions | None = None
+) -> Reliability:
+    """Return how often annotators are right, as far as their answers and what is known tell."""
+    votes = _Votes.of(preferences, known)
     if not votes.units:
         return Reliability({}, {})
     accuracy, comparable = votes.settle().accuracy, votes.comparable()
@@ -104,16 +112,24 @@ class _Votes:
         self.units: dict[Unit, int] = {}
         self.annotators: dict[str, int] = {}
         self._votes: list[tuple[int, int, int]] = []
+        self._known: dict[int, int] = {}
 
     @classmethod
-    def of(cls, preferences: Iterable[Preference]) -> "_Votes":
+    def of(cls, preferences: Iterable[Preference], known: Decisions | None = None) -> "_Votes":
         votes = cls()
+        truth: dict[Unit, int] = {}
         for preference in preferences:
+            right = (known or {}).get((preference.query.id, preference.criterion))
+            if right is not None:
+                for (a, b), prefers_b in decided_pairs(replace(preference, ranking=right)):
+                    if prefers_b != 0.5:
+                        truth[a, b, preference.criterion] = int(prefers_b > 0.5)
             for (a, b), prefers_b in decided_pairs(preference):
                 if prefers_b != 0.5:
                     unit = votes.units.setdefault((a, b, preference.criterion), len(votes.units))
                     row = votes.annotators.setdefault(preference.annotator, len(votes.annotators))
                     votes._votes.append((row, unit, int(prefers_b > 0.5)))
+        votes._known = {votes.units[unit]: truth[unit] for unit in votes.units.keys() & truth}
         return votes
 
     def settle(self) -> DawidSkene:
@@ -122,24 +138,28 @@ class _Votes:
         for row, unit, side in self._votes:
             counts[row, unit, side] += 1
         return dawid_skene(
-            counts, prior_right=PRIOR_RIGHT / 2, prior_wrong=PRIOR_WRONG / 2, one_rate=True
-        )
+            counts, prior_right=PRIOR_RIGHT / 2, prior_wrong=PRIOR_WRONG / 2, one_rate=True,
+            known=self._known,
+        )  # fmt: skip
 
     def comparable(self) -> set[int]:
-        """Return the annotators who judged a pair that another judged too."""
-        return {row for who in self._judges().values() if len(who) > 1 for row in who}
+        """Return the annotators who judged a pair that another judged too, or that is known."""
+        shared = {row for who in self._judges().values() if len(who) > 1 for row in who}
+        return shared | self._tested()
 
     def probably_right(self) -> dict[Vote, float]:
         """Return the probability that each vote is right, of those of which something tells."""
         judges, names, units = self._judges(), list(self.annotators), list(self.units)
-        scores = self.scores()
-        truth = self.settle().truth if any(len(who) > 1 for who in judges.values()) else None
+        tested, scores = self._tested(), self.scores() if len(names) > 1 else None
+        truth = self.settle().truth if self.comparable() else np.empty((0, 2))
         found: dict[Vote, float] = {}
         for row, unit, side in self._votes:
-            if truth is not None and len(judges[unit]) > 1:
+            if len(judges[unit]) > 1 or unit in self._known:
                 found[names[row], units[unit], side] = float(truth[unit, side])
             elif scores is not None:
                 found[names[row], units[unit], side] = scores.probably_right(row, unit, side)
+            elif row in tested:
+                found[names[row], units[unit], side] = float(truth[unit, side])
         return found
 
     def scores(self) -> "_Scores | None":
@@ -155,6 +175,10 @@ class _Votes:
         who, _, prefers_b = np.array(self._votes).T
         fitted = fit_crowd(a, b, prefers_b.astype(float), who, num_items=len(items))
         return _Scores(places, fitted.score, fitted.reliability)
+
+    def _tested(self) -> set[int]:
+        """Return the annotators who judged a pair whose answer is known."""
+        return {row for row, unit, _ in self._votes if unit in self._known}
 
     def _judges(self) -> dict[int, set[int]]:
         judges = defaultdict(set)

@@ -14,6 +14,7 @@ from sqlalchemy import exc
 from robopref.errors import DataError
 from robopref.preferences import schema, tables
 from robopref.preferences.belief import Decisions
+from robopref.preferences.query import ATTENTION
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.records import Row
 
@@ -76,15 +77,22 @@ class Database:
         Raises:
             DataError: A query with the same id and other items is there.
         """
-        known = find(connection, tables.queries, row["id"])
+        known = self._known_query(connection, tables.queries, tables.rating_queries, row["id"])
         if known is None:
             connection.execute(tables.queries.insert(), row | {"num_items": len(row["items"])})
             return True
         if known["items"] != row["items"]:
-            raise DataError(
-                f"Query '{row['id']}' is in {self.name} already, with other items or contents. "
-                "Give a new query a new id."
-            )
+            raise self._query_differs(row["id"])
+        return False
+
+    def insert_rating_query(self, connection: sa.Connection, row: Row) -> bool:
+        """Add a query about one clip as `insert_query` does one about several."""
+        known = self._known_query(connection, tables.rating_queries, tables.queries, row["id"])
+        if known is None:
+            connection.execute(tables.rating_queries.insert(), row)
+            return True
+        if known["item"] != row["item"]:
+            raise self._query_differs(row["id"])
         return False
 
     def insert_preference(self, connection: sa.Connection, row: Row) -> bool:
@@ -94,27 +102,83 @@ class Database:
             DataError: Another answer has its id, or its annotator answered its query by its
                 criterion already.
         """
+        return self._insert_said(connection, tables.preferences, row, ("answered", "answer"))
+
+    def insert_rating(self, connection: sa.Connection, row: Row) -> bool:
+        """Add a rating as `insert_preference` does an answer."""
+        return self._insert_said(connection, tables.ratings, row, ("rated", "rating"))
+
+    def insert_decision(self, connection: sa.Connection, row: Row) -> bool:
+        """Add a decision and return True; return False if it is there already.
+
+        Raises:
+            DataError: Another decision has its id, or its query was decided by its criterion.
+        """
+        table = tables.adjudications
+        known = find(connection, table, row["id"])
+        if known is not None:
+            self._check_same("decision", known, row)
+            return False
+        place = (table.c.query_id == row["query_id"], table.c.criterion == row["criterion"])
+        if connection.execute(sa.select(table.c.id).where(*place)).first() is not None:
+            raise DataError(
+                f"Query '{row['query_id']}' was already decided by the criterion "
+                f"'{row['criterion']}'. Take that decision back to make another."
+            )
+        connection.execute(table.insert(), row)
+        return True
+
+    def _insert_said(
+        self, connection: sa.Connection, table: sa.Table, row: Row, words: tuple[str, str]
+    ) -> bool:
+        done, what = words
         try:
             with connection.begin_nested():
-                connection.execute(tables.preferences.insert(), row | {"undone": False})
-        except exc.IntegrityError:
-            known = find(connection, tables.preferences, row["id"])
-            if known is None:
-                raise DataError(
-                    f"Query '{row['query_id']}' was already answered by '{row['annotator']}' by "
-                    f"the criterion '{row['criterion']}'. Undo that answer to give another."
-                ) from None
-            if any(known[key] != value for key, value in row.items()):
-                raise DataError(
-                    f"Answer '{row['id']}' is in {self.name} already, with other content. "
-                    "Give a new answer a new id."
-                ) from None
-            return False
+                connection.execute(table.insert(), row | {"undone": False})
+        except exc.IntegrityError as error:
+            known = find(connection, table, row["id"])
+            if known is not None:
+                self._check_same(what, known, row)
+                return False
+            stands = sa.select(table.c.id).where(
+                table.c.query_id == row["query_id"], table.c.annotator == row["annotator"],
+                table.c.criterion == row["criterion"], ~table.c.undone,
+            )  # fmt: skip
+            if connection.execute(stands).first() is None:
+                raise DataError(f"The {what} '{row['id']}' cannot be kept: {error.orig}.") from None
+            raise DataError(
+                f"Query '{row['query_id']}' was already {done} by '{row['annotator']}' by "
+                f"the criterion '{row['criterion']}'. Undo that {what} to give another."
+            ) from None
         count_answer(connection, row, 1)
         return True
 
+    def _known_query(
+        self, connection: sa.Connection, table: sa.Table, other: sa.Table, name: str
+    ) -> Row | None:
+        """Return the row of a query; its id may be that of no query of the other kind."""
+        known = find(connection, table, name)
+        if known is None and find(connection, other, name) is not None:
+            raise self._query_differs(name)
+        return known
+
+    def _query_differs(self, name: str) -> DataError:
+        return DataError(
+            f"Query '{name}' is in {self.name} already, with other items or contents. "
+            "Give a new query a new id."
+        )
+
+    def _check_same(self, what: str, known: Row, row: Row) -> None:
+        if any(known[key] != value for key, value in row.items()):
+            raise DataError(
+                f"{what.capitalize()} '{row['id']}' is in {self.name} already, with other "
+                f"content. Give a new {what} a new id."
+            )
+
     def answers(self, criterion: str | None, annotator: str | None) -> Iterator[tuple[Row, Row]]:
         """Yield the rows of answers with those of their queries, in the order of answering.
+
+        Those to attention checks say nothing of the items and are left out.
 
         Args:
             criterion: Only answers by this one; None means any.
@@ -122,7 +186,7 @@ class Database:
         """
         queries, preferences = tables.queries, tables.preferences
         together = preferences.c.query_id == queries.c.id
-        chosen = sa.and_(together, *filters(criterion, annotator))
+        chosen = sa.and_(together, *filters(criterion, annotator), queries.c.strategy != ATTENTION)
         return read_together(self, preferences, queries, chosen)
 
     def decisions(self, criterion: str | None = None) -> Decisions:
@@ -167,6 +231,28 @@ def read_together(
                 dict(zip(names, values[: len(names)], strict=True)),
                 dict(zip(asked, values[len(names) :], strict=True)),
             )
+
+
+def known_answers(database: Database, criterion: str | None = None) -> Decisions:
+    """Return the known answers to queries that check annotators (gold), by query and criterion."""
+    queue, queries = tables.label_queue, tables.queries
+    statement = (
+        sa.select(queue.c.query_id, queue.c.criterion, queue.c.expected, queries.c.num_items)
+        .join(queries, queries.c.id == queue.c.query_id)
+        .where(queue.c.expected.is_not(None), queries.c.strategy != ATTENTION)
+    )
+    if criterion is not None:
+        statement = statement.where(queue.c.criterion == criterion)
+    with database.reading() as connection:
+        rows = list(connection.execute(statement).mappings())
+    return {
+        (row["query_id"], row["criterion"]): Ranking(
+            row["num_items"],
+            tuple(map(tuple, row["expected"]["order"])),
+            Answer(row["expected"]["answer"]),
+        )
+        for row in rows
+    }
 
 
 def count_answer(connection: sa.Connection, row: Row, change: int) -> None:

@@ -11,6 +11,7 @@ References:
         algorithm, Applied Statistics 28, 1979.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,7 @@ def dawid_skene(
     prior_right: float = 0.0,
     prior_wrong: float = 0.0,
     one_rate: bool = False,
+    known: Mapping[int, int] | None = None,
     max_steps: int = 500,
 ) -> DawidSkene:
     """Estimate the truth of each unit and the errors of each annotator.
@@ -62,6 +64,7 @@ def dawid_skene(
         prior_wrong: Wrong ones, per class, divided among the other classes.
         one_rate: Give an annotator one rate of errors in all classes and take these for equally
             frequent: for classes that are the same but for their names, such as which side won.
+        known: The true class of units where it is known; it stays as it is.
         max_steps: Steps of the expectation maximisation at most.
 
     Raises:
@@ -78,13 +81,17 @@ def dawid_skene(
     eye = np.eye(num_classes)
     prior = prior_right * eye + prior_wrong * (1 - eye) / (num_classes - 1)
     votes = counts.sum(axis=0)
+    known = known or {}
+    given, classes = list(known), list(known.values())
     truth = votes / votes.sum(axis=1, keepdims=True)
+    truth[given] = eye[classes]
     check_at_least("max_steps", max_steps, 1)
     confusion, share = np.empty(0), np.empty(0)
     for _ in range(max_steps):
         share = np.full(num_classes, 1 / num_classes) if one_rate else truth.mean(axis=0)
         confusion = _confusion(np.einsum("uj,aul->ajl", truth, counts) + prior, one_rate=one_rate)
         better = _truth(counts, confusion, share)
+        better[given] = eye[classes]
         change = float(np.abs(better - truth).max())
         truth = better
         if change < TOLERANCE:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from robopref.config import replacing
 from robopref.errors import DataError
 from robopref.preferences import records
+from robopref.preferences.incoming import check_row
 from robopref.preferences.preference import Preference
 
 if TYPE_CHECKING:
@@ -37,27 +38,31 @@ def read_jsonl(path: Path) -> list[records.Row]:
     """Read what `PreferenceStore.export_jsonl` wrote.
 
     Raises:
-        DataError: A line is not JSON or not a preference; the message names the line.
+        DataError: A line is not JSON, or nothing that was said; the message names the line.
         FileNotFoundError: There is no such file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No preferences at '{path}'.")
     rows = []
     # Not splitlines(): it would also cut at line separators inside a reason.
-    for number, line in enumerate(path.read_text().split("\n"), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 text: {error.reason}.") from error
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"Line {number} of '{path}'"
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # Too long a number is a ValueError.
             raise DataError(f"{where} is not JSON: {error}.") from error
-        rows.append(records.check_row(row, where))
+        rows.append(check_row(row, where))
     return rows
 
 
 def write_parquet(path: Path, rows: Iterable[records.Row]) -> int:
-    """Write one row an answer, replacing `path` in one step; return how many."""
+    """Write one row each, replacing `path` in one step; return how many."""
     return write_table(path, map(_flat, rows), _parquet_schema())
 
 
@@ -100,12 +105,13 @@ def chosen_rejected(preference: Preference) -> list[dict[str, Any]]:
 
 
 def _flat(row: records.Row) -> records.Row:
-    flat = {key: row[key] for key in records.PREFERENCE_FIELDS}
-    flat["details"] = json.dumps(row["details"], ensure_ascii=False)
+    flat = {key: value for key, value in row.items() if key != "query"}
+    flat["details"] = json.dumps(row.get("details", {}), ensure_ascii=False)
     query = row["query"]
-    flat.update({f"query_{key}": query[key] for key in records.QUERY_FIELDS if key != "items"})
+    flat |= {f"query_{key}": query[key] for key in ("id", "strategy", "reason", "created_s")}
+    flat["query_kind"] = query.get("kind", records.SEGMENTS)
     flat["query_context"] = json.dumps(query["context"], ensure_ascii=False)
-    flat["items"] = query["items"]
+    flat["items"] = query["items"] if "items" in query else [query["item"]]
     return flat
 
 
@@ -122,9 +128,10 @@ def _parquet_schema() -> pa.Schema:
     )  # fmt: skip
     return pa.schema(
         {
-            "id": text, "answer": text, "order": pa.list_(pa.list_(pa.int64())),
+            "type": text, "id": text, "answer": text, "order": pa.list_(pa.list_(pa.int64())),
             "annotator": text, "criterion": text, "strength": pa.int64(), "reason": text,
             "time_s": real, "response_time_s": real, "confidence": real, "details": text,
+            "rating": text, "mark_step": pa.int64(),  # of a rating
             "query_id": text, "query_kind": text, "query_strategy": text, "query_reason": text,
             "query_context": text, "query_created_s": real, "items": pa.list_(item),
         }

@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 
 from robopref.data.segment import Segment
 
+ATTENTION = "attention"
+"""Strategy of queries that ask to press a certain key, to see whether the question is read: what is
+answered says nothing of the items, and is never a label."""
+
 
 @dataclass(frozen=True)
 class ActionCandidate:

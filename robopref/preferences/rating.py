@@ -80,7 +80,7 @@ class Rating:
     def __post_init__(self) -> None:
         """Check that the mark is on the segment."""
         if self.mark_step is not None:
-            check_between("mark_step", self.mark_step, 0, self.query.item.length)
+            check_between("mark_step", self.mark_step, 0, self.query.item.length - 1)
 
 
 def rating_query_row(
@@ -122,7 +122,10 @@ def rating_of(row: Mapping[str, Any], query: RatingQuery) -> Rating:
     """
     if row["rating"] not in set(Verdict):
         raise DataError(f"Rating '{row['id']}' is '{row['rating']}', not one of {list(Verdict)}.")
+    mark = row["mark_step"]
+    if mark is not None:  # Marks after the last step were taken once.
+        mark = min(mark, query.item.length - 1)
     return Rating(
-        row["id"], query, Verdict(row["rating"]), row["mark_step"], row["annotator"],
+        row["id"], query, Verdict(row["rating"]), mark, row["annotator"],
         row["criterion"], row["reason"], row["time_s"], row["response_time_s"], row["details"],
     )  # fmt: skip

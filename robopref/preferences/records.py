@@ -127,35 +127,6 @@ def preference_of(row: Mapping[str, Any], query: Query) -> Preference:
     )
 
 
-def check_row(row: Any, where: str) -> Row:
-    """Return an exported row once it is known to hold a preference and its query.
-
-    Raises:
-        DataError: It does not; the message starts with `where`.
-    """
-    if not isinstance(row, dict) or not isinstance(row.get("query"), dict):
-        raise DataError(f"{where} is not a preference: it needs an object 'query'.")
-    row = PREFERENCE_DEFAULTS | row
-    missing = [key for key in PREFERENCE_FIELDS if key not in row]
-    missing += [f"query.{key}" for key in QUERY_FIELDS if key not in row["query"]]
-    if missing:
-        raise DataError(f"{where} is not a preference: it lacks {missing}.")
-    if not isinstance(row["details"], dict):
-        raise DataError(f"{where} is not a preference: its 'details' must be an object.")
-    try:
-        query = query_of(row["query"])
-        hashes = [item.hash for item in stored_items(row["query"])]
-        normal = query_row(
-            query, hashes, context=row["query"]["context"],
-            created_s=float(row["query"]["created_s"]),
-        )  # fmt: skip
-        return {**preference_row(preference_of(row, query)), "query": normal}
-    except KeyError as error:
-        raise DataError(f"{where} is not a preference: an item lacks {error}.") from error
-    except (DataError, TypeError, ValueError) as error:
-        raise DataError(f"{where} is not a preference: {error}") from error
-
-
 def _item_row(item: Item) -> Row:
     if isinstance(item, Segment):
         return {"episode_id": item.episode_id, "start": item.start, "length": item.length}

@@ -62,13 +62,27 @@ def make_engine(location: str | Path, *, create: bool) -> tuple[sa.Engine, str]:
 
 @contextlib.contextmanager
 def readable_errors(name: str) -> Iterator[None]:
-    """Turn what a database raises into a `DataError` that says what to do."""
+    """Turn what a database raises into a `StorageError` that says what to do."""
     try:
         yield
     except exc.IntegrityError:
         raise
-    except exc.DBAPIError as error:
-        raise DataError(_explain(name, _first(error).orig)) from error
+    except exc.SQLAlchemyError as error:
+        cause = _first(error).orig if isinstance(error, exc.DBAPIError) else error
+        raise StorageError(_explain(f" {name}", cause), _explain("", cause)) from error
+
+
+class StorageError(DataError):
+    """Raised when a database cannot be used now.
+
+    Args:
+        message: What is wrong.
+        neutral: The same for who need not know where the database is.
+    """
+
+    def __init__(self, message: str, neutral: str = "") -> None:
+        super().__init__(message)
+        self.neutral = neutral
 
 
 def _first(error: exc.DBAPIError) -> exc.DBAPIError:
@@ -84,19 +98,22 @@ def _explain(name: str, error: BaseException | None) -> str:
     text = " ".join(str(error).split())
     if "disk is full" in text or "disk I/O error" in text or "No space left" in text:
         return (
-            f"The disk that holds the preference store {name} is full or failing ({text}): the "
+            f"The disk that holds the preference store{name} is full or failing ({text}): the "
             "last change was not stored, everything before it was. Free some space and repeat it."
         )
     if "locked" in text:
         return (
-            f"The preference store {name} is held by another program for more than "
+            f"The preference store{name} is held by another program for more than "
             f"{BUSY_TIMEOUT_S:.0f} s. Close that program and repeat."
         )
     if "not a database" in text or "malformed" in text:
-        return f"{name} is damaged or not a SQLite database ({text}). Give the path of another."
+        what = name.strip() or "The preference store"
+        return f"{what} is damaged or not a SQLite database ({text}). Give the path of another."
     if "readonly" in text:
-        return f"The preference store {name} cannot be written to: the file is read-only."
-    return f"The preference store {name} cannot be used: {text}"
+        return f"The preference store{name} cannot be written to: the file is read-only."
+    if not name:
+        return "The preference store cannot be used now; the server's log says why."
+    return f"The preference store{name} cannot be used: {text}"
 
 
 def _engine_of_url(location: str) -> sa.Engine:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import sqlalchemy as sa
 
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_at_least
-from robopref.preferences import exports, records, tables
+from robopref.preferences import exchange, exports, records, tables
 from robopref.preferences.belief import believe, settle
 from robopref.preferences.changes import changed_items
-from robopref.preferences.database import Database, count_answer, filters, find
+from robopref.preferences.database import Database, count_answer, filters, find, known_answers
 from robopref.preferences.preference import Preference
-from robopref.preferences.query import Query
+from robopref.preferences.query import ATTENTION, Query
 from robopref.preferences.ranking import Answer
 
 
@@ -186,12 +186,15 @@ class PreferenceStore:
                 preference.query, hashes, context=context or {}, created_s=now
             )
             rows.append(records.preference_row(preference) | {"query": query})
-        return self._add(rows)
+        return exchange.add_rows(self.database, rows)
 
     def preferences(
         self, criterion: str | None = None, annotator: str | None = None
     ) -> list[Preference]:
-        """Return the answers in the order in which they were given; None means any."""
+        """Return the answers in the order in which they were given; None means any.
+
+        Those to attention checks are none: they say nothing of the items.
+        """
         answers = self.database.answers(criterion, annotator)
         return [records.preference_of(row, records.query_of(query)) for row, query in answers]
 
@@ -201,7 +204,7 @@ class PreferenceStore:
         statement = (
             sa.select(sa.func.coalesce(sa.func.sum(queries.c.num_items - 1), 0))
             .join_from(preferences, queries)
-            .where(preferences.c.answer == str(Answer.RANKED))
+            .where(preferences.c.answer == str(Answer.RANKED), queries.c.strategy != ATTENTION)
             .where(*filters(criterion, annotator))
         )
         with self.database.reading() as connection:
@@ -238,12 +241,15 @@ class PreferenceStore:
         return changed_items(self.database, cut_hash, query_ids)
 
     def export_jsonl(self, path: Path) -> int:
-        """Write every answer with its query to `path`, one JSON object a line; return how many."""
-        return exports.write_jsonl(path, self._exported())
+        """Write all that was said with its query to `path`, one JSON object a line.
+
+        `type` tells answers, ratings and decisions apart; how many rows there are is returned.
+        """
+        return exports.write_jsonl(path, exchange.rows_of(self.database))
 
     def export_parquet(self, path: Path) -> int:
-        """Write every answer with its query to `path` as parquet; return how many."""
-        return exports.write_parquet(path, self._exported())
+        """Write the same to `path` as parquet; return how many rows there are."""
+        return exports.write_parquet(path, exchange.rows_of(self.database))
 
     def export_chosen_rejected(self, path: Path) -> int:
         """Write `chosen_rejected` to `path`, one JSON object a line; return how many."""
@@ -254,9 +260,12 @@ class PreferenceStore:
         """Return the answers as rewards are to be fitted to them, in the order of answering.
 
         Where annotators differed and it was decided, the decision stands for their answers; the
-        confidence of the others says how reliable who gave them has proved.
+        confidence of the others says how reliable who gave them has proved, by
+        decisions and by queries whose answer is known too.
         """
-        return believe(settle(self.preferences(criterion), self.database.decisions(criterion)))
+        decisions = self.database.decisions(criterion)
+        known = {**known_answers(self.database, criterion), **decisions}
+        return settle(believe(self.preferences(criterion), known), decisions)
 
     def chosen_rejected(self, criterion: str | None = None) -> list[dict[str, Any]]:
         """Return decided pairs in the form that TRL's trainers read: prompt, chosen, rejected.
@@ -271,27 +280,10 @@ class PreferenceStore:
         ]
 
     def import_jsonl(self, path: Path) -> int:
-        """Add what `export_jsonl` wrote, all or none; return how many answers were new.
+        """Add what `export_jsonl` wrote, all or none; return how many rows were new.
 
         Raises:
             DataError: A line is not such a row, or contradicts what the store holds.
             FileNotFoundError: There is no such file.
         """
-        return self._add(exports.read_jsonl(path))
-
-    def _add(self, rows: Iterable[records.Row]) -> int:
-        num_new = 0
-        with self.database.writing() as connection:
-            for row in rows:
-                query = row.pop("query")
-                self.database.insert_query(connection, query)
-                num_new += self.database.insert_preference(
-                    connection, row | {"query_id": query["id"]}
-                )
-        return num_new
-
-    def _exported(self) -> Iterator[records.Row]:
-        for row, query in self.database.answers(None, None):
-            yield {key: row[key] for key in records.PREFERENCE_FIELDS} | {
-                "query": {key: query[key] for key in records.QUERY_FIELDS}
-            }
+        return exchange.add_rows(self.database, exports.read_jsonl(path))

@@ -14,7 +14,7 @@ from robopref.labeling.background import Trainer
 from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.config import Criterion, LabelConfig
 from robopref.labeling.server import ServerConfig, open_project
-from robopref.labeling.training import TrainerConfig
+from robopref.labeling.training_config import TrainerConfig
 from robopref.preferences import tables
 from robopref.preferences.query import ActionCandidate, Query
 from robopref.preferences.rating import RatingQuery, rating_query_row

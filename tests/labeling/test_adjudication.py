@@ -3,7 +3,7 @@
 import pytest
 
 from robopref.labeling.adjudication import (
-    NUM_SHOWN,
+    MAX_LISTED,
     count_disagreements,
     decide,
     find_disagreements,
@@ -38,8 +38,13 @@ def make_decision(query, name="d0", criterion="overall"):
     }  # fmt: skip
 
 
+def decide_in(store, decision):
+    with store.database.writing() as connection:
+        return decide(connection, decision)
+
+
 def test_all_disagreements_are_counted_and_the_oldest_are_shown(store):
-    num = NUM_SHOWN + 5
+    num = MAX_LISTED + 5
     queries = ask(store, num)
     for query in queries[::-1]:
         answer(store, query, "anna", Ranking.prefer(0))
@@ -47,9 +52,9 @@ def test_all_disagreements_are_counted_and_the_oldest_are_shown(store):
         answer(store, query, "ben", Ranking.prefer(1))
     assert count_disagreements(store.database, "overall") == num
     found = find_disagreements(store.database, "overall")
-    assert list(found) == [query.id for query in queries[: -NUM_SHOWN - 1 : -1]]
+    assert list(found) == [query.id for query in queries[: -MAX_LISTED - 1 : -1]]
     assert [row["annotator"] for row in found[queries[-1].id]] == ["anna", "ben"]
-    decide(store.database, make_decision(queries[-1]))
+    decide_in(store, make_decision(queries[-1]))
     assert count_disagreements(store.database, "overall") == num - 1
     assert queries[-1].id not in find_disagreements(store.database, "overall")
 
@@ -59,7 +64,7 @@ def test_only_what_was_answered_differently_can_be_decided(store):
 
     def refused(code):
         with pytest.raises(ConflictError) as error:
-            decide(store.database, make_decision(query))
+            decide_in(store, make_decision(query))
         assert error.value.code == code
         return str(error.value)
 
@@ -73,9 +78,9 @@ def test_only_what_was_answered_differently_can_be_decided(store):
     answer(store, query, "cleo", Ranking.prefer(1), "gentle")
     refused("nothing-to-decide")
     answer(store, query, "dora", Ranking.incomparable())
-    assert decide(store.database, make_decision(query))
+    assert decide_in(store, make_decision(query))
     store.undo("q0 dora overall")
-    assert not decide(store.database, make_decision(query)), "sent again"
+    assert not decide_in(store, make_decision(query)), "sent again"
     with pytest.raises(ConflictError) as error:
-        decide(store.database, make_decision(query, "d1"))
+        decide_in(store, make_decision(query, "d1"))
     assert error.value.code == "decided-already"

@@ -7,9 +7,10 @@ from sqlalchemy import event
 
 from robopref.errors import DataError
 from robopref.labeling.config import Criterion, LabelConfig
-from robopref.labeling.queue import ATTENTION, GOLD, REPEAT
+from robopref.labeling.queue import GOLD, REPEAT
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import Preference, Ranking
+from robopref.preferences.query import ATTENTION
 from robopref.preferences.rating import Rating, Verdict
 from tests.labeling.desks import Clock, Server, make_queries
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ import robopref.labeling
 from robopref.labeling import Client, ClientError
 from tests.labeling.clip_data import record_real
 from tests.labeling.running import Running
+from tests.labeling.test_management import record_policies
 
 
 def test_the_client_is_there_without_what_the_server_needs():
@@ -66,3 +68,33 @@ def test_a_query_that_could_not_be_shown_is_asked_again(tmp_path):
         assert (error.value.status, str(error.value)) == (
             404, "There is no query 'no such query'.",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/queries", "/api/comparison"])
+def test_what_is_added_counts_once_though_its_receipt_is_lost(tmp_path, path):
+    record_policies(tmp_path / "data")
+    with Running(tmp_path, tmp_path / "data") as running, running.client() as client:
+        before = len(running.service.store.queries())
+        whoever: Any = client
+        once = client._once
+        lost: list[Any] = []
+
+        def lose(method, place, body, kind):
+            answer = once(method, place, body, kind)
+            if place == path and not lost and answer[0] == 200:
+                lost.append(answer)
+                raise ConnectionResetError("The receipt is lost.")
+            return answer
+
+        whoever._once = lose
+        if path == "/api/queries":
+            items = [
+                {"episode_id": row.episode_id, "start": 1, "length": 5}
+                for row in running.service.episodes.rows[:2]
+            ]
+            ids = client.add_queries([{"items": items}])
+        else:
+            ids = client.add_comparisons(2)
+        assert lost
+        assert len(running.service.store.queries()) == before + len(ids)
+        assert {query.id for query in running.service.store.queries()} >= set(ids)

@@ -41,7 +41,8 @@ def test_a_decision_counts_instead_of_the_answers(store):
     answer(store, query, "ben", Ranking.prefer(1))
     answer(store, query, "cleo", Ranking.prefer(1))
     assert look(compared) == {"p": (1, 0, 2), "q": (2, 0, 1)}
-    decide(store.database, make_decision(query))
+    with store.database.writing() as connection:
+        decide(connection, make_decision(query))
     assert look(compared) == {"p": (1, 0, 0), "q": (0, 0, 1)}
 
 

@@ -1,5 +1,6 @@
 """Tests of `robopref label` as a program: its start, its imports, kills, and two servers."""
 
+import json
 import os
 import re
 import signal
@@ -249,3 +250,18 @@ def test_settings_that_cannot_be_are_refused(data):
 def test_a_missing_data_set_is_named(tmp_path, capsys):
     assert cli.main(["label", "--data", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
+
+
+def test_a_reward_of_other_data_is_refused_at_the_start(tmp_path, data, capsys):
+    (tmp_path / "reward").mkdir()
+    header = {"type": "mlp", "obs_dim": 39, "action_dim": 4, "options": {}}
+    (tmp_path / "reward" / "config.json").write_text(json.dumps(header))
+    command = [
+        "label", "--data", str(data), "--db", str(tmp_path / "s.sqlite"), "--out", str(tmp_path),
+        "--port", "0", "--no-browser", "--stop-after", "0.1", "--reward", str(tmp_path),
+    ]  # fmt: skip
+    assert cli.main(command) == 2
+    assert (
+        f"The reward in '{tmp_path}/reward' was built for observations of size 39; those of "
+        f"'{data}' have size 7."
+    ) in " ".join(capsys.readouterr().err.split())

@@ -128,8 +128,10 @@ def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, location, d
         (decided,) = [p for p in fitted if p.query.id == name]
         assert (decided.ranking.order, decided.confidence) == (((1,), (0,)), 1.0)
         assert len(fitted) == 39
-        disputed = [p for p in fitted if p.query.id == found[1]["query"]["id"]]
-        assert {p.confidence for p in disputed} == {0.5}, "nothing says who is right"
+        disputed = {
+            p.annotator: p.confidence for p in fitted if p.query.id == found[1]["query"]["id"]
+        }
+        assert disputed["anna"] == 0.5 < disputed["ben"] < 0.9, "the decision was against anna"
         pairs = running.service.store.chosen_rejected()
         assert [p["annotator"] for p in pairs if p["preference_id"] == decided.id] == [
             "adjudicated"
@@ -176,22 +178,23 @@ def test_ratings_of_one_clip_go_in_and_out(tmp_path, data):
         query = client.next(kinds=["rating"])["query"]
         assert (query["id"], query["kind"], query["why"]) == (name, "rating", "Look.")
         with pytest.raises(ClientError) as error:
-            client.rate(query, "failure", 11)
+            client.rate(query, "bad", 10)
         assert (error.value.status, str(error.value)) == (
             422,
-            "`mark_step` must be between 0 and 10, got 11.",
+            "`mark_step` must be between 0 and 9, got 10.",
         )
-        first = client.rate(query, "success")
+        first = client.rate(query, "good")
         client.undo(first)
-        client.rate(query, "failure", 3, tags=["slow"])
+        client.rate(query, "bad", 3, tags=["slow"])
         assert client.progress()["ratings"] == [
-            {"criterion": "overall", "annotator": "anna", "rating": "failure", "num": 1}
+            {"criterion": "overall", "annotator": "anna", "rating": "bad", "num": 1}
         ]
         client.answer(client.next()["query"], [[0], [1]])
         client.export("lerobot", tmp_path / "labels.parquet")
         rows = pq.read_table(tmp_path / "labels.parquet").to_pylist()
         (rated,) = [row for row in rows if row["kind"] == "rating"]
         assert (rated["episode_index"], rated["episode_id"]) == (1, episode)
+        assert json.loads(rated["details"]) == {"tags": ["slow"]}
         assert (rated["from_frame"], rated["to_frame"], rated["mark_frame"]) == (4, 14, 7)
         assert sorted(row["rank"] for row in rows if row["kind"] == "segment") == [0, 1]
 

@@ -20,7 +20,8 @@ from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.labeling.comparison import make_comparisons
 from robopref.labeling.config import Criterion
-from robopref.labeling.training import Refitter, TrainerConfig
+from robopref.labeling.training import Refitter
+from robopref.labeling.training_config import TrainerConfig
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import ActionCandidate, Query
 from robopref.preferences.ranking import Answer, Ranking

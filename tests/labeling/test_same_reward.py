@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from robopref.labeling.training import FitSettings
+from robopref.labeling.training_config import FitSettings
 from robopref.preferences import Preference, Ranking
 from robopref.preferences.store import PreferenceStore
 from tests.labeling.running import Running
-from tests.labeling.test_training import LEARNER, record
+from tests.labeling.training_data import LEARNER, record
 
 
 def fit(location, episodes):

@@ -95,5 +95,5 @@ def test_names_of_proxies_that_cannot_be_or_have_no_token_are_refused(tmp_path):
         ServerConfig(tmp_path, "db", tmp_path, allowed_hosts=(NAME,))
     assert str(unguarded.value) == (
         "`allowed_hosts` ['label.example.org'] can be called from other machines: give a `token` "
-        "that annotators sign in with (--token)."
+        "that annotators sign in with (ROBOPREF_TOKEN or --token)."
     )

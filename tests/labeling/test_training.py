@@ -1,79 +1,23 @@
 """Tests of the loop: the reward is refitted as labels come, and asks for what teaches it."""
 
 import contextlib
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from robopref.data.episode import Episode
-from robopref.data.segment import Segment
-from robopref.data.store import EpisodeStore
-from robopref.labeling.background import Trainer, Turn, look, read_turn
+from robopref.labeling.background import Turn, look, read_turn
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.queue import LabelQueue
-from robopref.labeling.training import MIN_LABELS, Refitter, TrainerConfig
+from robopref.labeling.training import MIN_LABELS, Refitter
+from robopref.labeling.training_config import TrainerConfig
 from robopref.labeling.value import value_of_more
-from robopref.preferences import Preference, Query, Ranking
+from robopref.preferences import Preference, Ranking, tables
 from robopref.preferences.store import PreferenceStore
-from robopref.rewards.fit import FitConfig
-from robopref.rewards.mlp import MLPRewardConfig
-from robopref.types import STATE
+from tests.labeling.training_data import LEARNER, answer, pair, place, record
 
-STEPS = replace(FitConfig().trainer, num_steps=60, learning_rate=3e-3)
-LEARNER = MLPRewardConfig(num_members=3, hidden_sizes=(16,), fit=FitConfig(trainer=STEPS))
-
-
-def record(folder, num=16, num_steps=12):
-    """Record episodes that move at different speeds; faster ones are to be preferred."""
-    store = EpisodeStore.create(folder, fps=10.0)
-    for number in range(num):
-        speed = number / num
-        state = np.outer(np.arange(num_steps + 1), [speed, 1 - speed]).astype(np.float32)
-        store.add(
-            Episode(
-                f"e{number:02d}", {STATE: state}, np.full((num_steps, 2), speed, np.float32),
-                np.zeros(num_steps, np.float32), np.zeros(num_steps, bool), False, True, "line",
-                "run", seed=number, fps=10.0,
-            )
-        )  # fmt: skip
-    return store
-
-
-def pair(a, b, name=None):
-    return Query(
-        name or f"{a}-{b}", (Segment(f"e{a:02d}", 0, 12), Segment(f"e{b:02d}", 0, 12)), "uniform"
-    )
-
-
-def answer(store, query, number):
-    """The faster one wins."""
-    winner = int(query.items[1].episode_id > query.items[0].episode_id)
-    store.answer(Preference(f"a{number}", query, Ranking.prefer(winner), annotator="anna"))
-
-
-@pytest.fixture
-def place(tmp_path):
-    """A data set, a store with answers and open queries, and settings."""
-    episodes = record(tmp_path / "data")
-    config = TrainerConfig(
-        tmp_path / "data", str(tmp_path / "store.sqlite"), tmp_path / "out", min_open=4, num_new=6,
-        segment_length=None, num_segments=16, learner=LEARNER,
-    )  # fmt: skip
-    store = PreferenceStore(config.db)
-    rng = np.random.default_rng(0)
-    drawn = [rng.choice(16, 2, replace=False) for _ in range(24)]
-    answered = [pair(int(a), int(b), f"q{i}") for i, (a, b) in enumerate(drawn)]
-    waiting = [pair(a, b) for a, b in [(0, 1), (0, 15), (7, 8), (3, 12), (14, 15)]]
-    store.add_queries(answered + waiting, cut_hash=episodes.content_hash)
-    for number, query in enumerate(answered):
-        answer(store, query, number)
-    LabelQueue(store.database, LabelConfig()).fill()
-    yield store, config
-    store.close()
+__all__ = ["place"]
 
 
 def test_the_reward_is_fitted_measured_and_puts_the_queue_in_order(place):
@@ -184,6 +128,33 @@ def test_queries_are_made_of_episodes_added_meanwhile(tmp_path):
         assert refitter.refill("overall") == 5, "four episodes are six pairs"
 
 
+def test_what_is_taken_back_or_decided_later_leads_to_another_fit(place):
+    store, config = place
+    with contextlib.closing(Refitter(config)) as refitter:
+        refitter.refit("overall")
+        first = store.preferences()[0]
+        store.undo(first.id)
+        assert refitter.is_due("overall")
+        refitter.refit("overall")
+        assert not refitter.is_due("overall")
+        row = {
+            "id": "d", "query_id": first.query.id, "criterion": "overall", "answer": "ranked",
+            "order": [[0], [1]], "annotator": "judge", "reason": "", "time_s": 0.0,
+        }  # fmt: skip
+        with store.database.writing() as connection:
+            connection.execute(tables.adjudications.insert(), row)
+        assert refitter.is_due("overall")
+        refitter.refit("overall")
+        with store.database.writing() as connection:
+            connection.execute(tables.adjudications.delete())
+        assert refitter.is_due("overall")
+        refitter.refit("overall")
+        store.answer(replace(first, id="new"))
+        assert not refitter.is_due("overall")
+        store.undo("new")
+        assert not refitter.is_due("overall"), "no reward was fitted to it"
+
+
 def test_answers_of_who_is_contradicted_pull_less(place):
     store, config = place
     refitter: Any = Refitter(config)
@@ -192,38 +163,10 @@ def test_answers_of_who_is_contradicted_pull_less(place):
             winner = int(query.items[1].episode_id > query.items[0].episode_id)
             winner = 1 - winner if who == "mallory" else winner
             store.answer(Preference(f"{who}{number}", query, Ranking.prefer(winner), annotator=who))
-    answers, _ = refitter._answers("overall")
+    answers, *_ = refitter._answers("overall")
     assert {a.confidence for a in answers if a.annotator == "mallory"} == {0.5}
     assert min(a.confidence for a in answers if a.annotator == "ben") > 0.9
     refitter.close()
-
-
-def test_one_of_several_trainers_has_the_turn(place):
-    store, _ = place
-    first, second = Turn(store.database), Turn(store.database)
-    assert first.take()
-    assert first.take()
-    assert not second.take()
-    first.say("fitting", "Fitting.", reward="somewhere")
-    assert read_turn(store.database)["state"] == "fitting"
-    first.leave()
-    assert second.take()
-    assert read_turn(store.database)["reward"] == "somewhere"
-
-
-@pytest.mark.slow
-def test_the_child_process_fits_as_answers_come_and_ends_with_the_server(place):
-    store, config = place
-    rewards: list[Path] = []
-    with Trainer(config, store.database, rewards.append) as trainer:
-        deadline = time.monotonic() + 120
-        while not rewards and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert rewards, trainer.state()
-        assert trainer.state()["state"] in ("waiting", "fitting")
-        process = trainer._process
-    assert not process.is_alive()
-    assert (rewards[0] / "config.json").is_file()
 
 
 def test_what_more_labels_are_worth():

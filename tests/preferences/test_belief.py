@@ -98,3 +98,22 @@ def test_a_decision_stands_for_all_answers_to_its_query():
     assert [p.annotator for p in settled] == [ADJUDICATED, "anna"]
     assert settled[0].ranking == Ranking.prefer(1)
     assert believe(settled)[0].confidence == 1.0
+
+
+def test_known_answers_are_the_truth_and_failing_them_lowers_the_rest():
+    answers = [answer("anna", n, 0) for n in range(12)]
+    answers += [answer("mallory", n, n % 2) for n in range(12, 24)]
+    known = {(f"q{n}False", "overall"): Ranking.prefer(0) for n in [*range(4), *range(12, 18)]}
+    believed = believe(answers, known)
+    assert {b.confidence for b in believed[:4]} == {1.0}
+    assert [b.confidence for b in believed[12:18]] == [1.0, 0.5, 1.0, 0.5, 1.0, 0.5]
+    (anna,), (mallory,) = ({b.confidence for b in part} for part in (believed[4:12], believed[18:]))
+    assert mallory < 0.8 < 0.9 < anna < 1
+    found = measure_reliability(answers, known).by_votes
+    assert (found["anna"], found["mallory"]) == pytest.approx((anna, mallory), abs=1e-6)
+
+
+def test_a_known_tie_and_a_known_answer_nobody_gave_tell_nothing():
+    answers = [answer("anna", n, 0) for n in range(3)]
+    known = {("q0False", "overall"): Ranking.tie(), ("other", "overall"): Ranking.prefer(1)}
+    assert believe(answers, known) == answers

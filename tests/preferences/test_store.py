@@ -224,6 +224,7 @@ def test_jsonl_names_the_winner(store, fill, tmp_path):
     row = json.loads((tmp_path / "out.jsonl").read_text())
     row["query"].pop("created_s")
     assert row == {
+        "type": "preference",
         "id": "a0",
         "answer": "ranked",
         "order": [[1], [0]],
@@ -294,11 +295,12 @@ def test_rows_from_before_confidence_and_details_are_read(store, fill, tmp_path)
         ),
         (
             lambda line: line.replace('"details": {}', '"details": ["x"]'),
-            "a preference: its 'details' must be an object.",
+            "a preference: `details` must be an object, got ['x'].",
         ),
         (
             lambda line: line.replace('"ranked"', '"better"'),
-            "a preference: 'better' is not a valid Answer",
+            "a preference: `answer` must be one of ['incomparable', 'ranked', 'skipped'], got "
+            "'better'.",
         ),
     ],
 )
