@@ -100,8 +100,8 @@ class Annotator:
         order = list(range(len(query["items"])))
         self._rng.shuffle(order)
         body = {
-            "id": name, "lease": query["lease"]["id"], "query": query["id"],
-            "criterion": CRITERION, "answer": "ranked", "order": [[item] for item in order],
+            "id": name, "query": query["id"], "criterion": CRITERION,
+            "answer": "ranked", "order": [[item] for item in order],
             "strength": 2, "shown": query["order"], "response_time_s": 1.0,
         }  # fmt: skip
         stored = self.request("POST", "/api/answers", body, "answer")

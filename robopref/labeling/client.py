@@ -268,7 +268,7 @@ class Client:
     def _once(
         self, method: str, path: str, body: bytes | None, content_type: str
     ) -> tuple[int, bytes]:
-        headers = {"X-Robopref": "1"}
+        headers = {"X-Robopref": "1", "X-Annotator": quote(self.annotator, safe="")}
         if body is not None:
             headers["Content-Type"] = content_type
         if self._cookie is not None:
@@ -298,7 +298,6 @@ class Client:
     def _judged(query: Mapping[str, Any]) -> Plain:
         return {
             "id": str(uuid.uuid4()), "query": query["id"], "criterion": query["criterion"],
-            "lease": query["lease"]["id"],
         }  # fmt: skip
 
 

@@ -9,6 +9,8 @@ KINDS = ("pair", "ranking", "candidates", "rating")
 """Kinds of queries: two clips, several clips, action candidates, one clip by itself."""
 TAGS = ("faster", "smoother", "gentler", "more precise", "reaches the goal", "looks safer")
 """Reasons that an annotator may tick."""
+MAX_TAGS = 10
+"""Reasons that may be offered: as many as the page has keys for."""
 SUCCESS = "success"
 """Criterion by which a single clip is a success or a failure."""
 
@@ -86,6 +88,11 @@ class LabelConfig:
         names = [criterion.name for criterion in self.criteria]
         if len(set(names)) != len(names):
             raise ValueError(f"`criteria` must have different names, got {names}.")
+        if len(self.tags) > MAX_TAGS:
+            raise ValueError(
+                f"`tags` must be at most {MAX_TAGS}, one for each key that the page has for them, "
+                f"got {len(self.tags)}."
+            )
         check_between("overlap", self.overlap, 1, 1000)
         check_between("lease_s", self.lease_s, 1, 24 * 3600)
         for name in ("gold_every", "repeat_every", "attention_every"):

@@ -3,8 +3,9 @@
 import logging
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import unquote
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
@@ -18,6 +19,7 @@ from robopref.labeling.refusals import ConflictError, RefusedError, UnknownError
 from robopref.labeling.service import LabelService
 from robopref.labeling.sessions import Sessions
 from robopref.labeling.worker import ClipError
+from robopref.preferences.names import MAX_NAME
 from robopref.preferences.schema import StorageError
 
 FAILURES: dict[int | str, dict[str, Any]] = {
@@ -27,7 +29,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {
         401: "Nobody is signed in.",
         403: "The request does not come from the page.",
         404: "What it names is not there.",
-        409: "It comes too late.",
+        409: "It comes too late, or somebody else is signed in than the request says.",
         413: "The body is too large.",
         415: "The body is of another kind.",
         422: "The request says something that cannot be.",
@@ -43,6 +45,18 @@ log = logging.getLogger(__name__)
 
 class SignedOutError(Exception):
     """Raised when a request needs somebody who is signed in."""
+
+
+Believed = Annotated[
+    str | None,
+    Header(
+        alias="X-Annotator",
+        description="Who the request speaks for, percent-encoded. All pages of a browser share one "
+        "cookie; where that is somebody else's by now, the request is refused (409, "
+        "`other-annotator`) instead of done under another name. Left out, nothing is compared.",
+    ),
+]
+"""Who a request speaks for, as far as who makes it knows."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +84,35 @@ async def get_desk(request: Request) -> Desk:
     return desk
 
 
-async def get_annotator(request: Request) -> str:
+async def get_annotator(request: Request, believed: Believed = None) -> str:
     """Return who is signed in; mostly without a thread of its own.
 
     Raises:
         SignedOutError: Nobody is.
+        ConflictError: Somebody else is than the request says.
     """
     desk: Desk = request.app.state.desk
     key = request.cookies.get(desk.cookie)
     name = desk.sessions.known(key) or await run_in_threadpool(desk.sessions.find, key)
     if name is None:
         raise SignedOutError
+    check_speaker(name, believed)
     return name
+
+
+def check_speaker(name: str, believed: str | None) -> None:
+    """Check that a request speaks for who is signed in.
+
+    Raises:
+        ConflictError: It does not.
+    """
+    said = name if believed is None else unquote(believed)
+    if said != name:
+        raise ConflictError(
+            "other-annotator",
+            f"'{name}' is signed in now, not '{said[:MAX_NAME]}'. Sign in under the name that is "
+            "meant.",
+        )
 
 
 ADesk = Annotated[Desk, Depends(get_desk)]

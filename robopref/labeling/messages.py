@@ -76,7 +76,6 @@ class Judged(Message):
     id: UUID
     query: Key
     criterion: Key
-    lease: Key | None = None
     tags: Annotated[list[Tag], Field(max_length=20)] = []
     note: Text = ""
     response_time_s: Seconds = 0.0

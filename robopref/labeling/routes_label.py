@@ -11,7 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from robopref import __version__
 from robopref.labeling import replies
 from robopref.labeling.config import KINDS
-from robopref.labeling.desk import FAILURES, ADesk, Annotator, failure
+from robopref.labeling.desk import (
+    FAILURES,
+    ADesk,
+    Annotator,
+    Believed,
+    check_speaker,
+    failure,
+)
 from robopref.labeling.messages import (
     AnswerIn,
     NextIn,
@@ -67,15 +74,21 @@ async def sign_in(body: SignIn, request: Request, desk: ADesk) -> Response:
     )
     answer.set_cookie(
         desk.cookie, key, max_age=int(LIFE_S), httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=_is_encrypted(request),
     )  # fmt: skip
     return answer
 
 
 @router.delete("/session", response_model=Signed)
-def sign_out(request: Request, response: Response, desk: ADesk) -> Signed:
+def sign_out(
+    request: Request, response: Response, desk: ADesk, believed: Believed = None
+) -> Signed:
     """Sign out."""
-    desk.sessions.close(request.cookies.get(desk.cookie, ""))
+    key = request.cookies.get(desk.cookie, "")
+    name = desk.sessions.find(key)
+    if name is not None:
+        check_speaker(name, believed)
+    desk.sessions.close(key)
     response.delete_cookie(desk.cookie)
     return Signed(annotator=None)
 
@@ -123,3 +136,11 @@ def mine(
 ) -> Plain:
     """Return one's own answers and ratings, newest first."""
     return {"answers": desk.service.answers.mine(annotator, limit)}
+
+
+def _is_encrypted(request: Request) -> bool:
+    """Return whether the browser came by https, be it to a proxy that passes it on without.
+
+    Its page's origin, which the guard has found to be this server's, tells so by itself.
+    """
+    return "https" in (request.url.scheme, request.headers.get("origin", "").partition(":")[0])

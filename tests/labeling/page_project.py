@@ -191,10 +191,13 @@ class Watched:
         self.errors = []
         self.contexts = []
 
-    def open(self, project, annotator="anna", *, path="/", ready=True, **options):
-        """Open the page for an annotator, by link; return it once a query is shown."""
+    def open(self, project, annotator="anna", *, path="/", ready=True, beside=None, **options):
+        """Open the page for an annotator, by link; return it once a query is shown.
+
+        The browser is one of its own, or that of the page `beside`.
+        """
         options = {"viewport": {"width": 1280, "height": 800}, **options}
-        context = self.browser.new_context(**options)
+        context = beside.context if beside else self.browser.new_context(**options)
         self.contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)

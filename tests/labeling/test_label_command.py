@@ -235,6 +235,10 @@ def test_options_of_the_page_reach_the_project(data):
 def test_settings_that_cannot_be_are_refused(data):
     for options, message in [
         (["--tag", ""], "`tag` must be 1 to 64 printable characters, got ''."),
+        (
+            [word for number in range(11) for word in ("--tag", f"reason {number}")],
+            "`tags` must be at most 10, one for each key that the page has for them, got 11.",
+        ),
         (["--num-ahead", "21"], "`num_ahead` must be between 0 and 20, got 21."),
         (["--allowed-host", "a.example"], "`allowed_hosts` ['a.example'] can be called from other"),
         (["--learner", "mpl"], "No reward named 'mpl'. Did you mean 'mlp'?"),

@@ -75,7 +75,7 @@ def test_an_answer_outlives_a_lost_connection_and_a_reload(project, pages):
     until(page, "document.querySelector('.connection').textContent.includes('1 answer is kept')")
     assert project.answers == []
     key = page.evaluate("Object.keys(localStorage)[0]")
-    assert key.startswith("robopref.outbox.anna.")
+    assert key.startswith("robopref.outbox/anna/")
     page.context.set_offline(False)
     page.on("dialog", lambda dialog: dialog.accept())
     page.reload()

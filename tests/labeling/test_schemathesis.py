@@ -31,7 +31,7 @@ def test_no_request_breaks_the_server_or_its_description(tmp_path):
             [
                 sys.executable, "-m", "schemathesis.cli", "run",
                 f"{running.url}api/openapi.json",
-                "-H", "X-Robopref: 1", "-H", f"Cookie: {client._cookie}",
+                "-H", "X-Robopref: 1", "-H", f"Cookie: {client._cookie}", "-H", "X-Annotator: fuzz",
                 "--checks", ",".join(CHECKS), "-n", "8", "--continue-on-failure",
                 "--generation-deterministic", "--phases", "coverage,fuzzing", "--max-time", "45",
                 # It signs out, and the other takes no JSON.

@@ -11,6 +11,16 @@ export class ApiError extends Error {
   get isPassing() {
     return this.status >= 500 || this.status === 429 || this.status === 408;
   }
+
+  /** Whether somebody else is signed in by now than who the request spoke for. */
+  get isOfAnother() {
+    return this.code === "other-annotator";
+  }
+
+  /** Whether it is about who is signed in. */
+  get isOfSession() {
+    return this.status === 401 || this.isOfAnother;
+  }
 }
 
 /** No answer of the server at all. */
@@ -18,31 +28,37 @@ export class LostConnectionError extends Error {}
 
 const TIMEOUT_S = 45;
 
+/**
+ * Who this page speaks for. All pages of a browser share one cookie; by the name that goes with each
+ * request the server notices that another of them has signed somebody else in.
+ */
+export const speaker = { name: null, onother: () => {} };
+
 /** Return what the server answers to a request, as an object. */
-export async function call(method, path, body, { signal, timeoutS = TIMEOUT_S } = {}) {
-  const response = await send(path, {
-    method,
-    headers: body === undefined
-      ? { "X-Robopref": "1" }
-      : { "X-Robopref": "1", "Content-Type": "application/json" },
-    body: body === undefined ? undefined : JSON.stringify(body),
-    signal, timeoutS,
-  });
-  return response.json();
+export async function call(method, path, body, options = {}) {
+  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+  const content = body === undefined ? undefined : JSON.stringify(body);
+  return (await send(path, { method, headers, body: content, ...options })).json();
 }
 
-/** Return the response to a request if it went well. */
-export async function send(path, { signal, timeoutS = TIMEOUT_S, ...options } = {}) {
+/** Return the response to a request if it went well; `annotator` is for whom it speaks. */
+export async function send(path, { signal, timeoutS = TIMEOUT_S, annotator = speaker.name,
+  headers = {}, ...options } = {}) {
   const limits = [AbortSignal.timeout(timeoutS * 1000), ...(signal ? [signal] : [])];
+  const own = { "X-Robopref": "1" };
+  if (annotator !== null) own["X-Annotator"] = encodeURIComponent(annotator);
   let response;
   try {
-    response = await fetch(path, { ...options, signal: AbortSignal.any(limits) });
+    response = await fetch(path,
+      { ...options, headers: { ...own, ...headers }, signal: AbortSignal.any(limits) });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new LostConnectionError(`The server does not answer (${error.message}).`);
   }
   if (response.ok) return response;
-  throw await refusal(response);
+  const error = await refusal(response);
+  if (error.isOfAnother && annotator === speaker.name) speaker.onother();
+  throw error;
 }
 
 async function refusal(response) {

@@ -46,7 +46,7 @@ export class ComparePage {
       toast(`${ids.length} comparisons are asked now, on the page “Label”.`);
       await this.start();
     } catch (error) {
-      if (error instanceof ApiError && error.status !== 401) toast(error.message, { urgent: true, seconds: 9 });
+      if (error instanceof ApiError && !error.isOfSession) toast(error.message, { urgent: true, seconds: 9 });
       else this.app.handle(error);
     }
   }

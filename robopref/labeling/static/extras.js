@@ -7,7 +7,8 @@ const STRENGTHS = [
   { value: 2, label: "Clearly", key: "W" },
   { value: 3, label: "By far", key: "E" },
 ];
-const TAG_KEYS = ["A", "D", "F", "G", "H", "J", "K", "T", "Y", "U"];
+// As many as the server lets there be; all other letters mean something else somewhere.
+const TAG_KEYS = ["A", "D", "F", "G", "H", "J", "K", "Y", "U", "I"];
 
 export class Extras {
   /**
@@ -20,7 +21,7 @@ export class Extras {
       ? choice("How strongly", STRENGTHS, strength, (value) => { this.strength = value; })
       : null;
     this.tags = tags.map((tag, place) => button(tag, {
-      class: "tag", key: TAG_KEYS[place] ?? "", "aria-pressed": "false",
+      class: "tag", key: TAG_KEYS[place], "aria-pressed": "false",
       onclick: () => this.toggle(place),
     }));
     this.note = h("input", {
@@ -43,7 +44,7 @@ export class Extras {
       keys[key] = () => { this.scale.pick(value); say(label); };
     }
     this.names.forEach((_name, place) => {
-      if (TAG_KEYS[place]) keys[TAG_KEYS[place]] = () => this.toggle(place);
+      keys[TAG_KEYS[place]] = () => this.toggle(place);
     });
     return keys;
   }

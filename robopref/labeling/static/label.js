@@ -167,7 +167,7 @@ export class LabelPage {
     const { query } = this;
     const isRating = query.kind === "rating";
     const body = {
-      id: newId(), lease: this.lease.id, query: query.id, criterion: query.criterion,
+      id: newId(), query: query.id, criterion: query.criterion,
       ...this.extras.fields, ...(isRating ? {} : { shown: query.order }), ...fields,
       response_time_s: (performance.now() - this.shownAt) / 1000,
     };
@@ -217,7 +217,7 @@ export class LabelPage {
       toast("Taken back. Answer it anew.");
       await this.show(found);
     } catch (error) {
-      if (error instanceof ApiError && error.status !== 401) toast(error.message, { urgent: true });
+      if (error instanceof ApiError && !error.isOfSession) toast(error.message, { urgent: true });
       else this.app.handle(error);
       if (!this.judge) await this.next();
     } finally {
@@ -245,7 +245,7 @@ export class LabelPage {
   }
 
   showUnplayable(error) {
-    if (error instanceof ApiError && error.status === 401) return this.app.handle(error);
+    if (error instanceof ApiError && error.isOfSession) return this.app.handle(error);
     const words = whyNotShown(error, this.app.project.settings.codec);
     const again = error instanceof LostConnectionError;
     if (again) this.app.handle(error);

@@ -21,6 +21,7 @@ export class LeaseKeeper {
   }
 
   stop() {
+    this.stopped = true;
     clearInterval(this.timer);
   }
 
@@ -37,7 +38,8 @@ export class LeaseKeeper {
       await call("POST", `/api/leases/${this.id}/renew`, undefined, { timeoutS: 10 });
       this.until = sent + this.leaseS * 1000;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 409) this.lose();
+      // A renewal that was under way when the query was left says nothing about what is shown now.
+      if (!this.stopped && error instanceof ApiError && error.status === 409) this.lose();
       // Else it is tried again at the next check, and the answer is taken late if it has to be.
     }
   }

@@ -1,7 +1,7 @@
 /** Starts the page: who is signed in, which of the pages it is, and what all of them share. */
 
 import { AdjudicatePage } from "./adjudicate.js";
-import { ApiError, LostConnectionError, call, pause } from "./api.js";
+import { ApiError, LostConnectionError, call, pause, speaker } from "./api.js";
 import { ComparePage } from "./compare.js";
 import { button, h, say, toast } from "./dom.js";
 import { Help } from "./help.js";
@@ -10,6 +10,7 @@ import { LabelPage } from "./label.js";
 import { Outbox } from "./outbox.js";
 import { ProgressPage } from "./progress.js";
 import { SignInPage, signIn, takeFromAddress } from "./signin.js";
+import { WhoPage } from "./who.js";
 
 const PAGES = {
   "/": ["Label", LabelPage], "/progress": ["Progress", ProgressPage],
@@ -20,23 +21,27 @@ class App {
   constructor() {
     this.main = document.getElementById("main");
     this.help = new Help();
+    this.outboxes = new Map();  // By annotator: what one of them has not sent stays theirs.
     this.connection = h("p", { class: "connection", role: "status" });
     addKeys({ "?": () => this.help.open(), "Shift+?": () => this.help.open() });
     window.addEventListener("popstate", () => this.route());
     window.addEventListener("online", () => this.outbox?.flush());
     window.addEventListener("beforeunload", (event) => {
-      if (this.outbox?.size) event.preventDefault();
+      if ([...this.outboxes.values()].some(({ size }) => size)) event.preventDefault();
     });
+    speaker.onother = () => this.tellOther();
   }
 
   async start() {
     this.project = await this.readProject();
     document.title = this.project.title;
     const link = takeFromAddress();
-    let annotator = this.project.annotator;
-    if (link?.annotator) annotator = await this.signInByLink(link) ?? annotator;
-    if (annotator) this.enter(annotator);
-    else this.askWho(link?.token);
+    const { annotator } = this.project;
+    const wanted = link?.annotator || annotator;
+    if (!wanted) this.askWho({ token: link?.token });
+    else if (wanted === annotator) this.enter(annotator);
+    else if (annotator) this.askWhether(annotator, link);
+    else await this.followLink(link);
   }
 
   async readProject() {
@@ -52,34 +57,92 @@ class App {
     }
   }
 
-  async signInByLink({ annotator, token }) {
+  /** Sign in by a link; whoever was signed in stays so if that fails. */
+  async followLink(link, annotator = null) {
+    let name = annotator;
     try {
-      return await signIn(annotator, token);
+      name = await signIn(link.annotator, link.token);
     } catch (error) {
       toast(error.message, { urgent: true, seconds: 10 });
-      return null;
     }
+    if (name) this.enter(name);
+    else this.askWho(link);
   }
 
-  askWho(token = null) {
-    this.page?.close();
-    this.page = new SignInPage(this.project, (annotator) => this.enter(annotator));
-    if (token) this.page.token.value = token;
+  /** Ask before a link changes who is signed in: anybody's page can hold one. */
+  askWhether(annotator, link) {
+    this.show(new WhoPage(`You are signed in as ${annotator}. Go on as ${link.annotator}?`,
+      "This browser then answers under the other name, in all its windows.", {
+        yes: [`Go on as ${link.annotator}`, () => this.followLink(link, annotator)],
+        no: [`Stay ${annotator}`, () => this.enter(annotator)],
+      }));
+  }
+
+  /** Tell that another page of this browser has signed somebody else in. */
+  async tellOther() {
+    const before = this.annotator;
+    if (!before) return;
+    this.leave();
+    this.project = await this.readProject();
+    const { annotator } = this.project;
+    if (!annotator) return this.askWho({ annotator: before });
+    if (annotator === before) return this.enter(before);
+    const kept = this.outboxes.get(before).size
+      ? ` What ${before} answered and is not sent yet is kept until ${before} is back.` : "";
+    return this.show(new WhoPage(`${annotator} is signed in now`,
+      `Another window of this browser has signed ${annotator} in; here it was ${before}.${kept}`, {
+        yes: [`Go on as ${annotator}`, () => this.enter(annotator)],
+        no: ["Sign in anew", () => this.askWho({ annotator: before })],
+      }));
+  }
+
+  askWho({ annotator = null, token = null } = {}) {
+    const page = new SignInPage(this.project, (name) => this.enter(name));
+    page.name.value = annotator ?? "";
+    page.token.value = token ?? "";
+    this.show(page);
+  }
+
+  show(page) {
+    this.closePage();
+    this.page = page;
     this.drawHeader();
-    this.put(this.page);
+    this.put(page);
+  }
+
+  closePage() {
+    this.page?.close();
+    this.page = null;
+    this.main.replaceChildren();
+  }
+
+  /** Speak for nobody any more. */
+  leave() {
+    this.annotator = this.outbox = speaker.name = this.kept = null;
+    this.connection.textContent = "";
+    this.closePage();
   }
 
   enter(annotator) {
-    this.annotator = annotator;
-    this.outbox = new Outbox(annotator, (state) => this.tellOutbox(state));
-    this.outbox.onSignedOut = () => this.signedOut();
+    this.annotator = speaker.name = annotator;
+    if (!this.outboxes.has(annotator)) this.outboxes.set(annotator, this.makeOutbox(annotator));
+    this.outbox = this.outboxes.get(annotator);
     if (this.outbox.size) this.outbox.flush();
     this.route();
   }
 
+  makeOutbox(annotator) {
+    const outbox = new Outbox(annotator, {
+      onchange: (state) => { if (outbox === this.outbox) this.tellOutbox(state); },
+      onrefused: (message) => toast(message, { urgent: true, seconds: 15 }),
+      onsignedout: () => this.signedOut(),
+    });
+    return outbox;
+  }
+
   signedOut() {
     if (!this.annotator) return;
-    this.annotator = null;
+    this.leave();
     toast("You were signed out. Unsent answers are kept until you are back.", { urgent: true });
     this.askWho();
   }
@@ -93,7 +156,7 @@ class App {
       this.handle(error);
       return;
     }
-    this.annotator = null;
+    this.leave();
     this.askWho();
   }
 
@@ -107,14 +170,11 @@ class App {
   }
 
   route() {
-    if (!this.annotator) return this.askWho();
+    if (!this.annotator) return;  // What is asked first stays.
     if (location.pathname === "/help") this.help.open();
     const [, Page] = PAGES[location.pathname] ?? PAGES["/"];
-    this.page?.close();
-    this.page = new Page(this);
-    this.drawHeader();
-    this.put(this.page);
-    return undefined;
+    this.closePage();  // Before the new one listens to keys.
+    this.show(new Page(this));
   }
 
   put(page) {
@@ -141,13 +201,15 @@ class App {
 
   tellOutbox({ waiting, trouble, retryS }) {
     const answers = waiting === 1 ? "1 answer is" : `${waiting} answers are`;
-    this.setLost(trouble && `${trouble} ${answers} kept and sent again in ${retryS} s.`);
+    this.kept = trouble && `${trouble} ${answers} kept and sent again in ${retryS} s.`;
+    this.setLost(null);
   }
 
   /** Tell that the connection is lost, or with null that it is back. */
   setLost(words) {
-    if (!words && this.connection.textContent) say("The connection is back.");
-    this.connection.textContent = words ?? "";
+    const told = words ?? this.kept ?? "";
+    if (!told && this.connection.textContent) say("The connection is back.");
+    this.connection.textContent = told;
   }
 
   /** Tell what went wrong with a call; return whether trying again may help. */
@@ -156,6 +218,7 @@ class App {
       this.signedOut();
       return false;
     }
+    if (error instanceof ApiError && error.isOfAnother) return false;  // It was told.
     if (error instanceof LostConnectionError) this.setLost("No connection. Trying again.");
     else if (error instanceof ApiError) this.setLost(`${error.message}`);
     else throw error;

@@ -87,7 +87,7 @@ export class ProgressPage {
       await this.refresh();
     } catch (error) {
       again.disabled = false;
-      if (error instanceof ApiError && error.status !== 401) toast(error.message, { urgent: true });
+      if (error instanceof ApiError && !error.isOfSession) toast(error.message, { urgent: true });
       else this.app.handle(error);
     }
   }
