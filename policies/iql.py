@@ -31,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robopref.errors import check_above, check_at_least, check_between, check_choice
+from robopref.nn import threads_for
 from robopref.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from robopref.policies.iql_data import Transitions
 from robopref.policies.iql_learner import Errors, IQLLearner
@@ -137,7 +138,8 @@ class IQLRun:
         start = time.monotonic()
         self._resume()
         num = self.config.num_steps
-        with watch(self.directory, "train iql", total=num, done=self.step) as seen:
+        watching = watch(self.directory, "train iql", total=num, done=self.step)
+        with threads_for(self.learner.optimizer), watching as seen:
             while self.step < num:
                 self._after_update(self.update(), seen.tracker)
                 seen.bar.advance(1, value_loss=self._figures.get("value_loss", math.nan))

@@ -93,6 +93,18 @@ def claim_folder(directory: Path, preferences: PairwiseView) -> None:
         CheckpointError: A fit to other pairs was begun there. To go on with it would silently
             pass over the answers that came in since.
     """
+    digest = digest_pairs(preferences)
+    note = directory / "preferences.sha256"
+    if not note.is_file():
+        write_text_atomically(note, digest)
+    elif note.read_text() != digest:
+        raise CheckpointError(
+            f"'{directory}' holds a fit to other preferences. Delete it, or give another folder."
+        )
+
+
+def digest_pairs(preferences: PairwiseView) -> str:
+    """Return a hash of pairs, their weights and their segments."""
     digest = hashlib.sha256()
     segments = preferences.segments
     for values in (
@@ -105,13 +117,7 @@ def claim_folder(directory: Path, preferences: PairwiseView) -> None:
         segments.obs[STATE][segments.mask],
     ):
         digest.update(np.ascontiguousarray(values).data)
-    note = directory / "preferences.sha256"
-    if not note.is_file():
-        write_text_atomically(note, digest.hexdigest())
-    elif note.read_text() != digest.hexdigest():
-        raise CheckpointError(
-            f"'{directory}' holds a fit to other preferences. Delete it, or give another folder."
-        )
+    return digest.hexdigest()
 
 
 class PairSource:

@@ -39,6 +39,8 @@ from robopref.types import SimState
 
 REACH_M = 0.01
 """The farthest that the tool's target moves in a step of a policy [m]."""
+STILL_LOOKS = 5
+"""So often in a tenth of a second the arm has to be found at rest."""
 STALL_S = 0.5
 """A machine that is shared may not run for so long, and nothing is at stake in a simulation [s]."""
 TABLE = Workspace(
@@ -277,8 +279,13 @@ class _Table:
         self._process.close()
 
     def _is_still(self) -> bool:
-        qvel = np.array(self._link.ask("scene")["qvel"])[self._dofs]
-        return bool(np.abs(qvel).max() < STILL_RAD_S / 2)
+        """Return whether it rests for a while: put in place, it begins at rest and may then sag."""
+        for _ in range(STILL_LOOKS):
+            qvel = np.array(self._link.ask("scene")["qvel"])[self._dofs]
+            if np.abs(qvel).max() >= STILL_RAD_S / 2:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _wait(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S

@@ -120,6 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return EXIT_BROKEN_PIPE
     except Exception as error:
+        from robopref.commands.wording import describe
+
         message = describe(error)
         if message is None:
             raise
@@ -158,34 +160,14 @@ def load(verb: str) -> type[Any]:
     return loaded
 
 
-def describe(error: BaseException) -> str | None:
-    """Return what to tell the user about `error`, or None if it is a fault of the program.
-
-    robopref's own errors and the system's are meant for the user. A `ValueError`, a `LookupError`
-    or an `ArithmeticError` is only if robopref's code raised it with a `raise` statement: one that
-    numpy raised, or a key that was missing, is a fault and keeps its traceback.
-    """
-    from robopref.errors import RoboprefError
-
-    if _is_disk_full(error):
-        return "The disk is full. Free some space, then run the same command again to go on."
-    if isinstance(error, RoboprefError):
-        return str(error)
-    if isinstance(error, OSError):
-        return _describe_os_error(error)
-    if isinstance(error, (ValueError, LookupError, ArithmeticError)) and _raised_on_purpose(error):
-        return str(error.args[0]) if error.args else type(error).__name__
-    return None
-
-
 def usage() -> str:
     """Return the list of verbs."""
     return (
         "usage: robopref VERB [options]\n\n"
         "Teach robots what people prefer.\n\n"
         f"{_list_verbs(VERBS)}\n\n"
-        "  --help                   show this list; after a verb: its options and an example\n"
-        "  --version                show the version\n\n"
+        "  --help                     show this list; after a verb: its options and an example\n"
+        "  --version                  show the version\n\n"
         "Start with: robopref demo"
     )
 
@@ -204,7 +186,14 @@ def _run(argv: list[str]) -> int:
         print(f"usage: robopref {argv[0]} VERB [options]\n\n{_list_verbs(members)}")
         return 0 if len(argv) > 1 else EXIT_ERROR
     _configure_messages()
-    parse(argv).run()
+    command = parse(argv)
+    try:
+        command.run()
+    except Exception as error:
+        from robopref.commands.wording import name_options
+
+        name_options(error, type(command))
+        raise
     return 0
 
 
@@ -247,43 +236,7 @@ def _configure_messages() -> None:
 
 
 def _list_verbs(verbs: dict[str, tuple[str, str]]) -> str:
-    return "\n".join(f"  {verb:<23}  {summary}" for verb, (_, summary) in verbs.items())
-
-
-def _describe_os_error(error: OSError) -> str:
-    if error.errno is None or error.strerror is None:
-        return str(error)
-    where = f": '{error.filename}'" if error.filename is not None else ""
-    return f"{error.strerror}{where}."
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Return whether a full disk is behind `error`, under whichever name a library gave it."""
-    import errno
-
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        # SQLite and the safetensors writer wrap the system's error in one of their own.
-        if "disk is full" in str(error) or "No space left on device" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _raised_on_purpose(error: BaseException) -> bool:
-    """Return whether a `raise` statement of robopref's own code is where `error` came from."""
-    import opcode
-
-    trace = error.__traceback__
-    if trace is None:
-        return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    frame = trace.tb_frame
-    if frame.f_globals.get("__name__", "").partition(".")[0] != "robopref":
-        return False
-    return opcode.opname[frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+    return "\n".join(f"  {verb:<25}  {summary}" for verb, (_, summary) in verbs.items())
 
 
 def _stdout_is_closed() -> bool:

@@ -8,6 +8,11 @@ expected and, where there is one, the way out.
 import difflib
 from collections.abc import Iterable
 
+MAX_LISTED = 20
+"""Names of which a message lists all."""
+NUM_NEAREST = 5
+"""Names that it lists of more."""
+
 
 class RoboprefError(Exception):
     """Root of robopref's own errors."""
@@ -82,7 +87,11 @@ def check_name(kind: str, name: str, known: Iterable[str], *, heading: str = "Re
     known = list(known)
     if name not in known:
         hint = did_you_mean(name, known)
-        raise UnknownNameError(f"No {kind} named '{name}'.{hint} {heading}: {sorted(known)}.")
+        listed = f"{heading}: {sorted(known)}"
+        if len(known) > MAX_LISTED:
+            nearest = difflib.get_close_matches(name, known, n=NUM_NEAREST, cutoff=0.0)
+            listed = f"{heading}, the nearest of {len(known)}: {nearest}"
+        raise UnknownNameError(f"No {kind} named '{name}'.{hint} {listed}.")
 
 
 def check_choice(argument: str, value: str, choices: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ the chosen components are imported; the others are listed from the registry's st
 import dataclasses
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 import docstring_parser
 import tyro
 
+from robopref.commands.wording import name_options
 from robopref.config import load_registry
 from robopref.registry import Registry
 
@@ -37,10 +39,18 @@ def parse_options(command_class: type[Any], argv: Sequence[str], *, program: str
         _make_form(command_class, "", argv),
         args=["--help"] if wants_help else list(argv),
         prog=program,
-        description=inspect.getdoc(command_class),
+        description=_description(inspect.getdoc(command_class) or ""),
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
     )
     return _from_form(filled)
+
+
+def _description(docstring: str) -> str:
+    """Return a docstring with each paragraph in one line, for the terminal to break."""
+    about, heading, examples = docstring.partition("Example:\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in about.split("\n\n")]
+    # A line that was continued has the blanks before its second part within it.
+    return "\n\n".join(paragraphs) + heading + re.sub(r"(?<=\S) {2,}", " ", examples)
 
 
 def _make_form(
@@ -66,7 +76,9 @@ def _make_form(
             form = _make_form(hint, f"{flag}.", argv, value)
             specs.append((field.name, form, _factory(form, value)))
         else:
-            specs.append((field.name, hint, _constant(value)))
+            specs.append(
+                (field.name, _explained(config_class, field, hint, value), _constant(value))
+            )
     return dataclasses.make_dataclass(
         config_class.__name__,
         specs,
@@ -74,6 +86,19 @@ def _make_form(
         namespace={"__post_init__": lambda _form: None, "form_of": config_class},
         frozen=config_class.__dataclass_params__.frozen,
     )
+
+
+def _explained(
+    config_class: type[Any], field: "dataclasses.Field[Any]", hint: Any, value: Any
+) -> Any:
+    """Return a hint with the help of its option, as one paragraph whatever its line breaks."""
+    about, behaviour = field_help(config_class, field.name), None
+    markers = getattr(hint, "__metadata__", ())
+    if value is True and hint is bool:  # The only option is the one that begins with "--no-".
+        about, behaviour = f"Turns this off: {about}", "(on by default)"
+    elif value is dataclasses.MISSING and tyro.conf.UseAppendAction in markers:
+        behaviour = "(required, may be repeated)"
+    return Annotated[hint, tyro.conf.arg(help=about, help_behavior_hint=behaviour)]
 
 
 def _component(
@@ -110,13 +135,21 @@ def _component(
     return [*specs, (field.name, Annotated[form, group], _factory(form, None))]
 
 
-def _from_form(value: Any) -> Any:
-    """Return the real config for a filled form, and anything else as it is."""
+def _from_form(value: Any, prefix: str = "") -> Any:
+    """Return the real config for a filled form, whose options have this prefix; else the value."""
     config_class = getattr(type(value), "form_of", None)
     if config_class is None:
         return value
     fields = [field.name for field in dataclasses.fields(config_class) if field.init]
-    return config_class(**{name: _from_form(getattr(value, name)) for name in fields})
+    parts = {
+        name: _from_form(getattr(value, name), f"{prefix}{name.replace('_', '-')}.")
+        for name in fields
+    }
+    try:
+        return config_class(**parts)
+    except ValueError as error:
+        name_options(error, config_class, prefix)
+        raise
 
 
 def _chosen(flag: str, argv: Sequence[str], default: Any) -> Any:

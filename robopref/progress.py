@@ -1,25 +1,32 @@
-"""Progress bars with the figure that matters, and an interrupt that loses nothing."""
+"""Progress with the figure that matters, and an interrupt that loses nothing."""
 
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+LINE_S = 10.0
+"""Time between two lines where there is no terminal [s]."""
+
 
 class Progress:
-    """One bar on standard error; silent where that is no terminal."""
+    """One bar on standard error, or, where that is no terminal, a line now and then."""
 
     def __init__(self, description: str, total: int) -> None:
         self.description = description
         self.total = total
         self._bar: Any = None
         self._task: Any = None
+        self._done = 0
+        self._said_s = 0.0
 
     def __enter__(self) -> "Progress":
         """Show the bar."""
+        self._said_s = time.monotonic()
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -44,10 +51,24 @@ class Progress:
 
     def advance(self, steps: int = 1, **figures: float) -> None:
         """Move on by `steps` and show `figures`, such as loss=0.1."""
-        if self._bar is not None:
-            figure = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self._done += steps
+        figure = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        if self._bar is None:
+            self._say(figure)
+        else:
             update = {"figure": figure} if figures else {}
             self._bar.update(self._task, advance=steps, **update)
+
+    def _say(self, figure: str) -> None:
+        """Print how far it is, unless that was said just now."""
+        now = time.monotonic()
+        if now - self._said_s < LINE_S:
+            return
+        self._said_s = now
+        share = f" of {self.total} ({self._done / self.total:.0%})" if self.total else ""
+        line = f"{self.description}: {self._done}{share}{figure and '  '}{figure}"
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 class Interrupt:

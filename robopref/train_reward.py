@@ -1,14 +1,19 @@
 """Reward learning: episodes and answers in, a trained reward in a run directory out."""
 
+import json
 import logging
-from collections.abc import Iterable, Mapping
+import shlex
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robopref.config import write_text_atomically
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_between
 from robopref.preferences.preference import PairwiseView, Preference
 from robopref.preferences.store import PreferenceStore
+from robopref.rewards.fit import digest_pairs
 from robopref.rewards.measure import measure_pairs
 from robopref.seeding import make_generator, make_rng
 from robopref.types import STATE
@@ -17,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 MIN_HELD_OUT_PAIRS = 5
 """With fewer held-out pairs an accuracy says nothing, and none is measured."""
+ANSWERS = "answers.json"
+"""In a run's folder: the number of answers that are fitted to, and a hash of their pairs."""
+PARTS = ("held-out", "fit")
+"""Folders of the fits of a run, each with its checkpoint."""
 
 
 def load_preferences(
@@ -37,11 +46,14 @@ def load_preferences(
     """
     with PreferenceStore(location, create=False) as store:
         preferences = store.believed(criterion)
+        others = [] if preferences else sorted({p.criterion for p in store.preferences()})
         changed = store.verify(episodes.content_hash)
     if not preferences:
+        words = ["--data", str(episodes.root), "--db", str(location)]
+        words += [] if criterion == "overall" else ["--criterion", criterion]
         raise DataError(
             f"'{location}' holds no answers by '{criterion}'. "
-            f"Answer some with: robopref answer --data {episodes.root} --db {location}"
+            + (_others(others) or f"Answer some with: robopref answer {shlex.join(words)}")
         )
     if changed:
         raise DataError(
@@ -52,6 +64,14 @@ def load_preferences(
     return preferences
 
 
+def _others(criteria: Sequence[str]) -> str:
+    """Return where else answers are, and how to train on them."""
+    if not criteria:
+        return ""
+    option = shlex.join(["--criterion", criteria[0]])
+    return f"It holds some by {list(criteria)}: choose with {option}."
+
+
 def train_reward(
     reward: Any,
     preferences: Iterable[Preference],
@@ -60,12 +80,14 @@ def train_reward(
     directory: Path | None = None,
     seed: int = 0,
     held_out_share: float = 0.2,
+    announce: Callable[[str], None] | None = None,
 ) -> tuple[Any, dict[str, float]]:
     """Fit a reward to answers, after measuring on held-out ones how good it is.
 
     The held-out pairs share no episode with those fitted to. The reward that is returned is then
     fitted to all pairs. Called again after an interruption, it goes on at the last checkpoints
-    in `directory`, and ends with the same weights.
+    in `directory`, and ends with the same weights. Called with other answers, it fits anew; until
+    that is done, `reward/` stays what it was.
 
     Args:
         reward: Config of a reward of the registry.
@@ -75,6 +97,7 @@ def train_reward(
             nothing.
         seed: Decides everything random.
         held_out_share: Share of the pairs to hold out for the measurement; 0 measures nothing.
+        announce: Told in a line why a reward that was fitted before is fitted anew.
 
     Returns:
         The reward, and its figures: those of `fit`, and `held_out/accuracy`, `held_out/loss`,
@@ -85,12 +108,43 @@ def train_reward(
         ValueError: The answers say nothing, such as all ties.
     """
     check_between("held_out_share", held_out_share, 0, 0.5)
+    preferences = list(preferences)
     view = PairwiseView.from_preferences(preferences, episodes.cut)
+    if directory is not None:
+        change = _begin_anew(directory, preferences, view)
+        if change and announce is not None:
+            announce(f"{change}: fitting again.")
     figures = _measure_held_out(reward, view, directory, seed, held_out_share)
     fitted, found = _fit(reward, view, None if directory is None else directory / "fit", seed)
     if directory is not None:
         fitted.save_pretrained(directory / "reward")
     return fitted, {**found, **figures}
+
+
+def _begin_anew(
+    directory: Path, preferences: Sequence[Preference], view: PairwiseView
+) -> str | None:
+    """Clear away what was fitted to other answers; return how these differ, None if they do not.
+
+    The reward itself stays until another takes its place.
+    """
+    note = directory / ANSWERS
+    num, pairs = len(preferences), digest_pairs(view)
+    last: dict[str, Any] = json.loads(note.read_text()) if note.is_file() else {}
+    if last.get("pairs") == pairs:
+        return None
+    was_fitted = any((directory / part).exists() for part in (*PARTS, "reward"))
+    for part in PARTS:
+        shutil.rmtree(directory / part, ignore_errors=True)
+    # Last, so that an interruption of the clearing is not taken for an interrupted fit.
+    write_text_atomically(note, json.dumps({"num": num, "pairs": pairs}))
+    if not was_fitted:
+        return None
+    more = num - last.get("num", num)
+    if not more:
+        return "Other answers than in the last fit"
+    noun = "answer" if abs(more) == 1 else "answers"
+    return f"{abs(more)} {noun} {'more' if more > 0 else 'fewer'} than in the last fit"
 
 
 def _measure_held_out(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from robopref.errors import check_at_least, check_between
+from robopref.nn import threads_for
 from robopref.run_checkpoint import RunCheckpoint
 from robopref.tracker import Tracker, watch
 
@@ -173,7 +174,8 @@ class Trainer:
         self._resume()
         directory = self.directory if self.accelerator.is_main_process else None
         num = self.config.num_steps
-        with watch(directory, self.description, total=num, done=self.step) as seen:
+        watching = watch(directory, self.description, total=num, done=self.step)
+        with threads_for(self.optimizer), watching as seen:
             while self.step < num and not self._out_of_patience():
                 self._figures |= self._train_step()
                 self.step += 1

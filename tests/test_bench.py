@@ -50,7 +50,8 @@ def checkout(tmp_path, monkeypatch):
 def test_without_a_name_the_benchmarks_are_listed(checkout, capsys):
     BenchCommand().run()
     assert capsys.readouterr().out == (
-        "probe_of_the_tests  Measure nothing, fast.\n\nNext: robopref bench NAME --quick\n"
+        "probe_of_the_tests  Measure nothing, fast.\n\n"
+        "Next: robopref bench probe_of_the_tests --quick\n"
     )
 
 

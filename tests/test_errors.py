@@ -14,6 +14,7 @@ from robopref.errors import (
     check_at_least,
     check_between,
     check_choice,
+    check_name,
     did_you_mean,
 )
 
@@ -35,6 +36,16 @@ def test_errors_are_caught_as_robopref_s_and_as_python_s(error, parent):
 def test_a_look_up_error_keeps_its_message_unquoted():
     # str(KeyError("x")) is "'x'"; messages for users must not look like that.
     assert str(UnknownNameError("No reward named 'x'.")) == "No reward named 'x'."
+
+
+def test_of_many_names_the_nearest_are_listed():
+    names = [f"push-{letter}-v3" for letter in "abcdefghijklmnopqrstuv"]
+    with pytest.raises(UnknownNameError) as error:
+        check_name("task", "psh-a-v3", names, heading="Tasks")
+    assert str(error.value) == (
+        "No task named 'psh-a-v3'. Did you mean 'push-a-v3'? Tasks, the nearest of 22: "
+        "['push-a-v3', 'push-v-v3', 'push-u-v3', 'push-t-v3', 'push-s-v3']."
+    )
 
 
 def test_choice():

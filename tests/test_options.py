@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from robopref import options
+from robopref import cli, options
 from robopref.errors import UnknownNameError
 
 PROBE = "options_probe"
@@ -128,10 +128,10 @@ def test_unknown_component_suggests_the_nearest(probe):
     )
 
 
-def test_ranges_are_checked_in_the_words_of_the_config(probe):
+def test_errors_of_the_configs_name_the_options(probe):
     with pytest.raises(ValueError) as error:
         parse(probe, "here", "--reward.train.num-steps", "0")
-    assert str(error.value) == "`num_steps` must be at least 1, got 0."
+    assert str(error.value) == "--reward.train.num-steps must be at least 1, got 0."
 
 
 def test_help_lists_the_names_without_importing_them(probe, capsys):
@@ -155,3 +155,36 @@ def test_a_component_without_default_is_required(probe, capsys):
     assert "--reward" in capsys.readouterr().err
     given = parse(probe, "--reward", "mlp", command="RequiredCommand")
     assert given == probe.RequiredCommand(probe.MLPConfig())
+
+
+def test_a_flag_that_turns_something_off_says_so(capsys):
+    shown = show_help("evaluate", capsys)
+    assert (
+        "--no-knows-success Turns this off: The environment says when its task is solved. "
+        "(on by default)" in shown
+    )
+
+
+def test_what_may_be_repeated_and_is_needed_says_so(capsys):
+    shown = show_help("data merge", capsys)
+    assert "--data PATH Folder of a data set. (required, may be repeated)" in shown
+    assert "--data runs/demo/evaluation/aligned --out runs/compared" in shown
+
+
+def show_help(verb, capsys):
+    with pytest.raises(SystemExit):
+        cli.parse([*verb.split(), "--help"])
+    lines = (line.strip("│ ") for line in capsys.readouterr().out.splitlines())
+    return "\n".join(lines).replace("\n", " ").replace("  ", " ")
+
+
+def test_help_does_not_break_within_a_paragraph(capsys, monkeypatch):
+    """Lines are filled, so that none ends where the next word would have had room."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.parse(["evaluate", "--help"])
+    text = capsys.readouterr().out
+    start = text.index("--name {None}|STR")
+    lines = [line.strip("│ ") for line in text[start : text.index("--num-workers")].splitlines()]
+    assert "compared; None for the" in " ".join(lines)
+    assert min(map(len, lines[1:-2])) > 40

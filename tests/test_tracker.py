@@ -123,3 +123,14 @@ def test_outside_the_main_thread_signals_are_left_alone():
     thread.join()
     assert seen == [False]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_it_is(capsys, monkeypatch):
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr("robopref.progress.time.monotonic", lambda: float(next(now)))
+    with Progress("train policy", 8) as bar:
+        for _ in range(8):
+            bar.advance(1, loss=0.25)
+    assert capsys.readouterr().err.splitlines() == [
+        "train policy: 3 of 8 (38%)  loss 0.25", "train policy: 6 of 8 (75%)  loss 0.25",
+    ]  # fmt: skip

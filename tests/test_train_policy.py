@@ -179,5 +179,5 @@ def test_the_command_trains_on_successes_and_says_what_is_next(episodes, tmp_pat
     command.run()
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"5 of 10 episodes in {tmp_path / 'data'} are used."
-    assert printed[-1].startswith(f"Next: robopref evaluate --policy {tmp_path / 'run'} ")
+    assert printed[-1].startswith(f"Next:   robopref evaluate --policy {tmp_path / 'run'} ")
     assert load_policy(tmp_path / "run" / "policy").chunk_size == 4

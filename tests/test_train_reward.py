@@ -1,5 +1,7 @@
 """Tests for train_reward.py."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.rewards.serialization import load_reward
 from robopref.seeding import derive_uuid, make_rng
 from robopref.train_reward import load_preferences, train_reward
-from robopref.trainer import TrainerConfig
+from robopref.trainer import Trainer, TrainerConfig
 from robopref.types import STATE
 
 REWARD = MLPRewardConfig(
@@ -98,22 +100,83 @@ def run_command(answered, out, reward, **options):
     ).run()  # fmt: skip
 
 
+def test_a_reward_is_fitted_anew_when_answers_came_in(answered, tmp_path, capsys):
+    _, database = answered
+    run, store = tmp_path / "run", PreferenceStore(database)
+    weights = run / "reward" / "model.safetensors"
+    run_command(answered, run, REWARD)
+    first = weights.read_bytes()
+    capsys.readouterr()
+    run_command(answered, run, REWARD)
+    assert "fitting again" not in capsys.readouterr().out
+    assert weights.read_bytes() == first
+
+    last, before = (store.preferences()[place] for place in (-1, -2))
+    store.undo(last.id)
+    store.undo(before.id)
+    run_command(answered, run, REWARD)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "2 answers fewer than in the last fit: fitting again."
+    )
+    for answer in (before, last):
+        store.answer(replace(answer, id=derive_uuid(1, answer.id)))
+    run_command(answered, run, REWARD)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 answers more than in the last fit: fitting again."
+    assert lines[1].startswith("Fitted to 40 answers in ")
+    assert weights.read_bytes() == first
+
+
+def test_an_interrupted_second_fit_keeps_the_old_reward_and_goes_on(
+    answered, tmp_path, monkeypatch
+):
+    episodes, database = answered
+    run = tmp_path / "run"
+    answers = load_preferences(database, episodes)
+    train_reward(REWARD, answers[:-2], episodes, directory=run)
+    weights = run / "reward" / "model.safetensors"
+    first = weights.read_bytes()
+    monkeypatch.setattr(Trainer, "_after_step", interrupt_at(30, Trainer._after_step))
+    with pytest.raises(KeyboardInterrupt):
+        train_reward(REWARD, answers, episodes, directory=run)
+    assert weights.read_bytes() == first
+    monkeypatch.undo()
+    said: list[str] = []
+    train_reward(REWARD, answers, episodes, directory=run, announce=said.append)
+    train_reward(REWARD, answers, episodes, directory=tmp_path / "at-once")
+    assert said == []
+    assert weights.read_bytes() == (tmp_path / "at-once/reward/model.safetensors").read_bytes()
+
+
+def interrupt_at(step, after_step):
+    def raising(trainer, tracker):
+        after_step(trainer, tracker)
+        if trainer.step == step:
+            trainer._save()
+            raise KeyboardInterrupt
+
+    return raising
+
+
 @pytest.mark.parametrize("reward", ["zero", "random"])
 def test_a_reward_that_learns_nothing_says_so(answered, tmp_path, capsys, reward):
     run_command(answered, tmp_path / "run", reward)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "This reward learns nothing: 40 answers only measured it."
-    assert lines[-1] == f"Next: robopref evaluate --policy RUN --reward {tmp_path / 'run'}"
+    assert lines[-1] == (
+        f"Next:   robopref train iql --data {answered[0].root} --reward {tmp_path / 'run'} --out "
+        f"{tmp_path / 'run'}-iql"
+    )
 
 
-def test_what_is_next_after_a_reward_that_cannot_choose(answered, tmp_path, capsys):
-    episodes, database = answered
+def test_what_is_next_where_nothing_can_be_shown(answered, tmp_path, capsys):
+    episodes, _ = answered
     fit = FitConfig(trainer=TrainerConfig(num_steps=2))
     reward = PreferenceTransformerConfig(num_members=1, fit=fit)
     run_command(answered, tmp_path / "run", reward, held_out_share=0.0)
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"Next: robopref query --data {episodes.root} --db {database} --strategy disagreement "
-        f"--reward {tmp_path / 'run'}"
+        f"Next:   robopref train iql --data {episodes.root} --reward {tmp_path / 'run'} --out "
+        f"{tmp_path / 'run'}-iql"
     )
 
 
@@ -134,8 +197,19 @@ def test_a_store_without_answers_says_how_to_get_some(answered):
     with pytest.raises(DataError) as error:
         load_preferences(database, episodes, criterion="style")
     assert str(error.value) == (
-        f"'{database}' holds no answers by 'style'. "
-        f"Answer some with: robopref answer --data {episodes.root} --db {database}"
+        f"'{database}' holds no answers by 'style'. It holds some by ['overall']: choose with "
+        "--criterion overall."
+    )
+
+
+def test_an_empty_store_says_how_to_answer_by_the_criterion(answered, tmp_path):
+    episodes, _ = answered
+    PreferenceStore(tmp_path / "empty.sqlite").close()
+    with pytest.raises(DataError) as error:
+        load_preferences(tmp_path / "empty.sqlite", episodes, criterion="style")
+    assert str(error.value) == (
+        f"'{tmp_path}/empty.sqlite' holds no answers by 'style'. Answer some with: robopref answer "
+        f"--data {episodes.root} --db {tmp_path}/empty.sqlite --criterion style"
     )
 
 

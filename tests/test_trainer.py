@@ -13,6 +13,7 @@ from torch import nn
 
 from robopref.checkpoint import load_tree, save_tree
 from robopref.errors import CheckpointError
+from robopref.nn import MIN_PARAMETERS_FOR_THREADS
 from robopref.tracker import read_metrics
 from robopref.trainer import Trainer, TrainerConfig
 
@@ -203,6 +204,34 @@ def test_equal_seeds_give_equal_weights_whatever_the_global_state():
     second.fit()
     assert torch.equal(weights(one), weights(other))
     assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("variable", "hidden", "used"), [
+    (None, 8, 1), ("2", 8, 2), (None, 2 * MIN_PARAMETERS_FOR_THREADS, 2),
+])  # fmt: skip
+def test_a_small_model_is_trained_by_one_thread(variable, hidden, used, monkeypatch):
+    if variable is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    seen = []
+
+    class Watched(Regression):
+        def forward(self, batch, generator):
+            seen.append(torch.get_num_threads())
+            return super().forward(batch, generator)
+
+    torch.set_num_threads(2)
+    try:
+        trainer = Trainer(
+            TrainerConfig(num_steps=2, batch_size=2), Watched(hidden), Items(),
+            generator=torch.Generator().manual_seed(0), device="cpu",
+        )  # fmt: skip
+        trainer.fit()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [used, used]
 
 
 def test_one_interrupt_saves_and_the_next_run_goes_on(tmp_path):

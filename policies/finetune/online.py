@@ -24,6 +24,7 @@ from gymnasium.vector import VectorEnv
 from torch import nn
 
 from robopref.errors import check_at_least
+from robopref.nn import threads_for
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.denoising_mdp import DenoisingConfig, DenoisingSteps
 from robopref.policies.finetune.experience import Collector
@@ -167,7 +168,8 @@ class _Training:
         start = time.monotonic()
         self._resume()
         num = self.config.num_iterations
-        with watch(self.directory, "fine-tune", total=num, done=self.iteration) as seen:
+        watching = watch(self.directory, "fine-tune", total=num, done=self.iteration)
+        with threads_for(self.optimizer), watching as seen:
             while self.iteration < num:
                 self._iterate()
                 if seen.tracker is not None:

@@ -64,8 +64,8 @@ class AlignConfig:
     selected_share: float = 0.4
     """Share of those recorded so far, the best by the learned reward, that is kept."""
     knows_success: bool = True
-    """Whether the environment says when its task is solved; without that, success is not counted,
-    and nothing is left out for want of it."""
+    """The environment says when its task is solved; without that, success is not counted, and
+    nothing is left out for want of it."""
     use_success: bool = True
     """Keep only successful ones of them: success is a signal of its own beside the labels."""
     num_test_episodes: int = 50

@@ -53,6 +53,20 @@ class Run:
         if self._file.is_file():
             self._stages = load_figures(self._file, dict)
 
+    @classmethod
+    def can_go_on(cls, directory: Path, config: Any) -> bool:
+        """Return whether a run of this config can begin in a folder, or go on there."""
+        path = directory / CONFIG
+        try:
+            if path.is_file() and _holds_more_than_config(directory):
+                earlier = _load_earlier(type(config), path)
+                _check_same(earlier, to_dict(config), directory, {"num_workers"})
+            else:
+                _check_no_data_set(directory)
+        except (ConfigError, DataError):
+            return False
+        return True
+
     def stage(self, name: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Do `work` unless it was done before; return its figures, with the seconds it took.
 

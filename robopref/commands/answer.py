@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robopref.commands import following
 from robopref.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class AnswerCommand:
 
     def run(self) -> None:
         """Ask until nothing is pending or the person stops."""
+        from robopref.data.schema import can_be_shown
         from robopref.data.store import EpisodeStore
         from robopref.labeling.clips import ClipMaker
         from robopref.preferences.store import PreferenceStore
@@ -53,15 +55,29 @@ class AnswerCommand:
             episodes, self.out, width=self.width, height=self.height, camera=self.camera
         )
         with PreferenceStore(self.db, create=False) as store:
+            session = AnswerSession(store, episodes, clips, self)
             try:
-                AnswerSession(store, episodes, clips, self).run()
+                session.run()
             finally:
                 clips.close()
             labels = store.num_labels(self.criterion)
-            left = len(store.pending(self.annotator, self.criterion))
+            left = len(session.pending())
+        shows = can_be_shown(episodes.features)
+        for line in session.notes():
+            print(line)
         print(f"Labels by '{self.criterion}' in {self.db}: {labels}. Queries left: {left}.")
-        following = "answer" if left else "train reward"
-        print(f"Next:   robopref {following} --data {self.data} --db {self.db}")
+        print(f"Next:   {self._next(labels, left, shows)}")
+
+    def _next(self, labels: int, left: int, shows: bool) -> str:
+        if left:
+            return following.answer(
+                self.data, self.db, annotator=self.annotator, criterion=self.criterion
+            )
+        if labels:
+            return following.train_reward(self.data, self.db, self.criterion)
+        if shows:
+            return following.command("query", "--data", self.data, "--db", self.db)
+        return following.command("data info", "--data", self.data)
 
 
 class AnswerSession:
@@ -79,19 +95,39 @@ class AnswerSession:
         self.store = store
         self.episodes = episodes
         self.clips = clips
+        self.passed: dict[str, str] = {}
         self.who = (settings.annotator, settings.criterion)
         config = TerminalTeacherConfig(settings.annotator, settings.criterion)
         self.teacher = TerminalTeacher(config, Person(self._show, read_line))
 
     def run(self) -> None:
         """Ask the pending queries, oldest first; one that was undone comes back at once."""
+        from robopref.labeling.clips import NothingToShowError
         from robopref.preferences.terminal import Request
 
-        while pending := self.store.pending(*self.who, limit=1):
-            reply = self.teacher.reply(pending[0])
+        while pending := self.pending(limit=1):
+            try:
+                reply = self.teacher.reply(pending[0])
+            except NothingToShowError as error:
+                self.passed[pending[0].id] = str(error)
+                continue
             if reply is Request.QUIT:
                 return
             self._take(reply)
+
+    def pending(self, limit: int | None = None) -> "list[Query]":
+        """Return what is still to be answered, but for what cannot be shown."""
+        most = None if limit is None else limit + len(self.passed)
+        waiting = self.store.pending(*self.who, limit=most)
+        return [query for query in waiting if query.id not in self.passed][:limit]
+
+    def notes(self) -> list[str]:
+        """Return what there is to say of the queries that were passed over."""
+        if not self.passed:
+            return []
+        num, first = len(self.passed), next(iter(self.passed.values()))
+        were = "1 query was" if num == 1 else f"{num} queries were"
+        return [f"{were} passed over, for which there is nothing to show. {first}"]
 
     def _take(self, reply: "Preference | Request") -> None:
         from robopref.preferences.preference import Preference
@@ -112,9 +148,10 @@ class AnswerSession:
                 f"Query '{query.id}' cannot be shown from '{self.episodes.root}': "
                 f"{changed[0].problem}. Give the data set from which it was chosen."
             )
-        left = len(self.store.pending(*self.who))
+        paths = self.clips.write(query)
+        left = len(self.pending())
         print(f"\n{left} to answer. By '{self.who[1]}', which is better? {query.reason}")
-        for place, path in enumerate(self.clips.write(query), start=1):
+        for place, path in enumerate(paths, start=1):
             print(f"  {place}: {path}")
 
 

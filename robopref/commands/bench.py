@@ -51,7 +51,9 @@ class BenchCommand:
         if not self.name:
             width = max((len(name) for name in benches), default=0)
             print("\n".join(f"{name:<{width}}  {about}" for name, about in benches.items()))
-            print("\nNext: robopref bench NAME --quick")
+            if benches:
+                first = "demo" if "demo" in benches else min(benches)
+                print(f"\nNext: robopref bench {first} --quick")
             return
         check_name("benchmark", self.name, benches, heading="Benchmarks")
         start = time.monotonic()

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robopref.commands.following import command
 from robopref.config import component, resolve, to_dict
 from robopref.errors import check_at_least, check_between
 
@@ -24,7 +25,7 @@ class CollectCommand:
     Killed or interrupted, the same command records what is missing.
 
     Example:
-        robopref collect --env metaworld/reach-v3 --behaviour fast --num-episodes 4 --out runs/reach
+        robopref collect --env metaworld/reach-v3 --num-episodes 20 --out runs/reach
         robopref collect --env metaworld/door-close-v3 --recipe ipl --num-episodes 4 --out runs/door
         robopref collect --env planar/avoid-long-v0 --behaviour keep-out --cameras top --out runs/a
     """
@@ -96,7 +97,7 @@ class CollectCommand:
         print(f"{len(store)} episodes in {self.out}, {successes} successful.")
         if self.recipe is not None:
             self._print_shares(store)
-        print(f"Next:   robopref data info --data {self.out}")
+        print(f"Next:   {command('data info', '--data', self.out)}")
 
     def _plan(self) -> "Record":
         from robopref.align.actors import ScriptedSpec, policy_spec

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robopref.commands.following import answer, answered_data, command, free_folder
 from robopref.errors import DataError, check_at_least, check_choice
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class InfoCommand:
         console.print("", columns)
         for line in store.report:
             console.print(f"Note: {line}", highlight=False, soft_wrap=True)
-        print(f"Next:   robopref data validate --data {self.data}")
+        print(f"Next:   {command('data validate', '--data', self.data)}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ValidateCommand:
         if problems:
             raise DataError(f"'{self.data}' has {len(problems)} problems, listed above.")
         print(f"'{self.data}' is sound: {len(store)} episodes, {store.num_steps} steps.")
-        print(f"Next:   robopref data compact --data {self.data}")
+        print(f"Next:   {command('data compact', '--data', self.data)}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class CompactCommand:
         before = _num_files(self.data)
         store.compact()
         print(f"{len(store)} episodes: {before} files before, {_num_files(self.data)} now.")
-        print(f"Next:   robopref data info --data {self.data}")
+        print(f"Next:   {command('data info', '--data', self.data)}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class ImportCommand:
             raise DataError(f"'{self.source}' holds no episodes.")
         added = len(store) - before
         print(f"Imported {added} episodes from {self.source}; {self.out} has {len(store)}.")
-        print(f"Next:   robopref data info --data {self.out}")
+        print(f"Next:   {command('data info', '--data', self.out)}")
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,7 @@ class ExportCommand:
     data: Path | None = None
     """Data set to export: as robomimic HDF5 (a name like x.hdf5) or Minari (a name like x-v0)."""
     db: str | None = None
-    """Preference store to export instead, or as npz together with the data set that it is about: a
-    SQLite file, or a URL of a database."""
+    """Preference store to export instead, or as npz with its data set: a SQLite file, or a URL."""
     format: str | None = None
     """"robomimic" or "minari"; for preferences "jsonl", "npz", "parquet" or "chosen-rejected"."""
 
@@ -218,7 +218,8 @@ class ExportCommand:
         simulator = _simulator_file(store) if name == "robomimic" else None
         num = write_episodes(store, self.out, name, simulator=simulator)
         print(f"Exported {num} episodes to {self.out} ({name}).")
-        print(f"Next:   robopref data import --source {self.out} --out {data}-again")
+        again = free_folder(data.with_name(f"{data.name}-again"))
+        print(f"Next:   {command('data import', '--source', self.out, '--out', again)}")
 
     def _export_preferences(self, db: str) -> None:
         from robopref.preferences.store import PreferenceStore
@@ -237,8 +238,10 @@ class ExportCommand:
                 "chosen-rejected": store.export_chosen_rejected,
             }
             num = writers[name](self.out)
+            data = self.data or answered_data(store, db)
         print(f"Exported {num} rows to {self.out} ({name}).")
-        print(f"Next:   robopref answer --help  (to add to {db})")
+        if data is not None:
+            print(f"Next:   {answer(data, db)}")
 
     def _preference_format(self) -> str | None:
         return self.format or PREFERENCE_SUFFIXES.get(self.out.suffix)

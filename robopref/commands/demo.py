@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from robopref.commands import following
+from robopref.commands.following import command
+
 DEMOS = {"press": "metaworld/button-press-topdown-v3"}
 
 
@@ -35,4 +38,5 @@ class DemoCommand:
 
         config = AlignConfig(env=DEMOS[self.task], seed=self.seed, num_workers=self.num_workers)
         run_loop(config, self.out)
-        print(f"Next:   robopref align --behaviour detour-left --out {self.out}-left")
+        again = following.free_folder(self.out.with_name(f"{self.out.name}-left"))
+        print(f"Next:   {command('align', '--behaviour', 'detour-left', '--out', again)}")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robopref.commands import following
 from robopref.commands.collect import check_policy_name, name_policy
+from robopref.commands.following import command
 from robopref.config import component, resolve, to_dict
 
 
@@ -33,7 +35,7 @@ class EvaluateCommand:
     seed: int = 0
     """Decides the starts."""
     knows_success: bool = True
-    """Whether the environment says when its task is solved."""
+    """The environment says when its task is solved."""
     name: str | None = None
     """Who acts, kept with each episode, by which policies are told apart when they are compared;
     None for the folder of the policy's run, and the reward's. Episodes of evaluations with equal
@@ -55,7 +57,10 @@ class EvaluateCommand:
         else:
             with tempfile.TemporaryDirectory() as folder:
                 self._evaluate(Path(folder))
-        print(f"Next:   robopref collect --policy {self.policy} --env {self.env} --out runs/more")
+        actor = ["--policy", self.policy]
+        actor += [] if self.reward is None else ["--reward", self.reward]
+        out = following.free_folder(Path("runs/more"))
+        print(f"Next:   {command('collect', *actor, '--env', self.env, '--out', out)}")
 
     def _evaluate(self, folder: Path) -> None:
         from robopref.align.actors import policy_spec
@@ -85,7 +90,8 @@ class EvaluateCommand:
         episodes = [store.episode(one) for group in plan.groups() for one in group.ids]
         rates = evaluate_episodes(episodes, behaviour, knows_success=self.knows_success)
         save_figures(rates.to_dict(), folder / "evaluation.json")
-        print_evaluations({"policy" if self.reward is None else "selected": rates})
+        unnamed = "policy" if self.reward is None else "selected"
+        print_evaluations({self.name or unnamed: rates})
 
     def _namespace(self) -> str:
         """Return what decides the episodes of a named policy beside seed and number."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from robopref.commands import following
+
 
 @dataclass(frozen=True)
 class ImportPreferencesCommand:
@@ -52,4 +54,4 @@ class ImportPreferencesCommand:
         print(f"Imported {num_episodes} segments to {self.out} and {num_answers} answers to {db}.")
         for line in preferences.notes():
             print(f"Note: {line}")
-        print(f"Next:   robopref train reward --data {self.out} --db {db}")
+        print(f"Next:   {following.train_reward(self.out, db, self.criterion)}")

@@ -6,13 +6,15 @@ import hashlib
 import os
 import threading
 import webbrowser
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from tyro.conf import UseAppendAction
 
+from robopref.commands import following
 from robopref.config import component
 from robopref.errors import check_name
 from robopref.labeling.clip_jobs import ClipConfig
@@ -37,7 +39,8 @@ class LabelCommand:
     store has no queries yet, some are drawn at random.
 
     Example:
-        robopref label --data runs/reach --no-browser --stop-after 1
+        robopref label --data runs/reach
+        robopref label --data runs/reach --criterion gentle fast --no-browser --stop-after 1
     """
 
     data: Path
@@ -99,6 +102,12 @@ class LabelCommand:
     clips: ClipConfig = field(default_factory=ClipConfig)
     """How clips are drawn and kept."""
 
+    option_names: ClassVar[Mapping[str, str]] = {
+        "allowed_hosts": "allowed-host", "cameras": "clips.cameras", "criteria": "criterion",
+        "lease_s": "lease", "tags": "tag",
+    }  # fmt: skip
+    """Options whose values go by other names in the configs that are made of them."""
+
     def __post_init__(self) -> None:
         """Check that the settings go together, and that there is such a learner."""
         for tag in self.tag:
@@ -112,6 +121,7 @@ class LabelCommand:
 
     def run(self) -> None:
         """Serve until Ctrl-C."""
+        from robopref.data.schema import can_be_shown
         from robopref.data.store import EpisodeStore
         from robopref.labeling.background import Trainer
         from robopref.labeling.fitting_sizes import check_reward_fits
@@ -125,7 +135,8 @@ class LabelCommand:
         with open_project(config, project) as service, contextlib.ExitStack() as stack:
             service.clips.reward = self.reward
             trainer = None
-            if self.learner != NO_LEARNER:
+            # It asks about pairs of segments, which may be invisible where candidates have clouds.
+            if self.learner != NO_LEARNER and can_be_shown(service.episodes.features):
                 trainer = stack.enter_context(
                     Trainer(self._training(), service.store.database, service.show_reward)
                 )
@@ -133,9 +144,26 @@ class LabelCommand:
                 service, config, announce=self._announce, trainer=trainer,
                 stop_after_s=self.stop_after,
             )  # fmt: skip
-            for name in project.names:
-                print(f"Labels by '{name}' in {config.db}: {service.store.num_labels(name)}.")
-        print(f"Next:   robopref train reward --data {self.data} --db {config.db}")
+            labels = {name: service.store.num_labels(name) for name in project.names}
+        for name, num in labels.items():
+            print(f"Labels by '{name}' in {config.db}: {num}.")
+        steps = [
+            following.train_reward(self.data, config.db, name)
+            for name, num in labels.items()
+            if num
+        ]
+        print("Next:   " + "\n        ".join(steps or [self._again()]))
+
+    def _again(self) -> str:
+        """Return how to go on labelling."""
+        words = [] if self.db is None else ["--db", self.db]
+        if self.criterion != ("overall",):
+            words += ["--criterion", *self.criterion]
+        if self.first_queries == 0:
+            words += ["--first-queries", "0"]
+        if self.learner == NO_LEARNER:
+            words += ["--learner", NO_LEARNER]
+        return following.command("label", "--data", self.data, *words)
 
     def _announce(self, address: str, _server: object) -> None:
         link = f"{address}?annotator={quote(getpass.getuser(), safe='')}"

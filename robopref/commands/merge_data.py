@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import UseAppendAction
 
+from robopref.commands import following
 from robopref.errors import DataError
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ class MergeCommand:
             new = store.merge(source)
             print(f"{new} of the {len(source)} episodes of {source.root} are new.")
         print(f"{store.root} has {len(store)} episodes.")
-        for policy, num in sorted(Counter(map(policy_of, store.rows)).items()):
+        policies = Counter(map(policy_of, store.rows))
+        for policy, num in sorted(policies.items()):
             print(f"  {policy or 'unnamed'}: {num} episodes")
-        print(f"Next:   robopref label --data {self.out}")
+        # The page "Compare" asks about pairs of policies; others would only stand between them.
+        several = len([policy for policy in policies if policy]) > 1
+        blindly = ["--first-queries", 0, "--learner", "none"] if several else []
+        print(f"Next:   {following.command('label', '--data', self.out, *blindly)}")
 
 
 def _check_ids(stores: "list[EpisodeStore]") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robopref.align.evaluate import Evaluation
+from robopref.align.evaluate import MIN_SUCCESSES, Evaluation
 from robopref.config import resolve
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from robopref.preferences.query import Query
     from robopref.preferences.terminal import Person
     from robopref.preferences.web import WebTeacherConfig
+
+
+FEW = "too few successes"
+"""What stands in the place of a preferred rate that would say nothing."""
 
 
 def print_evaluations(evaluations: Mapping[str, Evaluation]) -> None:
@@ -26,10 +30,20 @@ def print_evaluations(evaluations: Mapping[str, Evaluation]) -> None:
     for name in ("success", "preferred", "joint"):
         table.add_column(name, justify="right")
     for policy, evaluation in evaluations.items():
-        table.add_row(
-            policy, str(evaluation.success), str(evaluation.preferred), str(evaluation.joint)
-        )
+        table.add_row(policy, *_cells(evaluation))
     Console().print(table)
+    if any(not evaluation.preferred.num for evaluation in evaluations.values()):
+        print(f"The preferred rate is that of the successes, of which it takes {MIN_SUCCESSES}.")
+
+
+def _cells(evaluation: Evaluation) -> list[str]:
+    """Return success, preferred and joint rate in words, and why one is not there."""
+    success, preferred = evaluation.success, evaluation.preferred
+    return [
+        str(success) if success.num else "not known",
+        str(preferred) if preferred.num else FEW,
+        str(evaluation.joint),
+    ]
 
 
 def run_loop(config: Any, directory: Path) -> None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robopref.commands import following
 from robopref.config import component, resolve
 from robopref.errors import check_at_least
 
 if TYPE_CHECKING:
     from robopref.data.store import EpisodeStore
     from robopref.preferences.pool import CandidatePool
-    from robopref.preferences.store import PreferenceStore
+    from robopref.preferences.query import Query
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,21 @@ class QueryCommand:
     def run(self) -> None:
         """Choose, store, and print what was chosen and why."""
         from robopref.data.store import EpisodeStore
+        from robopref.labeling.clips import check_can_be_shown
         from robopref.preferences.store import PreferenceStore
         from robopref.seeding import make_rng
 
         episodes = EpisodeStore.open(self.data)
+        check_can_be_shown(episodes)
         strategy = resolve(self, "strategy").build()
         reward = self._load_reward()
+        asked = self._asked()
+        # Another batch is another draw, and the same batch after a kill is the same draw.
+        rng = make_rng(self.seed, "query", len(asked))
+        queries = strategy.propose(self._pool(episodes, asked, rng), reward, self.num, rng)
+        context = {"data": str(self.data), "seed": self.seed}
+        # Made only now: what is refused leaves no store behind.
         with PreferenceStore(self.db) as store:
-            # Another batch is another draw, and the same batch after a kill is the same draw.
-            rng = make_rng(self.seed, "query", len(store.queries()))
-            pool = self._pool(episodes, store, rng)
-            queries = strategy.propose(pool, reward, self.num, rng)
-            context = {"data": str(self.data), "seed": self.seed}
             store.add_queries(queries, cut_hash=episodes.content_hash, context=context)
         for query in queries:
             sides = " against ".join(
@@ -69,7 +73,29 @@ class QueryCommand:
             )
             print(f"{query.id[:8]}  {sides}\n          {query.reason}")
         print(f"Stored {len(queries)} queries in {self.db}.")
-        print(f"Next:   robopref answer --data {self.data} --db {self.db}")
+        self._warn([row.length for row in episodes.rows])
+        print(f"Next:   {following.answer(self.data, self.db)}")
+
+    def _warn(self, lengths: list[int]) -> None:
+        """Say where so few episodes can be compared that the same ones come again and again."""
+        shortest = self.segment_length or 0
+        num = sum(length >= shortest for length in lengths)
+        if num * (num - 1) // 2 >= self.num:
+            return
+        long = "" if num == len(lengths) else f" that have {shortest} steps"
+        print(
+            f"Note: there are only {num} episodes{long}, so that the same ones are compared again. "
+            "Record more, or ask for shorter segments (--segment-length)."
+        )
+
+    def _asked(self) -> "list[Query]":
+        from robopref.preferences.store import PreferenceStore
+
+        try:
+            with PreferenceStore(self.db, create=False) as store:
+                return store.queries()
+        except FileNotFoundError:
+            return []
 
     def _load_reward(self) -> Any:
         if self.reward is None:
@@ -79,9 +105,7 @@ class QueryCommand:
 
         return load_reward(find_saved(self.reward, "reward"))
 
-    def _pool(
-        self, episodes: "EpisodeStore", store: "PreferenceStore", rng: Any
-    ) -> "CandidatePool":
+    def _pool(self, episodes: "EpisodeStore", asked: "list[Query]", rng: Any) -> "CandidatePool":
         from robopref.data.episode import batch_segments
         from robopref.data.segment import Segment
         from robopref.preferences.pool import CandidatePool, sample_segments
@@ -93,4 +117,4 @@ class QueryCommand:
         else:
             segments = sample_segments(lengths, self.segment_length, self.num_segments, rng)
         batch = batch_segments([episodes.cut(segment) for segment in segments])
-        return CandidatePool.build(segments, batch, rng=rng, asked=store.queries())
+        return CandidatePool.build(segments, batch, rng=rng, asked=asked)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robopref.commands import following
 from robopref.errors import did_you_mean
 from robopref.train_iql import CONTROLS, TrainIQLConfig
 
@@ -43,7 +44,8 @@ class TrainIQLCommand(TrainIQLConfig):
         figures = ", ".join(f"{key} {value:.4g}" for key, value in result.figures.items())
         print(f"Trained {result.steps} updates in {result.seconds:.0f} s: {figures}.")
         print(f"The policy is in {self.out / 'policy'}.")
-        print(f"Next: robopref evaluate --policy {self.out} --env {episodes[0].env}")
+        judging = following.judging(episodes[0].env, episodes[0].metadata)
+        print(f"Next:   {following.command('evaluate', '--policy', self.out, *judging)}")
 
     def _reward(self) -> Any:
         """Return the name of a control, or the reward that was saved in a run."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robopref.commands import following
 from robopref.config import component, resolve
 from robopref.errors import check_between
 from robopref.trainer import TrainerConfig
@@ -59,5 +60,5 @@ class TrainPolicyCommand:
         )
         print(f"Trained {result.steps} steps in {result.seconds:.0f} s: {figures}.")
         print(f"The policy is in {self.out / 'policy'}.")
-        env = f" --env {episodes[0].env}"
-        print(f"Next: robopref evaluate --policy {self.out}{env}")
+        judging = following.judging(episodes[0].env, episodes[0].metadata)
+        print(f"Next:   {following.command('evaluate', '--policy', self.out, *judging)}")

@@ -2,17 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from robopref.commands import following
 from robopref.config import component, resolve
 from robopref.errors import check_between
+
+if TYPE_CHECKING:
+    from robopref.data.store import EpisodeStore
 
 
 @dataclass(frozen=True)
 class TrainRewardCommand:
     """Fit a reward to the answers about a data set, and say how well it predicts held-out ones.
 
-    Interrupted or killed, the same command goes on at the last checkpoint.
+    Interrupted or killed, the same command goes on at the last checkpoint. After more answers it
+    fits anew, and the old reward stays until the new one takes its place.
 
     Example:
         robopref train reward --data runs/reach --db runs/reach/preferences.sqlite
@@ -48,7 +53,7 @@ class TrainRewardCommand:
         Run(self.out, self)
         reward, figures = train_reward(
             resolve(self, "reward"), preferences, episodes, directory=self.out,
-            seed=self.seed, held_out_share=self.held_out_share,
+            seed=self.seed, held_out_share=self.held_out_share, announce=print,
         )  # fmt: skip
         if "seconds" in figures:
             print(f"Fitted to {len(preferences)} answers in {figures['seconds']:.0f} s.")
@@ -62,13 +67,27 @@ class TrainRewardCommand:
         else:
             print("Too few answers to hold some out: how good the reward is was not measured.")
         print(f"The reward is in {self.out / 'reward'}.")
-        print(f"Next: {self._next(reward)}")
+        print(f"Next:   {self._next(reward, episodes)}")
 
-    def _next(self, reward: Any) -> str:
+    def _next(self, reward: Any, episodes: "EpisodeStore") -> str:
+        from robopref.data.schema import can_be_shown
+
+        policy = self.data.with_name(f"{self.data.name}-policy")
         if "chunk" in reward.action_scorer_ways():
-            return f"robopref evaluate --policy RUN --reward {self.out}"
-        # It judges segments only: it cannot choose for a policy, but says what to ask.
-        return (
-            f"robopref query --data {self.data} --db {self.db} --strategy disagreement "
-            f"--reward {self.out}"
+            if (policy / "policy").is_dir():
+                judging = following.judging(episodes.rows[0].env, episodes.rows[0].metadata)
+                return following.command(
+                    "evaluate", "--policy", policy, "--reward", self.out, *judging
+                )
+            if any(row.succeeded for row in episodes.rows) and not policy.exists():
+                return following.command("train policy", "--data", self.data, "--out", policy)
+        # It cannot choose for a policy, but says what to ask.
+        if can_be_shown(episodes.features):
+            return following.command(
+                "label", "--data", self.data, "--db", self.db, *following.by(self.criterion),
+                "--reward", self.out,
+            )  # fmt: skip
+        out = following.free_folder(Path(f"{self.out}-iql"))
+        return following.command(
+            "train iql", "--data", self.data, "--reward", self.out, "--out", out
         )

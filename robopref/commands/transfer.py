@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robopref.commands import following
 from robopref.config import component, resolve
 from robopref.errors import check_at_least, check_between
 
@@ -158,13 +159,21 @@ class TransferCommand:
             store.add_queries(queries, cut_hash=episodes.content_hash, context=context)
 
     def _next(self, outcome: "Outcome", asks: bool) -> str:
-        by = "" if self.criterion == "overall" else f" --criterion {self.criterion}"
-        if asks:
-            return f"robopref answer --data {self.target} --db {self.target_db}{by}"
+        if asks and self.target_db is not None:
+            return following.answer(self.target, self.target_db, criterion=self.criterion)
         if outcome.verdict.level == "distrust":
-            return "robopref transfer --help  (--num-queries asks about the target)"
-        db = self.out / "preferences.sqlite"
-        return f"robopref train reward --data {self.target} --db {db}{by}"
+            return self._ask()
+        return following.train_reward(self.target, self.out / "preferences.sqlite", self.criterion)
+
+    def _ask(self) -> str:
+        """Return how to transfer once more and ask about the target."""
+        out = following.free_folder(self.out.with_name(f"{self.out.name}-asking"))
+        return following.command(
+            "transfer", "--source", *self.source, "--source-db", *self.source_db,
+            "--target", self.target,
+            "--target-db", self.target_db or self.target / "preferences.sqlite",
+            *following.by(self.criterion), "--num-queries", 10, "--out", out,
+        )  # fmt: skip
 
 
 def print_outcome(outcome: "Outcome") -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from robopref.commands import following
+
 
 @dataclass(frozen=True)
 class UpgradePreferencesCommand:
@@ -20,6 +22,7 @@ class UpgradePreferencesCommand:
     def run(self) -> None:
         """Upgrade, and print from which version and where the copy is."""
         from robopref.preferences.schema import SCHEMA_VERSION
+        from robopref.preferences.store import PreferenceStore
         from robopref.preferences.upgrade import upgrade_store
 
         done = upgrade_store(self.db)
@@ -29,4 +32,7 @@ class UpgradePreferencesCommand:
             print(f"{self.db} is upgraded from version {done.before} to {SCHEMA_VERSION}.")
         if done.copy is not None:
             print(f"As it was, it is kept in {done.copy}.")
-        print(f"Next:   robopref answer --help  (to add to {self.db})")
+        with PreferenceStore(self.db, create=False) as store:
+            data = following.answered_data(store, self.db)
+        if data is not None:
+            print(f"Next:   {following.answer(data, self.db)}")

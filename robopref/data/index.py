@@ -132,7 +132,9 @@ def read_info(root: Path) -> dict[str, Any]:
         DataError: The folder is no data set that this version reads.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"No data set at '{root}'.")
+        raise FileNotFoundError(
+            f"No data set at '{root}'. Record one with: robopref collect --out {root}"
+        )
     path = root / INFO
     if not path.is_file():
         raise DataError(

@@ -121,6 +121,11 @@ def camera_keys(features: Features) -> list[str]:
     return [key for key, value in features.items() if value.is_video]
 
 
+def can_be_shown(features: Features) -> bool:
+    """Return whether segments of a data set with these columns can be made visible."""
+    return SIM_STATE in features or bool(camera_keys(features))
+
+
 def features_of(episode: Episode) -> dict[str, Feature]:
     """Return the features of the data set that `episode` would start."""
     features = {}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from robopref.data.reader import Recent
-from robopref.data.schema import SIM_STATE
+from robopref.data.schema import SIM_STATE, camera_keys
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.labeling.clip_cache import ClipCache
@@ -38,6 +38,7 @@ from robopref.labeling.lanes import Lane
 from robopref.labeling.refreshing import Refresher
 from robopref.labeling.worker import ClipError, Dropped, Workers
 from robopref.preferences.query import ActionCandidate
+from robopref.types import IMAGES
 
 WAIT_S = 60.0
 """How long a child may take to start and answer [s]."""
@@ -93,6 +94,24 @@ class ClipService:
             for env in list(dict.fromkeys(row.env for row in self._episodes.rows))[:_WARM_ENVS]:
                 self._renderers.submit(CameraJob(env), CameraJob(env), urgent=True)
                 self._renderers.submit(WarmJob(env), WarmJob(env))
+
+    def check_cameras(self) -> None:
+        """Check that every environment has one of the cameras that are wanted, if any are.
+
+        Raises:
+            DataError: One has none of them; every query about it would wait for ever.
+        """
+        features = self._episodes.features
+        if not self.config.cameras:
+            return
+        for env in dict.fromkeys(row.env for row in self._episodes.rows):
+            known = [key.removeprefix(IMAGES) for key in camera_keys(features)]
+            if SIM_STATE in features:
+                known += [name for name in self._cameras(env) if name not in known]
+            if set(known).isdisjoint(self.config.cameras):
+                raise DataError(
+                    f"`cameras` must name some of {known}, got {list(self.config.cameras)}."
+                )
 
     def close(self) -> None:
         """End the child processes."""

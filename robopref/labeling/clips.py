@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from robopref.config import replacing
-from robopref.data.schema import SIM_STATE, Features, camera_keys
+from robopref.data.schema import SIM_STATE, Features, camera_keys, can_be_shown
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
@@ -138,7 +138,7 @@ class Pictures:
         drawn = self.simulators.cameras(row.env) if SIM_STATE in features else []
         found = find_cameras(item, features, drawn)
         if not found:
-            raise DataError(nothing_to_show(self.episodes.root, item))
+            raise NothingToShowError(nothing_to_show(self.episodes.root, item))
         return found
 
     def chunks(
@@ -188,7 +188,7 @@ class Pictures:
             return outcome.states, outcome.episode, episode.env
         item.cut(episode)  # Raises if the segment does not fit.
         if episode.sim_states is None or episode.sim_episode is None:
-            raise DataError(nothing_to_show(self.episodes.root, item))
+            raise NothingToShowError(nothing_to_show(self.episodes.root, item))
         window = episode.sim_states[item.start : item.start + item.length + 1]
         return window, episode.sim_episode, episode.env
 
@@ -249,12 +249,30 @@ class ClipMaker:
         return name, cameras[name]
 
 
+class NothingToShowError(DataError):
+    """Raised when no clip can be made of an item, whatever is tried."""
+
+
 def nothing_to_show(root: Path, item: Item) -> str:
     """Return what is said of an item that no clip can be made of."""
     return (
         f"Nothing of episode {item.episode_id} of '{root}' can be shown: it has no "
         "simulator states, and no recorded camera that would show this query."
     )
+
+
+def check_can_be_shown(episodes: EpisodeStore) -> None:
+    """Check that clips can be made of segments of a data set, before anybody is asked about them.
+
+    Raises:
+        NothingToShowError: It has neither simulator states nor pictures.
+    """
+    if episodes.rows and not can_be_shown(episodes.features):
+        raise NothingToShowError(
+            f"Nothing of '{episodes.root}' can be shown, so nobody can be asked about it: it has "
+            "neither simulator states nor pictures of a camera. Train on the answers that it came "
+            "with (robopref train reward), or record episodes of your own (robopref collect)."
+        )
 
 
 def check_size(width: int, height: int) -> None:

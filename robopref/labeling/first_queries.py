@@ -7,7 +7,7 @@ import numpy as np
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
-from robopref.preferences.pool import sample_segments
+from robopref.preferences.pool import no_episode_has, sample_segments
 from robopref.preferences.query import Query
 from robopref.seeding import draw_uuid
 
@@ -36,6 +36,7 @@ def draw_pairs(
         DataError: There are fewer than two episodes or windows to compare.
     """
     lengths = {row.episode_id: row.length for row in episodes.rows}
+    wanted = segment_length
     if segment_length is not None:
         segment_length = min(segment_length, max(lengths.values(), default=1))
     known = {frozenset(query.items) for query in asked}
@@ -48,6 +49,8 @@ def draw_pairs(
                 pairs.append(Query(draw_uuid(rng), pair, "uniform", "Drawn at random."))
                 break
     if not pairs and num:
+        if wanted is not None and wanted > max(lengths.values()):
+            raise DataError(no_episode_has(lengths, wanted))
         raise DataError(
             f"'{episodes.root}' has nothing left to compare: it has {len(lengths)} episodes. "
             "Record more, or ask for shorter segments (--segment-length)."

@@ -103,7 +103,7 @@ class Progress:
         database = self._store.database
         answers, _ = recent_answers(database, criterion, LAST)
         roles = self._roles(criterion, [answer.query.id for answer in answers])
-        counts, per_day = self._counts(criterion), self._per_day(criterion)
+        counts, (num_labels, per_day) = self._counts(criterion), self._labels(criterion)
         rated, num_rated = measure_rating_agreement(database, criterion, LAST)
         history = read_history(database, criterion, NUM_SHOWN)
         # Attention checks say nothing of the clips.
@@ -111,7 +111,7 @@ class Progress:
         agreement = measure_agreement(judged)
         return {
             "criterion": criterion,
-            "labels": sum(day["labels"] for day in per_day),
+            "labels": num_labels,
             "answers": sum(sum(kinds.values()) for kinds in counts.values()),
             "annotators": _annotators(
                 counts,
@@ -159,7 +159,8 @@ class Progress:
                 counts[annotator][answer] = int(num)
         return counts
 
-    def _per_day(self, criterion: str) -> list[Plain]:
+    def _labels(self, criterion: str) -> tuple[int, list[Plain]]:
+        """Return how many labels there are, and how many were given each day."""
         day = sa.cast(sa.func.floor(preferences.c.time_s / DAY_S), sa.Integer)
         statement = (
             sa.select(day, sa.func.sum(queries.c.num_items - 1))
@@ -173,11 +174,13 @@ class Progress:
         )  # fmt: skip
         with self._store.database.reading() as connection:
             rows = connection.execute(statement).all()
-        return [
+        per_day = [
             {"day": datetime.fromtimestamp(int(day) * DAY_S, UTC).date().isoformat(),
              "labels": int(num)}
             for day, num in rows
+            if day  # Imported answers do not say when they were given.
         ]  # fmt: skip
+        return sum(int(num) for _, num in rows), per_day
 
     def _ratings(self) -> list[Plain]:
         columns = (ratings.c.criterion, ratings.c.annotator, ratings.c.rating)

@@ -3,16 +3,19 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robopref.data.schema import can_be_shown
 from robopref.data.store import EpisodeStore
-from robopref.errors import DataError
+from robopref.errors import DataError, check_between
 from robopref.labeling.background import Trainer
 from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.clip_service import ClipService
+from robopref.labeling.clips import check_can_be_shown
+from robopref.labeling.clouds import cloud_keys
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.first_queries import draw_pairs
 from robopref.labeling.recent import num_queries, recent_queries
@@ -24,6 +27,7 @@ from robopref.labeling.security import (
 )
 from robopref.labeling.service import LabelService
 from robopref.labeling.sessions import Sessions
+from robopref.preferences.query import Query
 from robopref.preferences.store import PreferenceStore
 from robopref.seeding import make_rng
 
@@ -64,6 +68,7 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         """Check that who is not on this machine needs a token, and that it cannot be guessed."""
+        check_between("port", self.port, 0, 65535)
         for name in self.allowed_hosts:
             check_host_name("allowed_hosts", name)
         if self.token is not None and len(self.token) < MIN_TOKEN:
@@ -91,10 +96,15 @@ def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelSe
         FileNotFoundError: There is no data set.
     """
     episodes = EpisodeStore.open(config.data)
-    with PreferenceStore(config.db) as store:
-        clips = ClipService(config.clips, config.data, config.out / "clips")
-        try:
-            clips.start()
+    if not cloud_keys(episodes.features):  # Candidates can be shown without a picture.
+        check_can_be_shown(episodes)
+    clips = ClipService(config.clips, config.data, config.out / "clips")
+    try:
+        clips.start()
+        clips.check_cameras()
+        if config.first_queries and not _may_be_there(config.db):
+            _draw(episodes, config, 1)  # What is refused here leaves no store behind.
+        with PreferenceStore(config.db) as store:
             service = LabelService(project, store, episodes, clips)
             service.queue.fill()
             service.queue.unblock()  # What could not be shown may be back.
@@ -103,21 +113,38 @@ def open_project(config: ServerConfig, project: LabelConfig) -> Iterator[LabelSe
             if config.first_queries and not waiting:
                 add_random_queries(service, config, config.first_queries)
             yield service
-        finally:
-            clips.close()
+    finally:
+        clips.close()
+
+
+def _may_be_there(db: str) -> bool:
+    """Return whether there may be a store already; no server is asked."""
+    return "://" in db or Path(db).exists()
 
 
 def add_random_queries(service: LabelService, config: ServerConfig, num: int) -> None:
     """Draw pairs that were not asked lately, and queue them."""
-    asked = recent_queries(service.store.database, NUM_ASKED)
-    rng = make_rng(config.seed, "label", num_queries(service.store.database))
-    queries = draw_pairs(
-        service.episodes, num, rng, segment_length=config.segment_length, asked=asked
-    )
+    if not can_be_shown(service.episodes.features):
+        return
+    database = service.store.database
+    asked = recent_queries(database, NUM_ASKED)
+    queries = _draw(service.episodes, config, num, asked, num_before=num_queries(database))
     service.store.add_queries(
         queries, cut_hash=service.episodes.content_hash, context={"data": str(config.data)}
     )
     service.queue.fill()
+
+
+def _draw(
+    episodes: EpisodeStore,
+    config: ServerConfig,
+    num: int,
+    asked: Sequence[Query] = (),
+    *,
+    num_before: int = 0,
+) -> list[Query]:
+    rng = make_rng(config.seed, "label", num_before)
+    return draw_pairs(episodes, num, rng, segment_length=config.segment_length, asked=asked)
 
 
 def bind(host: str, port: int) -> socket.socket:

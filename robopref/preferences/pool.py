@@ -158,11 +158,7 @@ def sample_segments(
     check_at_least("num_segments", num_segments, 1)
     ids = [episode for episode, steps in num_steps.items() if steps >= length]
     if not ids:
-        longest = max(num_steps.values(), default=0)
-        raise DataError(
-            f"No episode has {length} steps: the longest of {len(num_steps)} has {longest}. "
-            "Ask for shorter segments."
-        )
+        raise DataError(no_episode_has(num_steps, length))
     ends = np.cumsum([num_steps[episode] - length + 1 for episode in ids])
     windows = rng.choice(ends[-1], size=min(num_segments, int(ends[-1])), replace=False)
     places = np.searchsorted(ends, windows, side="right")
@@ -171,6 +167,15 @@ def sample_segments(
         Segment(ids[place], int(window - first), length)
         for place, window, first in zip(places, windows, firsts, strict=True)
     ]
+
+
+def no_episode_has(num_steps: Mapping[str, int], length: int) -> str:
+    """Return what is said where every episode is shorter than the segments that were asked for."""
+    longest = max(num_steps.values(), default=0)
+    return (
+        f"No episode has {length} steps: the longest of {len(num_steps)} has {longest}. "
+        "Ask for shorter segments (--segment-length)."
+    )
 
 
 def segment_features(batch: SegmentBatch) -> Float[np.ndarray, "S F"]:

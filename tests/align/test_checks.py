@@ -97,14 +97,15 @@ def test_a_reward_of_other_observations_is_refused(verb, models, tmp_path, error
 
 MISSPELT = {
     "metaworld/drawer-clos-v3": (
-        "No Meta-World task named 'drawer-clos-v3'. Did you mean 'drawer-close-v3'? Tasks: "
+        "No Meta-World task named 'drawer-clos-v3'. Did you mean 'drawer-close-v3'? Tasks, the "
+        "nearest of 50: ['drawer-close-v3', "
     ),
     "metaworl/drawer-close-v3": (
         "No environment named 'metaworl'. Did you mean 'metaworld'? "
         "Registered: ['arm', 'gymnasium', 'metaworld', 'planar', 'robomimic']."
     ),
     "Pendulum-v1": (
-        "`env` must read '<name>/<task>', got 'Pendulum-v1'. "
+        "--env must read '<name>/<task>', got 'Pendulum-v1'. "
         "Names: ['arm', 'gymnasium', 'metaworld', 'planar', 'robomimic'], for example "
         "'metaworld/reach-v3'."
     ),
@@ -121,7 +122,7 @@ def test_a_misspelt_environment_is_named_and_leaves_nothing_behind(env, models, 
 
 
 def test_a_time_limit_below_one_is_refused_before_anything_is_recorded(tmp_path, error_of):
-    message = "`max_episode_steps` must be at least 1, got 0.\n"
+    message = "--max-episode-steps must be at least 1, got 0.\n"
     options = ("--max-episode-steps", "0", "--out", tmp_path / "out")
     assert error_of("align", *options) == f"Error: {message}"
     assert error_of("collect", *options) == f"Error: MetaWorldConfig cannot be built: {message}"
@@ -214,10 +215,10 @@ def test_an_evaluation_counts_its_own_episodes(models, tmp_path):
 def test_collect_refuses_what_it_would_ignore(tmp_path, error_of):
     out = tmp_path / "out"
     assert error_of("collect", "--out", out, "--preferred-share", "7") == (
-        "Error: `preferred_share` must be between 0 and 1, got 7.0.\n"
+        "Error: --preferred-share must be between 0 and 1, got 7.0.\n"
     )
     assert error_of("collect", "--out", out, "--reward", "runs/reward") == (
-        "Error: `reward` (=runs/reward) chooses among the proposals of a policy, and there is "
+        "Error: --reward (=runs/reward) chooses among the proposals of a policy, and there is "
         "none: scripted experts propose nothing. Give one with --policy.\n"
     )
 

@@ -161,7 +161,7 @@ def test_the_command(tmp_path, capsys):
     assert "  random        1 episodes, 0 successful\n" in shown
     assert len(EpisodeStore.open(out)) == 5
     code, shown = robopref(*options, "--recipe", "mixed", "--num-episodes", "5")
-    assert (code, "`recipe` was 'ipl', now 'mixed'" in shown) == (2, True)
+    assert (code, "--recipe was 'ipl', now 'mixed'" in shown) == (2, True)
     code, shown = robopref(*options[:-1], tmp_path / "x", "--recipe", "ipll")
     assert (code, "No recipe named 'ipll'. Did you mean 'ipl'?" in shown) == (2, True)
     code, shown = robopref(
@@ -174,7 +174,7 @@ def test_the_command(tmp_path, capsys):
     )
     code, shown = robopref(*options, "--recipe", "ipl", "--policy", tmp_path)
     assert (code, shown) == (
-        2, "Error: Give one of `recipe` and `policy`: a recipe says who acts.\n",
+        2, "Error: Give one of --recipe and --policy: a recipe says who acts.\n",
     )  # fmt: skip
     assert not (tmp_path / "x").exists()
 

@@ -88,7 +88,9 @@ def test_info_of_an_empty_data_set(store, robopref):
 
 def test_info_of_what_is_none(tmp_path, robopref):
     assert robopref("data", "info", "--data", tmp_path / "x") == (
-        2, "", f"Error: No data set at '{tmp_path}/x'.\n",
+        2, "",
+        f"Error: No data set at '{tmp_path}/x'. Record one with: robopref collect "
+        f"--out {tmp_path}/x\n",
     )  # fmt: skip
 
 
@@ -160,20 +162,20 @@ def test_formats_and_options_that_do_not_go_together(filled, robopref, tmp_path)
 
     out = tmp_path / "x.zarr"
     assert error("export", "--data", filled.root, "--out", out) == (
-        f"Error: '{out}' looks like no known format. Give `format`: one of "
+        f"Error: '{out}' looks like no known format. Give --format: one of "
         "['minari', 'robomimic'].\n"
     )
     assert (
-        "`format` must be one of ['minari', 'robomimic'], got 'robomimmic'. Did you mean"
+        "--format must be one of ['minari', 'robomimic'], got 'robomimmic'. Did you mean"
         in error("export", "--data", filled.root, "--out", out, "--format", "robomimmic")
     )
-    assert "Give one of `data` and `db`: what to export." in error("export", "--out", out)
+    assert "Give one of --data and --db: what to export." in error("export", "--out", out)
     assert error("export", "--db", "answers.sqlite", "--out", tmp_path / "x.txt") == (
-        f"Error: '{tmp_path}/x.txt' looks like no known format. Give `format`: one of "
+        f"Error: '{tmp_path}/x.txt' looks like no known format. Give --format: one of "
         "['chosen-rejected', 'jsonl', 'npz', 'parquet'].\n"
     )
     folder = tmp_path / "x-v0"
-    assert "`filter_key` goes with the format 'robomimic', not with 'minari'." in error(
+    assert "--filter-key goes with the format 'robomimic', not with 'minari'." in error(
         "import", "--source", folder, "--out", out, "--filter-key", "train"
     )
 
@@ -196,4 +198,11 @@ def test_export_of_preferences(filled, robopref, tmp_path, make_episode):
         code, out, _ = robopref("data", "export", "--db", db, "--out", tmp_path / name, *options)
         assert code == 0, out
         assert out.splitlines()[0].startswith(f"Exported 1 rows to {tmp_path / name} (")
+        assert len(out.splitlines()) == 1, "which data set it is about is not known"
+    with PreferenceStore(db) as preferences:
+        other = Query("q-2", query.items[::-1])
+        where = {"data": str(filled.root)}
+        preferences.add_query(other, cut_hash=filled.content_hash, context=where)
+    _, out, _ = robopref("data", "export", "--db", db, "--out", tmp_path / "a.jsonl")
+    assert out.splitlines()[1] == f"Next:   robopref answer --data {filled.root} --db {db}"
     assert json.loads((tmp_path / "b.jsonl").read_text().splitlines()[0])["chosen"]

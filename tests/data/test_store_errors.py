@@ -30,7 +30,8 @@ def filled(store, make_episode):
 def test_no_folder(tmp_path):
     path = tmp_path / "nowhere"
     assert (
-        message(FileNotFoundError, lambda: EpisodeStore.open(path)) == f"No data set at '{path}'."
+        message(FileNotFoundError, lambda: EpisodeStore.open(path))
+        == f"No data set at '{path}'. Record one with: robopref collect --out {path}"
     )
 
 

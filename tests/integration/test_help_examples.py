@@ -21,6 +21,9 @@ ORDER = [
 TYPED = {"answer": "1\n2\n=\n?\n1\n"}
 """What a person types into a command that asks."""
 
+ENDLESS = {"label": ["--no-browser", "--stop-after", "1"]}
+"""What makes a command end that goes on until Ctrl-C."""
+
 
 def examples(verb):
     text = (inspect.getdoc(cli.load(verb)) or "").partition("Example")[2]
@@ -37,7 +40,7 @@ def test_examples_run(tmp_path):
     for verb in ORDER:
         for line in examples(verb):
             done = subprocess.run(
-                [sys.executable, "-m", "robopref.cli", *shlex.split(line)],
+                [sys.executable, "-m", "robopref.cli", *shlex.split(line), *ENDLESS.get(verb, [])],
                 cwd=tmp_path,
                 input=TYPED.get(verb, ""),
                 capture_output=True,

@@ -19,7 +19,7 @@ from robopref.labeling.client import Client, ClientError
 from robopref.labeling.config import TAGS
 from robopref.preferences import tables
 from robopref.preferences.store import PreferenceStore
-from tests.labeling.clip_data import record_real
+from tests.labeling.clip_data import NUM_STEPS, record_real
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -82,7 +82,7 @@ assert cli.main(["label", "--data", {str(data)!r}, "--db", {str(tmp_path / "s.sq
     lines = done.stdout.splitlines()
     assert re.fullmatch(r"Label at http://127\.0\.0\.1:\d+/\?annotator=\S+", lines[0])
     assert lines[-1] == (
-        f"Next:   robopref train reward --data {data} --db {tmp_path / 's.sqlite'}"
+        f"Next:   robopref label --data {data} --db {tmp_path / 's.sqlite'} --learner none"
     )
 
 
@@ -234,18 +234,22 @@ def test_options_of_the_page_reach_the_project(data):
 
 def test_settings_that_cannot_be_are_refused(data):
     for options, message in [
-        (["--tag", ""], "`tag` must be 1 to 64 printable characters, got ''."),
+        (["--tag", ""], "--tag must be 1 to 64 printable characters, got ''."),
         (
             [word for number in range(11) for word in ("--tag", f"reason {number}")],
-            "`tags` must be at most 10, one for each key that the page has for them, got 11.",
+            "--tag must be at most 10, one for each key that the page has for them, got 11.",
         ),
-        (["--num-ahead", "21"], "`num_ahead` must be between 0 and 20, got 21."),
-        (["--allowed-host", "a.example"], "`allowed_hosts` ['a.example'] can be called from other"),
+        (["--num-ahead", "21"], "--num-ahead must be between 0 and 20, got 21."),
+        (["--allowed-host", "a.example"], "--allowed-host ['a.example'] can be called from other"),
         (["--learner", "mpl"], "No reward named 'mpl'. Did you mean 'mlp'?"),
         (["--host", "0.0.0.0"], "can be reached from other machines"),
-        (["--criterion", "a", "a"], "`criteria` must have different names"),
-        (["--gold-every", "1"], "`gold_every` must be 0 or at least 2, got 1"),
-        (["--refit-every", "0"], "`refit_every` must be at least 1, got 0"),
+        (["--criterion", "a", "a"], "--criterion must have different names"),
+        (["--gold-every", "1"], "--gold-every must be 0 or at least 2, got 1"),
+        (["--overlap", "0"], "--overlap must be between 1 and 1000, got 0."),
+        (["--lease", "0"], "--lease must be between 1 and 86400, got 0.0."),
+        (["--port", "99999"], "--port must be between 0 and 65535, got 99999."),
+        (["--clips.codec", "foo"], "--clips.codec must be one of ['auto', 'h264', 'vp9'], got"),
+        (["--refit-every", "0"], "--refit-every must be at least 1, got 0"),
     ]:
         with pytest.raises((ValueError, UnknownNameError), match=re.escape(message)):
             cli.parse(["label", "--data", str(data), *options])
@@ -269,3 +273,39 @@ def test_a_reward_of_other_data_is_refused_at_the_start(tmp_path, data, capsys):
         f"The reward in '{tmp_path}/reward' was built for observations of size 39; those of "
         f"'{data}' have size 7."
     ) in " ".join(capsys.readouterr().err.split())
+
+
+def test_cameras_that_are_none_are_refused_at_the_start(data, tmp_path, capsys):
+    db = tmp_path / "store.sqlite"
+    options = [
+        "--db",
+        str(db),
+        "--out",
+        str(tmp_path / "out"),
+        "--no-browser",
+        "--stop-after",
+        "0.1",
+    ]
+    words = ["label", "--data", str(data), *options]
+    assert cli.main([*words, "--clips.cameras", "foo"]) == 2
+    assert capsys.readouterr().err == (
+        "Error: --clips.cameras must name some of ['wrist'], got ['foo'].\n"
+    )
+    assert not db.exists()
+
+
+def test_what_is_refused_leaves_no_store(tmp_path, capsys):
+    # One step apart, so that one episode alone is the longest.
+    episodes = record_real(tmp_path / "uneven")
+    shorter = record_real(tmp_path / "shorter", num_steps=NUM_STEPS - 1, seed=1)
+    episodes.delete(episodes.ids[1:])
+    shorter.delete(shorter.ids[:1])
+    episodes.merge(shorter)
+    words = ["label", "--data", str(episodes.root), "--out", str(tmp_path / "out"), "--no-browser"]
+    options = ["--learner", "none", "--stop-after", "0.1", "--segment-length", "5000"]
+    assert cli.main([*words, *options]) == 2
+    assert capsys.readouterr().err == (
+        f"Error: No episode has 5000 steps: the longest of {len(episodes)} has {NUM_STEPS}. "
+        "Ask for shorter segments (--segment-length).\n"
+    )
+    assert not (episodes.root / "preferences.sqlite").exists()

@@ -10,6 +10,9 @@ import pytest
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.labeling.client import ClientError
+from robopref.preferences.preference import Preference
+from robopref.preferences.query import Query
+from robopref.preferences.ranking import Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.train_reward import load_preferences
 from robopref.types import IMAGES, STATE
@@ -77,6 +80,16 @@ def test_progress_says_who_agrees_and_who_is_quick(tmp_path, location, data):
         assert [row["labels"] for row in criterion["per_day"]] == [60]
         assert found["trainer"]["state"] == "off"
         json.dumps(found, allow_nan=False)
+
+
+def test_answers_without_a_time_are_of_no_day(tmp_path, data):
+    with Running(tmp_path, data) as running, running.client() as client:
+        query = running.service.query(client.next()["query"]["id"])
+        assert isinstance(query, Query)
+        imported = Preference("imported", query, Ranking.prefer(0), annotator="human")
+        running.service.store.answer(imported)
+        (criterion,) = client.progress()["criteria"]
+        assert (criterion["labels"], criterion["per_day"]) == (1, [])
 
 
 def test_checks_are_scored(tmp_path, location, data):

@@ -66,7 +66,7 @@ def test_two_experts_are_recorded_merged_and_compared_blind(recorded, tmp_path, 
         f"{both} has 6 episodes.",
         "  expert:detour-right: 3 episodes",
         "  expert:fast: 3 episodes",
-        f"Next:   robopref label --data {both}",
+        f"Next:   robopref label --data {both} --first-queries 0 --learner none",
     ]
     running = Running(tmp_path, both)
     running.config = dataclasses.replace(running.config, first_queries=0)
@@ -165,10 +165,10 @@ def test_who_acts_is_not_told_by_the_command_that_recorded(recorded):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--name", ""), "`name` must be 1 to 64 printable characters, got ''."),
+        (("--name", ""), "--name must be 1 to 64 printable characters, got ''."),
         (
             ("--name", "a", "--recipe", "ipl"),
-            "Give one of `recipe` and `name`: a recipe names who acts by itself.",
+            "Give one of --recipe and --name: a recipe names who acts by itself.",
         ),
     ],
 )
@@ -180,4 +180,4 @@ def test_names_that_cannot_be_are_refused(tmp_path, capsys, options, message):
 def test_merging_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError) as error:
         merge(tmp_path / "out")
-    assert str(error.value) == "`data` must name at least one data set."
+    assert str(error.value) == "--data must name at least one data set."

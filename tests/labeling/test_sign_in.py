@@ -93,7 +93,7 @@ def test_the_token_may_come_from_the_environment(tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
     monkeypatch.setenv("ROBOPREF_TOKEN", "short")
     assert cli.main([*command, "--stop-after", "0.1"]) == 2
-    assert "`token` must have at least 8 letters, got 5." in capsys.readouterr().err
+    assert "--token must have at least 8 letters, got 5." in capsys.readouterr().err
     monkeypatch.setenv("ROBOPREF_TOKEN", TOKEN)
     assert cli.main([*command, "--stop-after", "0.1"]) == 0
     assert "Annotators sign in with the token." in capsys.readouterr().out

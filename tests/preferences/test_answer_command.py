@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,7 +148,8 @@ def test_a_person_answers_undoes_skips_and_goes_on_later(data, db, tmp_path, typ
     assert "There is nothing to undo." in shown
     assert "Your last answer is taken back." in shown
     assert f"Labels by 'overall' in {db}: 1. Queries left: 1." in shown
-    assert shown.splitlines()[-1] == f"Next:   robopref answer --data {data} --db {db}"
+    again = f"Next:   robopref answer --data {data} --db {db} --annotator anna"
+    assert shown.splitlines()[-1] == again
     with PreferenceStore(db) as store:
         queries = store.queries()
         answers = store.preferences()
@@ -227,10 +229,85 @@ def test_answers_need_a_store_and_the_data_set_of_its_queries(data, db, tmp_path
     )
 
 
-def test_episodes_without_anything_to_show_are_named(tmp_path, data):
+@pytest.fixture
+def blind(tmp_path, data):
+    """Return a data set of which nothing can be shown, as imported sets are."""
     store = EpisodeStore.create(tmp_path / "blind", fps=80)
-    whole = EpisodeStore.open(data).episode(EpisodeStore.open(data).ids[0])
-    store.add(Episode(**{**vars(whole), "sim_states": None, "sim_episode": None}))
+    for whole in EpisodeStore.open(data):
+        store.add(Episode(**{**vars(whole), "sim_states": None, "sim_episode": None}))
+    return store
+
+
+def test_the_next_command_keeps_the_annotator_and_the_criterion(
+    data, db, tmp_path, type_lines, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    propose(data, db, num=2)
+    who = {"annotator": "anna", "criterion": "speed"}
+    answer = AnswerCommand(data=data, db=db, out=tmp_path, width=96, height=64, **who)
+    type_lines("1")
+    answer.run()
+    line = f"Next:   robopref answer --data {data} --db {db} --annotator anna --criterion speed"
+    assert capsys.readouterr().out.splitlines()[-1] == line
+    type_lines("2")
+    answer.run()
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"Next:   robopref train reward --data {data} --db {db} --criterion speed "
+        "--out runs/reach-speed-reward"
+    )
+
+
+def test_nobody_is_asked_about_what_cannot_be_shown(blind, db):
+    with pytest.raises(DataError) as error:
+        propose(blind.root, db)
+    assert str(error.value) == (
+        f"Nothing of '{blind.root}' can be shown, so nobody can be asked about it: it has neither "
+        "simulator states nor pictures of a camera. Train on the answers that it came with "
+        "(robopref train reward), or record episodes of your own (robopref collect)."
+    )
+    assert not Path(db).exists()
+
+
+def test_what_cannot_be_shown_is_passed_over(blind, db, tmp_path, type_lines, capsys):
+    queries = [
+        Query(f"q-{n}", (Segment(blind.ids[0], n, 4), Segment(blind.ids[1], n, 4)))
+        for n in range(2)
+    ]
+    with PreferenceStore(db) as store:
+        store.add_queries(queries, cut_hash=blind.content_hash)
+    type_lines("1")
+    AnswerCommand(data=blind.root, db=db, out=tmp_path, width=96, height=64).run()
+    assert capsys.readouterr().out.splitlines() == [
+        "2 queries were passed over, for which there is nothing to show. Nothing of episode "
+        f"{blind.ids[0]} of '{blind.root}' can be shown: it has no simulator states, and no "
+        "recorded camera that would show this query.",
+        f"Labels by 'overall' in {db}: 0. Queries left: 0.",
+        f"Next:   robopref data info --data {blind.root}",
+    ]
+
+
+def test_few_episodes_to_compare_are_told(data, db, capsys):
+    propose(data, db, num=6)
+    assert "Note" not in capsys.readouterr().out
+    propose(data, db, num=7)
+    assert capsys.readouterr().out.splitlines()[-2] == (
+        "Note: there are only 4 episodes, so that the same ones are compared again. Record more, "
+        "or ask for shorter segments (--segment-length)."
+    )
+
+
+def test_segments_that_no_episode_has_leave_no_store(data, db):
+    with pytest.raises(DataError) as error:
+        QueryCommand(data=data, db=db, segment_length=500).run()
+    assert str(error.value) == (
+        f"No episode has 500 steps: the longest of 4 has {NUM_STEPS}. "
+        "Ask for shorter segments (--segment-length)."
+    )
+    assert not Path(db).exists()
+
+
+def test_episodes_without_anything_to_show_are_named(tmp_path, blind):
+    store, whole = blind, blind.episode(blind.ids[0])
     clips = ClipMaker(store, tmp_path, width=96, height=64)
     with pytest.raises(DataError) as error:
         clips.write(Query("q", (Segment(whole.id, 0, 4), Segment(whole.id, 4, 4))))

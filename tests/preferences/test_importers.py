@@ -199,7 +199,7 @@ def test_the_commands(tmp_path, rng, capsys):
     ):
         code, shown = robopref("export", *arguments)
         assert code == 2
-        assert "`data` and `db` go together for the format 'npz'" in shown
+        assert "--data and --db go together for the format 'npz'" in shown
     code, shown = robopref(*command, "--format", "imitatoin")
     assert (code, "Did you mean 'imitation'?" in shown) == (2, True)
     code, shown = robopref("import-preferences", "--source", tmp_path / "x.npz", "--out", out)

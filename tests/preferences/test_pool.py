@@ -164,7 +164,8 @@ def test_sampled_segments_are_different_and_inside_their_episodes(num_steps, len
             sample_segments(num_steps, length, num, rng)
         assert str(error.value) == (
             f"No episode has {length} steps: the longest of {len(num_steps)} has "
-            f"{max(num_steps.values())}. Ask for shorter segments."
+            f"{max(num_steps.values())}. Ask for shorter segments "
+            "(--segment-length)."
         )
         return
     segments = sample_segments(num_steps, length, num, rng)

@@ -212,7 +212,6 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
     assert cli.main(command) == 0
     assert capsys.readouterr().out == (
         f"{path} is upgraded from version 1 to 3.\nAs it was, it is kept in {path}.v1.bak.\n"
-        f"Next:   robopref answer --help  (to add to {path})\n"
     )
     assert cli.main(command) == 0
     assert f"{path} is of version 3; there is nothing to upgrade." in capsys.readouterr().out

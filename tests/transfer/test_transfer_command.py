@@ -1,5 +1,6 @@
 """`robopref transfer` from data sets and answers to a reward trained on what was carried over."""
 
+import shlex
 import shutil
 
 import numpy as np
@@ -102,7 +103,10 @@ def test_answers_that_contradict_the_source_are_heard(door, drawer, make_answers
     shown = capsys.readouterr().out
     assert "Do not trust it: the target's answers say the opposite" in shown
     assert f"only 0% of the answers about '{drawer}' follow its rewards" in shown
-    assert "Next:   robopref transfer --help" in shown
+    out = f"{tmp_path / 'out'}-asking"
+    assert shown.splitlines()[-1] == "Next:   robopref " + shlex.join(
+        [*words[:7], "--target-db", str(opposite), "--num-queries", "10", "--out", out]
+    )
 
 
 def test_several_sources_and_an_alignment(door, drawer, make_data, make_answers, tmp_path, capsys):
@@ -190,7 +194,10 @@ def too_long(door, drawer, make_data, make_answers):
         door,
         drawer,
         ("--segment-length", "50"),
-        ("No episode has 50 steps: the longest of 16 has 20. Ask for shorter segments."),
+        (
+            "No episode has 50 steps: the longest of 16 has 20. Ask for shorter segments "
+            "(--segment-length)."
+        ),
     )
 
 
@@ -288,17 +295,17 @@ def test_a_run_that_fails_while_writing_leaves_nothing(door, drawer, tmp_path, c
     [
         (
             ("--num-queries", "5"),
-            "`num_queries` (=5) needs a store for the queries. Give one with --target-db; it is "
+            "--num-queries (=5) needs a store for the queries. Give one with --target-db; it is "
             "made if missing.",
         ),
         (
             ("--source-db", "a.sqlite", "b.sqlite"),
-            "`source` and `source_db` must be as many, at least one, got 1 and 2.",
+            "--source and --source-db must be as many, at least one, got 1 and 2.",
         ),
-        (("--num-segments", "3"), "`num_segments` must be at least 4, got 3."),
+        (("--num-segments", "3"), "--num-segments must be at least 4, got 3."),
         (
             ("--least-confidence", "0.2"),
-            "`least_confidence` must be between 0.5 and 1, got 0.2.",
+            "--least-confidence must be between 0.5 and 1, got 0.2.",
         ),
     ],
 )
