@@ -95,7 +95,17 @@ def _with_decisions(summary: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
-def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: float = 0.0) -> None:
+TIMES = ("seconds", "total_seconds")
+
+
+def work(
+    items: Sequence[Item],
+    results: Path,
+    *,
+    runs: Path = RUNS,
+    minutes: float = 0.0,
+    timed: bool = True,
+) -> None:
     """Do the items that have no line in `results` yet, two cases and seeds at a time.
 
     Args:
@@ -103,6 +113,7 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
         results: File of finished runs.
         runs: Folder of the runs under way.
         minutes: Begin nothing after this long; 0 for no limit.
+        timed: Whether times are kept; not where other work runs beside.
 
     Raises:
         RuntimeError: Runs failed; the others are done.
@@ -120,7 +131,10 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
     failed: list[str] = []
     # Its workers have one thread each, and die with this process.
     with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
-        jobs = [pool.submit(_do_group, group, results, runs, deadline) for group in groups.values()]
+        jobs = [
+            pool.submit(_do_group, group, results, runs, deadline, timed=timed)
+            for group in groups.values()
+        ]
         for job in as_completed(jobs):
             failed += job.result()
     if failed:
@@ -130,7 +144,9 @@ def work(items: Sequence[Item], results: Path, *, runs: Path = RUNS, minutes: fl
         )
 
 
-def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float) -> list[str]:
+def _do_group(
+    items: Sequence[Item], results: Path, runs: Path, deadline: float, *, timed: bool
+) -> list[str]:
     failed = []
     with Workers(0) as workers:
         for item in sorted(items, key=lambda i: (i.num_labels, i.flips)):
@@ -143,6 +159,8 @@ def _do_group(items: Sequence[Item], results: Path, runs: Path, deadline: float)
                 failed.append(item.key)
                 print(f"{item.key} failed:\n{traceback.format_exc()}", flush=True)
                 continue
+            if not timed:
+                row = {key: value for key, value in row.items() if key not in TIMES}
             append_row(row, results)
             print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
     return failed
@@ -269,11 +287,12 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--methods", nargs="+", choices=sorted(BY_NAME), default=None)
     parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--untimed", action="store_true", help="keep no times: other work runs too")
     given = parser.parse_args()
     items = [item for stage in given.stages for item in plan(stage)]
     if given.methods is not None:
         items = [item for item in items if item.method.name in given.methods]
-    work(items, RESULTS, minutes=given.minutes)
+    work(items, RESULTS, minutes=given.minutes, timed=not given.untimed)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def _of_default(rows: Sequence[Row]) -> dict[str, Any]:
     """Return figures of the default method beside its rates in each group."""
     chosen = select(rows, method=DEFAULT.name, flips=0.0)
     worse = cases_below(chosen, "base", "aligned")
-    seconds = median([float(row["seconds"]) for row in chosen])
+    seconds = median([float(row["seconds"]) for row in chosen if "seconds" in row])
     found = {
         f"joint_lost_with_flips_{_short(group)}": _at_most(_lost_with_flips(rows, group), 0.05)
         for group in _values(rows, "group")
