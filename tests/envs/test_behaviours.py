@@ -220,7 +220,7 @@ def test_styles_need_an_expert():
         scripted_policy(env, DetourLeftConfig().styles()[0])
     assert str(error.value) == (
         "There is no scripted expert for 'gymnasium/InvertedPendulum-v5' to act in the style "
-        "'detour-left'. Styles exist for: ['metaworld', 'planar', 'robomimic']."
+        "'detour-left'. Styles exist for: ['arm', 'metaworld', 'planar', 'robomimic']."
     )
 
 

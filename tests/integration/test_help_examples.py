@@ -15,7 +15,7 @@ ORDER = [
     "doctor", "demo", "data info", "data validate", "data compact", "data merge", "collect",
     "query", "answer", "label", "data upgrade-preferences", "data export", "data import",
     "data import-preferences", "train reward", "transfer", "train policy", "train iql", "evaluate",
-    "align", "bench",
+    "deploy", "align", "bench",
 ]  # fmt: skip
 """Each finds what the ones before it have made."""
 TYPED = {"answer": "1\n2\n=\n?\n1\n"}

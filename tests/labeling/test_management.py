@@ -19,6 +19,10 @@ from robopref.types import IMAGES, STATE
 from tests.labeling.clip_data import brightness, record_real
 from tests.labeling.running import Running
 
+on_both = pytest.mark.parametrize(
+    "location", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
@@ -55,6 +59,7 @@ def answer_all(client, choose):
     return num
 
 
+@on_both
 def test_progress_says_who_agrees_and_who_is_quick(tmp_path, location, data):
     with Running(tmp_path, data, db=location, overlap=3) as running:
         first = lambda _: [[0], [1]]  # noqa: E731
@@ -92,6 +97,7 @@ def test_answers_without_a_time_are_of_no_day(tmp_path, data):
         assert (criterion["labels"], criterion["per_day"]) == (1, [])
 
 
+@on_both
 def test_checks_are_scored(tmp_path, location, data):
     with Running(tmp_path, data, db=location, gold_every=2, repeat_every=5) as running:
         with running.client() as client:
@@ -116,6 +122,7 @@ def test_checks_are_scored(tmp_path, location, data):
         assert person["consistency"] == 0.0, "repeated pairs are turned around"
 
 
+@on_both
 def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, location, data):
     with Running(tmp_path, data, db=location, overlap=2) as running:
         with running.client("anna") as anna, running.client("ben") as ben:
@@ -151,6 +158,7 @@ def test_a_disagreement_is_decided_once_and_counts_for_all(tmp_path, location, d
         ]
 
 
+@on_both
 def test_policies_are_compared_blind(tmp_path, location):
     episodes = record_policies(tmp_path / "data")
     policies = {row.episode_id: row.metadata["policy"] for row in episodes.rows}

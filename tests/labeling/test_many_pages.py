@@ -39,6 +39,7 @@ def at_once(running, request):
     return threads, replies
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_progress_to_be_measured(tmp_path, data, monkeypatch):
     going, measure = threading.Event(), Progress._measure
 
@@ -65,6 +66,7 @@ def test_nobody_waits_for_progress_to_be_measured(tmp_path, data, monkeypatch):
         assert found["criteria"][0]["remaining"] == 20
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_files_to_be_written(tmp_path, data, monkeypatch):
     going, writing = threading.Event(), []
 
@@ -98,6 +100,7 @@ def exporter(tmp_path, data):
     exporter.close()
 
 
+@pytest.mark.slow
 def test_what_keeps_a_file_from_being_written_is_told(tmp_path, exporter):
     with pytest.raises(DataError) as error:
         exporter.submit("jsonl", tmp_path / "out").result(60)
@@ -105,6 +108,7 @@ def test_what_keeps_a_file_from_being_written_is_told(tmp_path, exporter):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_end_of_the_server_ends_what_is_being_written(tmp_path, exporter):
     going, waiting = (exporter.submit("jsonl", tmp_path / name) for name in ("out", "next"))
     deadline = time.monotonic() + 30
