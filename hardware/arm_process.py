@@ -30,6 +30,7 @@ from robopref.hardware.records import (
     chunk_record,
     phase_of,
     state_of,
+    text_of,
 )
 from robopref.hardware.rings import Ring
 from robopref.hardware.safety_config import SafetyConfig
@@ -161,8 +162,7 @@ class ArmProcess:
             raise HardwareError(f"The control loop of '{self.spec.name}' is gone; the arm stopped.")
         outcome = self.outcome()
         if phase_of(outcome) is Phase.STOPPED:
-            reason = bytes(outcome["reason"]).decode("utf-8", "replace")
-            name = bytes(outcome["filter"]).decode("utf-8", "replace")
+            reason, name = text_of(outcome["reason"]), text_of(outcome["filter"])
             raise SafetyStop(
                 f"'{self.spec.name}' was stopped ({name}): {reason}. Look at it, then acknowledge."
             )

@@ -27,6 +27,7 @@ from robopref.hardware.records import (
     chunk_of,
     outcome_record,
     state_record,
+    text_of,
 )
 from robopref.hardware.rings import Ring
 from robopref.hardware.safety_config import SafetyConfig
@@ -207,7 +208,7 @@ class ControlLoop:
 
     def _take(self, memory: Memory, record: np.void, now_s: float) -> Memory:
         kind, value = Request(int(record["kind"])), float(record["value"])
-        reason = bytes(record["reason"]).decode("utf-8", "replace")
+        reason = text_of(record["reason"])
         if kind is Request.STOP:
             return self.supervisor.request_stop(memory, reason, now_s, StopLevel(int(value)))
         if kind is Request.END:
@@ -219,7 +220,7 @@ class ControlLoop:
             return self.supervisor.set_deadman(memory, held=bool(value))
         self._scheduler.clear()
         if kind is Request.ACKNOWLEDGE:
-            user = bytes(record["user"]).decode("utf-8", "replace")
+            user = text_of(record["user"])
             return self._acknowledge(memory, OperatorAck(user, reason, float(record["time_s"])))
         return memory
 

@@ -89,7 +89,7 @@ def state_record(state: ArmState) -> tuple[Any, ...]:
 
 def state_of(record: np.void) -> ArmState:
     """Return the state that a record holds."""
-    fault = bytes(record["fault"]).decode("utf-8", "replace")
+    fault = text_of(record["fault"])
     gripper = float(record["gripper"])
     effort = _joints(record["effort"])
     return ArmState(
@@ -131,7 +131,7 @@ def chunk_of(record: np.void) -> Chunk:
     return Chunk(
         int(record["number"]), float(record["start_s"]), float(record["period_s"]),
         record["positions"][:num].copy(), None if np.isnan(gripper).any() else gripper,
-        bytes(record["source"]).decode("utf-8", "replace"),
+        text_of(record["source"]),
     )  # fmt: skip
 
 
@@ -149,6 +149,11 @@ def outcome_record(
         _text(strongest.decision if strongest else ""),
         _text(strongest.filter if strongest else ""), _text(strongest.reason if strongest else ""),
     )  # fmt: skip
+
+
+def text_of(field: Any) -> str:
+    """Return the text that a field of a record holds; one may be cut in the middle of a letter."""
+    return bytes(field).decode("utf-8", "replace")
 
 
 def phase_of(record: np.void) -> Phase:

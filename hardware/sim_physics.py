@@ -114,8 +114,7 @@ class SimulatedArm:
             self.data.qpos[self._places] = self.spec.rest_rad
         mujoco.mj_forward(self.model, self.data)
         self._aim = _SetPoint(self.position)
-        self.opening = 1.0
-        self._set_gripper(self.opening)
+        self._set_gripper(1.0)
 
     @property
     def position(self) -> Float[np.ndarray, " J"]:
@@ -259,11 +258,10 @@ class SimulatedArm:
         return int(self.model.jnt_qposadr[joint])
 
     def _set_gripper(self, opening: float) -> None:
-        self.opening = float(np.clip(opening, 0, 1))
         gripper = self.scene.gripper
         if gripper is not None:
             closed, wide = np.array(gripper.closed), np.array(gripper.open)
-            self.data.ctrl[:] = closed + self.opening * (wide - closed)
+            self.data.ctrl[:] = closed + float(np.clip(opening, 0, 1)) * (wide - closed)
 
     def _measure_gripper(self) -> float | None:
         gripper = self.scene.gripper

@@ -5,11 +5,11 @@ Shapes: J joints.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from robopref.hardware.records import text_of
 from robopref.hardware.verdicts import Decision
 
 DECISIONS = ("pass", *Decision)
@@ -31,7 +31,6 @@ class StepRecord:
         measured: Joint positions at the end of the step [rad], (J,).
         decision: The strongest that the supervisor did in any period.
         filter: What did it.
-        reason: Why, in words.
         late_s: Greatest lateness of a period [s].
         step_s: How long the step took [s]; longer than at full speed where the arm is slow.
     """
@@ -41,7 +40,6 @@ class StepRecord:
     measured: Float[np.ndarray, " J"]
     decision: str
     filter: str
-    reason: str
     late_s: float
     step_s: float
 
@@ -79,15 +77,14 @@ def record_step(
         _newest(outcomes, "sent", place if last is None else last.sent),
         place,
         DECISIONS[0] if strongest is None else DECISIONS[_strength(strongest)],
-        "" if strongest is None else _text(strongest["filter"]),
-        "" if strongest is None else _text(strongest["reason"]),
+        "" if strongest is None else text_of(strongest["filter"]),
         max((float(outcome["late_s"]) for outcome in outcomes), default=0.0),
         step_s,
     )
 
 
 def _strength(outcome: np.void) -> int:
-    decision = _text(outcome["decision"])
+    decision = text_of(outcome["decision"])
     return DECISIONS.index(decision) if decision else 0
 
 
@@ -96,7 +93,3 @@ def _newest(
 ) -> Float[np.ndarray, " J"]:
     finite = [np.array(o[name]) for o in outcomes if np.isfinite(o[name]).all()]
     return finite[-1] if finite else otherwise
-
-
-def _text(field: Any) -> str:
-    return bytes(field).decode("utf-8", "replace")

@@ -8,7 +8,6 @@ Shapes: J joints.
 """
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -31,19 +30,6 @@ BEHIND_RAD = 0.01
 """An arm may be behind its plan by a step and this [rad]."""
 PATIENCE_S = 10.0
 """An arm that does not come so far in this time does not come [s]."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What one step asked of the arm.
-
-    Args:
-        position: Joint positions for it [rad], (J,).
-        is_reachable: Whether the tool can be there; otherwise it goes as near as it can.
-    """
-
-    position: Joints
-    is_reachable: bool
 
 
 class ToolMotion:
@@ -92,8 +78,10 @@ class ToolMotion:
         found: np.ndarray = placed.tool_m[0]
         return found
 
-    def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None = None) -> Asked:
+    def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None = None) -> None:
         """Ask for the next place of the tool, and for an opening of the gripper.
+
+        Where the tool cannot be there it goes as near as it can.
 
         Raises:
             SafetyStop: The arm was stopped.
@@ -118,7 +106,6 @@ class ToolMotion:
         )  # fmt: skip
         self._number += 1
         self._next_s = begins_s + self.period_s
-        return Asked(place, reached.is_there and share == 1.0)
 
     def wait(self) -> None:
         """Wait until the next step is due, and the arm is as far as it should be by then.

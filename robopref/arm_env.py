@@ -10,7 +10,6 @@ Shapes: J joints.
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from robopref.arm_rig import PATIENCE_S, ArmRig
+from robopref.arm_rig import ArmRig, wait_until
 from robopref.config import to_dict
 from robopref.deploy.dry_run import Preview
 from robopref.envs.metaworld import MetaWorldConfig, MetaWorldEnv
 from robopref.envs.render import import_mujoco
-from robopref.errors import HardwareError, check_above, check_between
+from robopref.errors import check_above, check_between
 from robopref.hardware.arms import sawyer
 from robopref.hardware.forecast import Way
 from robopref.hardware.kinematics import joint_ids
@@ -259,12 +258,12 @@ class _Table:
         Raises:
             HardwareError: Somebody does, or it does not come to rest.
         """
-        self._wait(lambda: self._link.ask("scene")["mode"] != ArmMode.SERVO)
+        wait_until(lambda: self._link.ask("scene")["mode"] != ArmMode.SERVO, _restless)
         self._link.ask(
             "reset", qpos=raw.data.qpos.tolist(),
             fields={name: getattr(raw.model, name).tolist() for name in ("body_pos", "body_quat")},
         )  # fmt: skip
-        self._wait(self._is_still)
+        wait_until(self._is_still, _restless)
 
     def show(self, raw: Any) -> None:
         """Let `raw` show where everything is."""
@@ -287,9 +286,6 @@ class _Table:
             time.sleep(0.02)
         return True
 
-    def _wait(self, is_done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_done():
-            if time.monotonic() > deadline:
-                raise HardwareError("The simulated arm does not come to rest.")
-            time.sleep(0.005)
+
+def _restless() -> str:
+    return "The simulated arm does not come to rest."

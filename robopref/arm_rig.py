@@ -13,7 +13,7 @@ from robopref.hardware.arm_process import ArmProcess
 from robopref.hardware.forecast import Forecast, Way
 from robopref.hardware.kinematics import Kinematics
 from robopref.hardware.loop import LoopConfig
-from robopref.hardware.records import phase_of
+from robopref.hardware.records import phase_of, text_of
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.step_record import StepRecord, record_step
 from robopref.hardware.tool_motion import ToolMotion
@@ -118,7 +118,7 @@ class ArmRig:
         outcome = self.arm.outcome()
         if phase_of(outcome) is not Phase.STOPPED:
             return ""
-        return bytes(outcome["reason"]).decode("utf-8", "replace")
+        return text_of(outcome["reason"])
 
     def close(self) -> None:
         """Brake and end the loop; may be called twice."""
@@ -126,9 +126,21 @@ class ArmRig:
             self._arm.close()
 
     def _wait(self, is_done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_done():
-            if time.monotonic() > deadline:
-                reason = self.why_stopped()
-                raise HardwareError(f"The arm {what}{': ' if reason else ''}{reason}.")
-            time.sleep(0.005)
+        def describe() -> str:
+            reason = self.why_stopped()
+            return f"The arm {what}{': ' if reason else ''}{reason}."
+
+        wait_until(is_done, describe)
+
+
+def wait_until(is_done: Callable[[], bool], describe: Callable[[], str]) -> None:
+    """Wait until something is so.
+
+    Raises:
+        HardwareError: It is not within `PATIENCE_S`; `describe` says what.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise HardwareError(describe())
+        time.sleep(0.005)

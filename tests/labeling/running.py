@@ -13,6 +13,14 @@ from robopref.labeling.config import LabelConfig
 from robopref.labeling.server import ServerConfig, open_project, serve
 from tests.labeling.clip_data import SMALL
 
+WRITE = {"X-Robopref": "1", "Content-Type": "application/json"}
+"""Headers of a request that changes something."""
+
+
+def code(answer):
+    """Return the status and the code of a failure."""
+    return answer[0], answer[2]["error"]["code"]
+
 
 @contextlib.contextmanager
 def serving(service, config, trainer=None):

@@ -24,13 +24,6 @@ from tests.labeling.clip_data import NUM_STEPS, record_real
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
-
-
 class Program:
     """The command, running."""
 

@@ -16,19 +16,12 @@ from robopref.preferences.ranking import Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.train_reward import load_preferences
 from robopref.types import IMAGES, STATE
-from tests.labeling.clip_data import brightness, record_real
+from tests.labeling.clip_data import brightness
 from tests.labeling.running import Running
 
 on_both = pytest.mark.parametrize(
     "location", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
 
 
 def record_policies(folder, num_seeds=4):

@@ -8,18 +8,10 @@ import pytest
 from robopref.errors import DataError
 from robopref.labeling.exporting import Exporter, export
 from robopref.labeling.progress import Progress
-from tests.labeling.clip_data import record_real
 from tests.labeling.running import Running
 
 NUM_PAGES = 45
 """More than the threads that requests share."""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
 
 
 def at_once(running, request):

@@ -6,19 +6,7 @@ import pytest
 
 from robopref.labeling.client import Client
 from robopref.preferences import tables
-from tests.labeling.page_project import answer, press, serve_project, until
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serve_project(tmp_path_factory.mktemp("project"), overlap=2) as project:
-        yield project
-
-
-@pytest.fixture
-def project(served):
-    served.forget()
-    return served
+from tests.labeling.page_project import answer, press, until
 
 
 def leave_an_answer(pages, project, name):

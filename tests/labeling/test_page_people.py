@@ -19,12 +19,6 @@ def served(tmp_path_factory):
         yield project
 
 
-@pytest.fixture
-def project(served):
-    served.forget()
-    return served
-
-
 def state(page):
     return page.evaluate("robopref.page.element.dataset.state")
 

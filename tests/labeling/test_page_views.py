@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.labeling.page_project import answer, press, serve_project, until
+from tests.labeling.page_project import answer, press, until
 
 # What a screen reader would say of a control; empty is a fault.
 NAMELESS = """() => [...document.querySelectorAll(
@@ -52,18 +52,6 @@ FAINT = """() => {
 }"""
 
 SIZES = [(1280, 720), (820, 1180), (1180, 820), (1024, 768)]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serve_project(tmp_path_factory.mktemp("project"), overlap=2) as project:
-        yield project
-
-
-@pytest.fixture
-def project(served):
-    served.forget()
-    return served
 
 
 def disagree(project, pages, count=2):

@@ -14,13 +14,6 @@ from tests.labeling.desks import QUIET, Server, make_queries
 from tests.labeling.running import Running
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
-
-
 def entries(running, query_id):
     table = tables.label_queue
     with running.service.store.database.reading() as connection:

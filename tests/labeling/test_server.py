@@ -12,29 +12,9 @@ from robopref.labeling.client import Client, ClientError
 from robopref.labeling.server import ServerConfig, bind
 from robopref.preferences import tables
 from tests.labeling.clip_data import record_real
-from tests.labeling.running import Running
+from tests.labeling.running import WRITE, Running, code
 
 TOKEN = "a-token-for-tests"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory, data):
-    with Running(tmp_path_factory.mktemp("run"), data) as running:
-        yield running
-
-
-WRITE = {"X-Robopref": "1", "Content-Type": "application/json"}
-
-
-def code(answer):
-    return answer[0], answer[2]["error"]["code"]
 
 
 def test_an_annotator_labels_from_first_to_last(tmp_path, data):

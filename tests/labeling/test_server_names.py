@@ -11,23 +11,10 @@ from robopref.labeling import security
 from robopref.labeling.client import Client
 from robopref.labeling.security import WILDCARDS, reachable_name
 from robopref.labeling.server import ServerConfig, bind
-from tests.labeling.clip_data import record_real
-from tests.labeling.running import Running
+from tests.labeling.running import WRITE, Running, code
 
 TOKEN = "a-token-for-tests"
 NAME = "label.example.org"
-WRITE = {"X-Robopref": "1", "Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
-
-
-def code(answer):
-    return answer[0], answer[2]["error"]["code"]
 
 
 @contextlib.contextmanager

@@ -5,28 +5,7 @@ import socket
 
 import pytest
 
-from tests.labeling.clip_data import record_real
-from tests.labeling.running import Running
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    record_real(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory, data):
-    with Running(tmp_path_factory.mktemp("run"), data) as running:
-        yield running
-
-
-WRITE = {"X-Robopref": "1", "Content-Type": "application/json"}
-
-
-def code(answer):
-    return answer[0], answer[2]["error"]["code"]
+from tests.labeling.running import WRITE, code
 
 
 @pytest.mark.parametrize(

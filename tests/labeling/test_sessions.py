@@ -6,9 +6,7 @@ import uuid
 import pytest
 
 from tests.labeling.clip_data import record_real
-from tests.labeling.running import Running
-
-WRITE = {"X-Robopref": "1", "Content-Type": "application/json"}
+from tests.labeling.running import WRITE, Running
 
 
 @pytest.fixture(scope="module")
