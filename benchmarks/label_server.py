@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _START_S = 120.0
+_END_S = 2.0
 """A server that does not answer within this time [s] has failed."""
 
 
@@ -49,7 +51,9 @@ class Server:
         """
         began = time.monotonic()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, start_new_session=True
+            )
         while time.monotonic() - began < _START_S:
             if self._process.poll() is not None:
                 break
@@ -69,10 +73,24 @@ class Server:
             connection.close()
 
     def kill(self) -> None:
-        """End the server as a power cut would."""
+        """End the server as a power cut would, with every process that it started."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        # The system takes a killed process away a little later, and until then it may still write.
+        end = time.monotonic() + _END_S
+        while _has_members(self._process.pid) and time.monotonic() < end:
+            time.sleep(0.01)
+
+
+def _has_members(group: int) -> bool:
+    """Return whether a process of a group is alive."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _find_port() -> int:

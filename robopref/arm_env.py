@@ -92,10 +92,24 @@ class ArmTaskEnv(MetaWorldEnv):
     time, as long as the speed limit makes them, and no two runs are equal to the last digit.
 
     ## Action Space
-    As in `MetaWorldEnv`; along a diagonal, the hand's target moves by 1.7 cm a step.
+    `Box(-1, 1, (4,), float32)`; along a diagonal, the hand's target moves by 1.7 cm a step.
+
+    | index | action | unit |
+    | --- | --- | --- |
+    | 0-2 | move the hand's target along x, y (away from the robot) and z (up) | 0.01 m a step |
+    | 3 | close (+1) or open (-1) the gripper | share of the way |
 
     ## Observation Space
-    As in `MetaWorldEnv`, from where the arm and the objects are.
+    `Dict` with one entry, `observation.state`: `Box((39,), float32)`, as in `MetaWorldEnv`, from
+    where the arm and the objects of the controller are.
+
+    | index | observation | unit |
+    | --- | --- | --- |
+    | 0-2 | hand, x y z | m |
+    | 3 | opening of the gripper; 1 is open | share of 0.1 m |
+    | 4-17 | first and second object, each x y z and quaternion | m, - |
+    | 18-35 | entries 0-17 one step earlier | |
+    | 36-38 | goal, x y z | m |
 
     ## Rewards
     As in `MetaWorldEnv`.

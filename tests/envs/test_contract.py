@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import PassiveEnvChecker
 
 from robopref.config import from_dict, to_dict
 from robopref.envs import ENVS
@@ -94,10 +95,18 @@ def test_config_is_frozen_and_round_trips(spec):
 
 
 @pytest.mark.filterwarnings("ignore:.*Box (action|observation) space:UserWarning")
+@pytest.mark.usefixtures("is_exact")
 def test_gymnasium_accepts_it(make):
     env = make()
     assert isinstance(env, Environment)
     check_env(cast(gymnasium.Env, env), skip_render_check=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*Box (action|observation) space:UserWarning")
+def test_an_episode_of_it_keeps_to_what_gymnasium_asks(make, rng):
+    env = PassiveEnvChecker(cast(gymnasium.Env, make()))
+    env.reset(seed=3)
+    act_randomly(env, rng, 10)
 
 
 def test_names_and_rate(make, spec):
