@@ -9,11 +9,12 @@ EXTRAS := dev,postgresql,rl,robomimic
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
-PEERS := lerobot imitation minari
+PEERS := lerobot imitation minari openpi
 
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
 PEER_lerobot := lerobot
 PEER_imitation := imitation==1.0.1 'setuptools<81'
+PEER_openpi := openpi-client typing-extensions
 PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2' pillow
 
 .PHONY: help demo test test-slow check install system peers clean

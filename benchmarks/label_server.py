@@ -2,8 +2,6 @@
 
 import contextlib
 import http.client
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 _START_S = 120.0
-_END_S = 2.0
 """A server that does not answer within this time [s] has failed."""
 
 
@@ -51,9 +50,7 @@ class Server:
         """
         began = time.monotonic()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, start_new_session=True
-            )
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         while time.monotonic() - began < _START_S:
             if self._process.poll() is not None:
                 break
@@ -75,22 +72,22 @@ class Server:
     def kill(self) -> None:
         """End the server as a power cut would, with every process that it started."""
         assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        server = psutil.Process(self._process.pid)
+        members = [*server.children(recursive=True), server]
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
         # The system takes a killed process away a little later, and until then it may still write.
-        end = time.monotonic() + _END_S
-        while _has_members(self._process.pid) and time.monotonic() < end:
+        while any(_is_alive(process) for process in members):
             time.sleep(0.01)
 
 
-def _has_members(group: int) -> bool:
-    """Return whether a process of a group is alive."""
+def _is_alive(process: psutil.Process) -> bool:
     try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
 def _find_port() -> int:

@@ -118,6 +118,11 @@ class BestOfN(ChunkExecution):
         self.obs_shapes = getattr(policy, "obs_shapes", {})
         self.reset()
 
+    @property
+    def action_dim(self) -> int:
+        """Size of an action, Da."""
+        return int(self.policy.action_dim)
+
     def select(self, obs: Mapping[str, Tensor], generator: Randomness) -> Selection:
         """Sample, score and choose for observations (B, To, ...).
 

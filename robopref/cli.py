@@ -55,6 +55,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.deploy:DeployCommand",
         "Let a policy act on an arm, slowly and under a supervisor, and record it.",
     ),
+    "serve": (
+        "robopref.commands.serve:ServeCommand",
+        "Let arms on other machines ask a policy on this one.",
+    ),
     "data info": (
         "robopref.commands.data:InfoCommand",
         "Show what a data set holds.",

@@ -131,29 +131,29 @@ class PolicySpec:
     selection: Any = field(default=None)
     tuned: Path | None = None
 
-    def load(self) -> Any:
-        """Load the policy, and what steers it."""
+    def load(self, device: Any = "cpu") -> Any:
+        """Load the policy, and what steers it, onto a device."""
         from robopref.policies.serialization import load_policy
 
-        policy: Any = load_policy(self.policy)
+        policy: Any = load_policy(self.policy).to(device)
         if self.selection is None:
             return policy
-        return self.selection.build(policy, self._scorer(policy))
+        return self.selection.build(policy, self._scorer(policy, device))
 
     def build(self, envs: Sequence[Environment]) -> Actor:
         """Load the policy and build the actor."""
         return PolicyActor(self.load())
 
-    def _scorer(self, policy: Any) -> Any:
+    def _scorer(self, policy: Any, device: Any) -> Any:
         from robopref.policies.scorers import CombinedScorer, ImplicitScorer
         from robopref.policies.serialization import load_policy
         from robopref.rewards.serialization import load_reward
 
         scorers: list[Any] = []
         if self.reward is not None:
-            scorers.append(load_reward(self.reward).as_action_scorer("chunk"))
+            scorers.append(load_reward(self.reward).to(device).as_action_scorer("chunk"))
         if self.tuned is not None:
-            scorers.append(ImplicitScorer(load_policy(self.tuned), policy))
+            scorers.append(ImplicitScorer(load_policy(self.tuned).to(device), policy))
         return scorers[0] if len(scorers) == 1 else CombinedScorer(scorers)
 
 

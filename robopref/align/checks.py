@@ -101,6 +101,27 @@ def check_same_sizes(reward: Any, policy: Any) -> None:
         )
 
 
+def check_policy_fits(policy: Any, env: Any) -> None:
+    """Refuse a policy that was trained for other observations or actions than an environment's.
+
+    Raises:
+        ValueError: They differ.
+    """
+    seen = {key: space.shape for key, space in env.observation_space.spaces.items()}
+    for key, shape in policy.obs_shapes.items():
+        if seen.get(key) != tuple(shape):
+            has = f"has it of shape {seen[key]}" if key in seen else f"has only {sorted(seen)}"
+            raise ValueError(
+                f"The policy observes '{key}' of shape {tuple(shape)}, and {env.env_id} {has}: it "
+                "was trained for another task or another arm."
+            )
+    if (policy.action_dim,) != env.action_space.shape:
+        raise ValueError(
+            f"The policy's actions have size {policy.action_dim}, and those of {env.env_id} have "
+            f"size {env.action_space.shape[0]}: it was trained for another task or another arm."
+        )
+
+
 def check_can_demonstrate(env: str, behaviour: Any, advice: str) -> None:
     """Refuse what no scripted expert can act out.
 

@@ -25,8 +25,11 @@ class DeployCommand:
         robopref deploy --policy runs/demo/aligned --num-episodes 1 --yes --out runs/deployed
     """
 
-    policy: Path
+    policy: Path | None = None
     """Run of the policy."""
+    server: str | None = None
+    """Address of a policy that `robopref serve` serves elsewhere, as ws://HOST:PORT, in place of
+    `policy`; its token, if any, is read from the environment variable ROBOPREF_TOKEN."""
     against: Path | None = None
     """Run of another policy: both run from the same starts, in an order that nobody is told, and
     the labelling page compares them without their names."""
@@ -57,6 +60,12 @@ class DeployCommand:
         check_at_least("num_episodes", self.num_episodes, 1)
         check_at_least("query", self.query, 0)
         check_between("speed", self.speed, 0.01, 1)
+        if (self.policy is None) == (self.server is None):
+            raise ValueError("Give either --policy or --server, which say whose actions are done.")
+        if self.server is not None and self.reward is not None:
+            raise ValueError(
+                "The server chooses among its policy's proposals: give --reward to robopref serve."
+            )
 
     def run(self) -> None:
         """Look, ask, run and record."""
@@ -74,8 +83,8 @@ class DeployCommand:
         if self.max_episode_steps is not None:
             options["max_episode_steps"] = self.max_episode_steps
         env: Any = make_env(self.env, **options)
-        turns = make_turns([self._actor(policy, env) for policy in self._policies()], self.seed)
         try:
+            turns = make_turns([self._actor(policy, env) for policy in self._policies()], self.seed)
             with TerminalOperator(self.operator or getpass.getuser()) as operator:
                 session = Session(env, operator, self.speed)
                 operator.tell(session.preview(turns[0]))
@@ -87,24 +96,35 @@ class DeployCommand:
             env.close()
         self._report(store, done)
 
-    def _policies(self) -> tuple[Path, ...]:
-        return (self.policy,) if self.against is None else (self.policy, self.against)
+    def _policies(self) -> "list[Path | str]":
+        """Return the runs of policies, and addresses of those that are served."""
+        return [p for p in (self.policy, self.server, self.against) if p is not None]
 
-    def _actor(self, policy: Path, env: Any) -> "tuple[ChunkActor, Plan]":
+    def _actor(self, policy: "Path | str", env: Any) -> "tuple[ChunkActor, Plan]":
         """Return who acts by a policy, and which episodes."""
         from robopref.align.actors import PolicyActor, policy_spec
+        from robopref.align.checks import check_policy_fits
         from robopref.align.collect import Plan
         from robopref.deploy.session import drop_what_cannot_be_done
 
-        spec = policy_spec(policy, self.reward)
+        spec: Any
+        if isinstance(policy, Path):
+            spec, name = policy_spec(policy, self.reward), name_policy(policy, self.reward)
+            loaded = spec.load()
+            drop_what_cannot_be_done(loaded, env)
+        else:
+            from robopref.serving.remote import RemoteSpec
+
+            spec = RemoteSpec(policy)
+            loaded = spec.load()
+            name = loaded.served.name
+        check_policy_fits(loaded, env)
         plan = Plan(
             env=self.env, actor=spec, seed=self.seed, start_set="test",
             num_episodes=self.num_episodes, group_size=1, max_episode_steps=self.max_episode_steps,
-            metadata={"name": "deploy", "policy": name_policy(policy, self.reward)},
+            metadata={"name": "deploy", "policy": name},
             namespace=str(policy),
         )  # fmt: skip
-        loaded = spec.load()
-        drop_what_cannot_be_done(loaded, env)
         return PolicyActor(loaded), plan
 
     def _report(self, store: "EpisodeStore", done: "list[Done]") -> None:

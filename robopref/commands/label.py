@@ -3,7 +3,6 @@
 import contextlib
 import getpass
 import hashlib
-import os
 import threading
 import webbrowser
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 from tyro.conf import UseAppendAction
 
+from robopref.access import find_token
 from robopref.commands import following
 from robopref.config import component
 from robopref.errors import check_name
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from robopref.labeling.training_config import TrainerConfig
 
 NO_LEARNER = "none"
-TOKEN_VARIABLE = "ROBOPREF_TOKEN"
-"""Environment variable of the token; what stands in a command line, anybody here can see."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ class LabelCommand:
 
     @property
     def _token(self) -> str | None:
-        return self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE) or None
+        return find_token(self.token)
 
     def _own_folder(self, db: str) -> Path:
         """Return a folder that projects of other data sets or stores do not write to."""

@@ -1,16 +1,17 @@
 """Running a labelling project: what it is made of, and the web server around it."""
 
 import contextlib
-import socket
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robopref.access import bind, check_token
 from robopref.data.schema import can_be_shown
 from robopref.data.store import EpisodeStore
-from robopref.errors import DataError, check_between
+from robopref.errors import check_between
 from robopref.labeling.background import Trainer
 from robopref.labeling.clip_jobs import ClipConfig
 from robopref.labeling.clip_service import ClipService
@@ -31,8 +32,6 @@ from robopref.preferences.query import Query
 from robopref.preferences.store import PreferenceStore
 from robopref.seeding import make_rng
 
-MIN_TOKEN = 8
-"""Letters of a token; fewer could be guessed."""
 NUM_FIRST = 20
 """Queries made before the first one is shown; more follow while it is answered."""
 NUM_ASKED = 20_000
@@ -71,10 +70,7 @@ class ServerConfig:
         check_between("port", self.port, 0, 65535)
         for name in self.allowed_hosts:
             check_host_name("allowed_hosts", name)
-        if self.token is not None and len(self.token) < MIN_TOKEN:
-            raise ValueError(
-                f"`token` must have at least {MIN_TOKEN} letters, got {len(self.token)}."
-            )
+        check_token(self.token)
         if not is_loopback(self.host) and self.token is None:
             raise ValueError(
                 f"`host` '{self.host}' can be reached from other machines: give a `token` that "
@@ -147,25 +143,21 @@ def _draw(
     return draw_pairs(episodes, num, rng, segment_length=config.segment_length, asked=asked)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address.
+@contextlib.contextmanager
+def ended_like_interrupted() -> Iterator[None]:
+    """Leave the block at Ctrl-C or SIGTERM, so that what comes after it ends what it started."""
 
-    Raises:
-        DataError: The port is taken, or the address is not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, interrupt) if is_main else None
     try:
-        listener.bind((host, port))
-        listener.listen(256)
-    except OSError as error:
-        listener.close()
-        raise DataError(
-            f"The server cannot listen at {host}:{port}: {error.strerror}. Give another port "
-            "(--port), or 0 for any that is free."
-        ) from error
-    return listener
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def serve(
@@ -217,5 +209,5 @@ def serve(
         timer = threading.Timer(stop_after_s, lambda: setattr(server, "should_exit", True))
         timer.daemon = True
         timer.start()
-    with contextlib.closing(management), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.closing(management), ended_like_interrupted():
         server.run(sockets=[listener])  # when it is interrupted, it ends all requests first

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from robopref.access import bind
 from robopref.errors import DataError
 from robopref.labeling import replies
 from robopref.labeling.assignment import NOT_HERE
 from robopref.labeling.client import Client, ClientError
-from robopref.labeling.server import ServerConfig, bind
+from robopref.labeling.server import ServerConfig
 from robopref.preferences import tables
 from tests.labeling.clip_data import record_real
 from tests.labeling.running import WRITE, Running, code

@@ -6,11 +6,12 @@ import socket
 
 import pytest
 
+from robopref.access import bind
 from robopref.errors import DataError
 from robopref.labeling import security
 from robopref.labeling.client import Client
 from robopref.labeling.security import WILDCARDS, reachable_name
-from robopref.labeling.server import ServerConfig, bind
+from robopref.labeling.server import ServerConfig
 from tests.labeling.running import WRITE, Running, code
 
 TOKEN = "a-token-for-tests"
