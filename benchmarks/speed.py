@@ -25,9 +25,9 @@ from robopref.data.windows import WindowSampler
 from robopref.envs.behaviours import DetourRightConfig
 from robopref.envs.make import make_env
 from robopref.envs.metaworld_raw import make_raw
-from robopref.envs.render import gl_backends
 from robopref.preferences.pool import CandidatePool
 from robopref.preferences.strategies import DisagreementConfig
+from robopref.render import gl_backends
 from robopref.rewards.mlp import MLPRewardConfig
 from robopref.seeding import make_rng
 from robopref.types import STATE

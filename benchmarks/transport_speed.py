@@ -101,7 +101,7 @@ def _restarts(repeats: int) -> dict[str, Any]:
     }
 
 
-def _pot_proximal(first: Any, second: Any, p: Any, q: Any, *, G0: Any) -> Any:  # noqa: N803
+def _pot_proximal(first: Any, second: Any, p: Any, q: Any, *, G0: Any) -> Any:
     return ot.gromov.entropic_gromov_wasserstein(
         first, second, p, q, epsilon=STRENGTH, solver="PPA", G0=G0
     )

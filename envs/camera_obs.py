@@ -27,18 +27,10 @@ class CameraObs(gymnasium.Env[Any, Any]):
     """
 
     def __init__(self, env: Any, cameras: Sequence[str], image_px: int) -> None:
-        for camera in cameras:
-            check_choice("cameras", camera, env.cameras)
-        if len(set(cameras)) < len(cameras):
-            raise ValueError(f"`cameras` must name each camera once, got {list(cameras)}.")
-        check_at_least("image_px", image_px, 1)
+        self.observation_space = seeing_space(env, cameras, image_px)
         self._env = env
         self._seen = tuple(cameras)
         self._size = {"width": image_px, "height": image_px}
-        picture = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
-        self.observation_space = spaces.Dict(
-            {**self._env.observation_space.spaces, **{IMAGES + c: picture for c in cameras}}
-        )
         self.action_space = env.action_space
         self.metadata = self._env.metadata
         self.render_mode = self._env.render_mode
@@ -95,3 +87,18 @@ class CameraObs(gymnasium.Env[Any, Any]):
             for camera in self._seen
         }
         return {**obs, **pictures}
+
+
+def seeing_space(env: Any, cameras: Sequence[str], image_px: int) -> Any:
+    """Return the observation space of an environment with square pictures of its cameras.
+
+    Raises:
+        ValueError: There is no such camera, one is given twice, or the size is below 1.
+    """
+    for camera in cameras:
+        check_choice("cameras", camera, env.cameras)
+    if len(set(cameras)) < len(cameras):
+        raise ValueError(f"`cameras` must name each camera once, got {list(cameras)}.")
+    check_at_least("image_px", image_px, 1)
+    picture = spaces.Box(0, 255, (image_px, image_px, 3), np.uint8)
+    return spaces.Dict({**env.observation_space.spaces, **{IMAGES + c: picture for c in cameras}})

@@ -14,7 +14,6 @@ from robopref.envs.actions import checked_action
 from robopref.envs.gymnasium_spaces import map_action, map_obs
 from robopref.envs.gymnasium_state import MujocoSnapshot, ReplaySnapshot, Snapshot
 from robopref.envs.pictures import DrawsStates
-from robopref.envs.render import OffscreenRenderer
 from robopref.errors import (
     MissingExtraError,
     UnknownNameError,
@@ -22,6 +21,7 @@ from robopref.errors import (
     check_choice,
     did_you_mean,
 )
+from robopref.render import OffscreenRenderer
 from robopref.types import SimState
 
 _DEFAULT_LIMIT = 1000

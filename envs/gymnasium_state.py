@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from robopref.envs.render import import_mujoco
+from robopref.render import import_mujoco
 
 _DERIVED = (
     "xpos",

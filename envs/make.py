@@ -43,6 +43,9 @@ def make_env(
     env: Environment = config.build()
     if not cameras:
         return env
+    if hasattr(env, "with_cameras"):  # It has cameras that look by themselves.
+        seeing: Environment = env.with_cameras(cameras, image_px)
+        return seeing
     from robopref.envs.camera_obs import CameraObs
 
     return CameraObs(env, cameras, image_px)

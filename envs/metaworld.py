@@ -18,11 +18,11 @@ from robopref.envs.metaworld_raw import make_raw
 from robopref.envs.metaworld_state import StateLayout
 from robopref.envs.metaworld_tasks import TASKS
 from robopref.envs.pictures import DrawsStates
-from robopref.envs.render import FreeCamera, OffscreenRenderer, import_mujoco
 from robopref.envs.scene import Scene
 from robopref.envs.scripted import Expert
 from robopref.envs.styles import GOAL, OBJECT
 from robopref.errors import check_at_least, check_name
+from robopref.render import FreeCamera, OffscreenRenderer, import_mujoco
 from robopref.types import STATE, SimState
 
 CAMERAS: Mapping[str, FreeCamera] = {

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from robopref.envs.metaworld_state import MODEL_FIELDS
-from robopref.envs.render import import_mujoco
+from robopref.render import import_mujoco
 
 
 def make_raw(task: str, max_episode_steps: int) -> Any:
     """Return the package's environment for `task`, with the goal visible.
 
-    It has two methods more: `start(np_random)` begins an episode that depends on the generator
-    alone, and `place_goal()` moves the marks of the goal for a picture.
+    It has three methods more: `start(np_random)` begins an episode that depends on the generator
+    alone, `place_goal()` moves the marks of the goal for a picture, and `sites_with_goal()` says
+    where they belong in the model.
     """
     raw = _raw_class(task)()
     raw.max_path_length = max_episode_steps
@@ -69,6 +70,16 @@ def _raw_class(task: str) -> type[Any]:
             """Move the sites that mark the goal, as the package does after each step."""
             for name, position in self._target_site_config:
                 self.data.site(name).xpos = np.asarray(position)[:3]
+
+        def sites_with_goal(self) -> np.ndarray:
+            """Return the model's `site_pos` with the marks of the goal where they belong."""
+            placed: np.ndarray = self.model.site_pos.copy()
+            for name, position in self._target_site_config:
+                site = self.model.site(name)
+                body = self.data.body(int(site.bodyid[0]))
+                away = np.asarray(position)[:3] - body.xpos
+                placed[site.id] = body.xmat.reshape(3, 3).T @ away
+            return placed
 
     return Raw
 

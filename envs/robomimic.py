@@ -17,7 +17,6 @@ from robopref.data.robomimic_format import ENV_NAMES, SimulatorFile
 from robopref.envs import robomimic_package as package
 from robopref.envs.actions import checked_action
 from robopref.envs.pictures import DrawsStates
-from robopref.envs.render import OffscreenRenderer
 from robopref.envs.robomimic_experts import JOBS, PickUpExpert
 from robopref.envs.robomimic_scene import OBJECT, read_scene
 from robopref.envs.robomimic_state import StateLayout, forward
@@ -25,6 +24,7 @@ from robopref.envs.robomimic_tasks import TASKS, has_shaped_reward, num_arms, st
 from robopref.envs.scene import Scene
 from robopref.envs.scripted import Expert
 from robopref.errors import check_at_least, check_name
+from robopref.render import OffscreenRenderer
 from robopref.types import STATE, SimState
 
 _ROBOT = "Panda"

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from robopref.data.robomimic_format import SimulatorFile
-from robopref.envs.render import import_mujoco
 from robopref.errors import MissingExtraError
+from robopref.render import import_mujoco
 
 FPS = 20
 """Steps a second [Hz], as in robomimic's data sets."""

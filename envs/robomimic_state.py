@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from robopref.envs.render import import_mujoco
 from robopref.envs.robomimic_package import mujoco_data, mujoco_model
+from robopref.render import import_mujoco
 from robopref.types import SimState
 
 MODEL_FIELDS = ("body_pos", "body_quat")

@@ -13,4 +13,13 @@ CAMERAS = Registry("camera", "robopref.cameras")
 ARMS.register("mock", "robopref.hardware.mock:MockArmConfig", "In memory, with faults on request.")
 ARMS.register("sim", "robopref.hardware.sim:SimArmConfig", "In MuJoCo, in its own process.")
 
+for _name, _target, _summary in (
+    ("synthetic", "synthetic_camera:SyntheticCameraConfig", "Draws a simulated arm."),
+    ("file", "file_camera:FileCameraConfig", "Shows a recorded video."),
+    ("opencv", "opencv_camera:OpenCVCameraConfig", "USB cameras and network streams, by OpenCV."),
+    ("realsense", "realsense_camera:RealSenseCameraConfig", "Intel RealSense, with depth."),
+    ("orbbec", "orbbec_camera:OrbbecCameraConfig", "Orbbec Gemini, Femto, Astra 2, with depth."),
+):
+    CAMERAS.register(_name, f"robopref.hardware.{_target}", _summary)
+
 __all__ = ["ARMS", "CAMERAS"]

@@ -98,16 +98,78 @@ class Frame:
     depth_m: Float[np.ndarray, "H W"] | None = None
 
 
-@runtime_checkable
-class CameraDriver(Protocol):
-    """A camera; its methods keep to what LeRobot's cameras promise."""
+@dataclass(frozen=True)
+class Intrinsics:
+    """How a camera maps what it sees to pixels.
+
+    Axes of a camera: x to the right, y down, z along the view.
+
+    Args:
+        width: Pixels a row.
+        height: Rows.
+        focal_px: Focal lengths along x and y [pixels].
+        centre_px: Where the axis of view meets the picture, x and y [pixels].
+        distortion: OpenCV's coefficients k1, k2, p1, p2, k3, k4, k5, k6; () without.
+    """
 
     width: int
     height: int
-    fps: float
+    focal_px: tuple[float, float]
+    centre_px: tuple[float, float]
+    distortion: tuple[float, ...] = ()
 
-    def connect(self) -> None:
-        """Open the camera and wait for its first picture.
+    @property
+    def matrix(self) -> Float[np.ndarray, "3 3"]:
+        """The camera matrix."""
+        (fx, fy), (cx, cy) = self.focal_px, self.centre_px
+        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """What is known of a camera that is open.
+
+    Args:
+        serial: Its serial number, or what else tells it from others.
+        width: Pixels a row.
+        height: Rows.
+        fps: Pictures a second [Hz].
+        intrinsics: As its maker measured them; None where the camera does not say.
+        has_depth: Whether its pictures have depth.
+    """
+
+    serial: str
+    width: int
+    height: int
+    fps: float
+    intrinsics: Intrinsics | None = None
+    has_depth: bool = False
+
+
+@runtime_checkable
+class CameraDriver(Protocol):
+    """A camera; its methods keep to what LeRobot's cameras promise.
+
+    `robopref.hardware.camera.Camera` has all of them around a `CameraSource`, which is what a
+    driver needs to write. The class of a camera's config has a static method `find_cameras()`,
+    which returns what is attached: a dictionary each, with "id" and "name".
+    """
+
+    def info(self) -> CameraInfo:
+        """Return what is known of it.
+
+        Raises:
+            NotConnected: `connect` was not called.
+        """
+        ...
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is open."""
+        ...
+
+    def connect(self, warmup: bool = True) -> None:
+        """Open the camera and, with `warmup`, wait for its first picture.
 
         Raises:
             HardwareError: There is none, or no picture comes.
@@ -115,7 +177,11 @@ class CameraDriver(Protocol):
         ...
 
     def read(self) -> Frame:
-        """Return the next new picture, waiting for it."""
+        """Return the next new picture, waiting for it.
+
+        Raises:
+            TimeoutError: None comes.
+        """
         ...
 
     def async_read(self, timeout_ms: float = 200) -> Frame:

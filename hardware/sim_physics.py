@@ -80,6 +80,7 @@ class SimulatedArm:
         self._torque_max = np.array(spec.effort_max_nm or (np.inf,) * spec.num_joints)
         self.mode = ArmMode.READY
         self.faults: tuple[Fault, ...] = ()
+        self.num_resets = 0
         self.reset()
 
     def reset(
@@ -105,6 +106,7 @@ class SimulatedArm:
             if name not in PLACING or np.shape(values) != getattr(self.model, name).shape:
                 raise HardwareError(f"'{name}' of the scene cannot be set so.")
             getattr(self.model, name)[:] = values
+        self.num_resets += 1
         mujoco.mj_resetData(self.model, self.data)
         if self.scene.without_equalities or self.scene.model is None:
             self.data.eq_active[:] = 0

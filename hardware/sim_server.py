@@ -29,7 +29,7 @@ from robopref.hardware.sim_messages import (
     json_of,
     state_bytes,
 )
-from robopref.hardware.sim_physics import SimulatedArm
+from robopref.hardware.sim_physics import PLACING, SimulatedArm
 from robopref.hardware.types import ArmMode, StopLevel
 
 SILENT_S = 1.0
@@ -166,11 +166,14 @@ class SimServer:
         return {}
 
     def _scene(self, asked: dict[str, Any]) -> dict[str, Any]:
-        del asked
-        data = self.arm.data
+        data, model = self.arm.data, self.arm.model
+        # What is fixed changes with a reset only, and is told to who asks for it.
+        names = PLACING if asked.get("fixed") else ()
         return {
             "time_s": time.monotonic(), "simulated_s": data.time, "mode": self.arm.mode,
             "qpos": data.qpos.tolist(), "qvel": data.qvel.tolist(),
+            "resets": self.arm.num_resets,
+            "fields": {name: getattr(model, name).tolist() for name in names},
         }  # fmt: skip
 
     def _reset(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -10,36 +10,33 @@ Shapes: J joints.
 
 import math
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from robopref.arm_rig import ArmRig, wait_until
+from robopref.arm_cameras import ArmCameras
+from robopref.arm_rig import ArmRig
+from robopref.arm_table import ArmTable
 from robopref.config import to_dict
 from robopref.deploy.dry_run import Preview
-from robopref.envs.metaworld import MetaWorldConfig, MetaWorldEnv
-from robopref.envs.render import import_mujoco
+from robopref.envs.camera_obs import seeing_space
+from robopref.envs.metaworld import CAMERAS, MetaWorldConfig, MetaWorldEnv
 from robopref.errors import check_above, check_between
 from robopref.hardware.arms import sawyer
+from robopref.hardware.driver import CameraInfo
 from robopref.hardware.forecast import Way
-from robopref.hardware.kinematics import joint_ids
 from robopref.hardware.safety_config import SafetyConfig
-from robopref.hardware.sim import SimArmConfig
-from robopref.hardware.sim_link import SimLink, SimProcess
-from robopref.hardware.sim_scene import SimGripper, SimScene
 from robopref.hardware.step_record import StepRecord
-from robopref.hardware.supervisor import STILL_RAD_S
-from robopref.hardware.types import ArmMode
+from robopref.hardware.synthetic_camera import CameraFaults, SyntheticCameraConfig
 from robopref.hardware.workspace import Box, HalfSpace, Workspace
 from robopref.types import SimState
 
 REACH_M = 0.01
 """The farthest that the tool's target moves in a step of a policy [m]."""
-STILL_LOOKS = 5
-"""So often in a tenth of a second the arm has to be found at rest."""
 STALL_S = 0.5
 """A machine that is shared may not run for so long, and nothing is at stake in a simulation [s]."""
 TABLE = Workspace(
@@ -61,12 +58,20 @@ class ArmTaskConfig(MetaWorldConfig):
     """Greatest speed of the tool [m/s]; it decides how long a step takes."""
     speed_factor: float = 1.0
     """Share of the greatest speeds that is used."""
+    camera_fps: float = 20.0
+    """Pictures a second of each camera [Hz]."""
+    camera_age_s: float = 1.0
+    """A camera whose newest picture is older does not see, and the arm is stopped [s]."""
+    camera_faults: CameraFaults = field(default_factory=CameraFaults)
+    """What goes wrong with the cameras."""
 
     def __post_init__(self) -> None:
         """Check the values."""
         super().__post_init__()
         check_above("tool_speed_m_s", self.tool_speed_m_s, 0)
         check_between("speed_factor", self.speed_factor, 0.01, 1)
+        check_above("camera_fps", self.camera_fps, 0)
+        check_above("camera_age_s", self.camera_age_s, 0)
 
     def build(self) -> "ArmTaskEnv":
         """Return the environment; the arm starts with its first episode."""
@@ -111,6 +116,9 @@ class ArmTaskEnv(MetaWorldEnv):
     | 18-35 | entries 0-17 one step earlier | |
     | 36-38 | goal, x y z | m |
 
+    With cameras, also `observation.images.<camera>`: each camera's newest picture at the end of a
+    step, taken by a camera that keeps its own time, as a real one does.
+
     ## Rewards
     As in `MetaWorldEnv`.
 
@@ -118,8 +126,8 @@ class ArmTaskEnv(MetaWorldEnv):
     As in `MetaWorldEnv`: the same seed places objects, goal and hand alike.
 
     ## Episode End
-    As in `MetaWorldEnv`; also truncated when the supervisor stops the arm, with `info["stopped"]`
-    saying why.
+    As in `MetaWorldEnv`; also truncated when the supervisor stops the arm, or a camera does not see
+    any more, with `info["stopped"]` saying why.
 
     ## Arguments
     See `ArmTaskConfig`.
@@ -141,10 +149,37 @@ class ArmTaskEnv(MetaWorldEnv):
             TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
             state_age_s=STALL_S, watchdog_s=STALL_S, off=("budget",),
         )  # fmt: skip
-        self._table: _Table | None = None
+        self._table: ArmTable | None = None
         self._rig: ArmRig | None = None
         self._record: StepRecord | None = None
+        self._seen: tuple[str, ...] = ()
+        self._image_px = 0
+        self._eyes: ArmCameras | None = None
         self._raw.do_simulation = self._move
+
+    def with_cameras(self, cameras: Sequence[str], image_px: int) -> "ArmTaskEnv":
+        """Let observations hold what cameras see from now on, and return this environment.
+
+        Raises:
+            ValueError: There is no such camera, one is given twice, or the size is below 1.
+        """
+        self.observation_space = seeing_space(self, cameras, image_px)
+        self._seen, self._image_px = tuple(cameras), image_px
+        return self
+
+    def open_cameras(self) -> Mapping[str, CameraInfo]:
+        """Open the cameras, before the arm is armed; return what is known of each."""
+        if self._table is None:
+            self._table = ArmTable(self._raw)
+        if self._eyes is None:
+            drivers = {name: self._camera(name).build() for name in self._seen}
+            self._eyes = ArmCameras(drivers, self.arm_config.camera_age_s)
+        return self._eyes.open()
+
+    @property
+    def eyes(self) -> ArmCameras | None:
+        """The cameras, once they are open."""
+        return self._eyes
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -154,14 +189,12 @@ class ArmTaskEnv(MetaWorldEnv):
         del self._raw.do_simulation
         obs, info = super().reset(seed=seed, options=options)
         self._raw.do_simulation = self._move
-        self._begin()
-        return obs, info
+        return {**obs, **self._begin()}, info
 
     def set_state(self, state: SimState) -> dict[str, np.ndarray]:
         """Put scene and arm where `state` has them, and let the arm begin there."""
         obs = super().set_state(state)
-        self._begin()
-        return obs
+        return {**obs, **self._begin()}
 
     def step(
         self, action: np.ndarray
@@ -171,10 +204,12 @@ class ArmTaskEnv(MetaWorldEnv):
         `info` says what was asked of the arm and what it was sent, under keys that start with
         "safety.", and under "stopped" why the supervisor stopped it, if it did.
         """
+        self._look()
         obs, reward, terminated, truncated, info = super().step(action)
         assert self._rig is not None
         assert self._record is not None
-        info |= self._record.columns()
+        info |= {**self._record.columns(), **self._look()}
+        obs |= self._pictures()
         stopped = self._rig.why_stopped()
         if stopped:
             info["stopped"] = stopped
@@ -220,20 +255,50 @@ class ArmTaskEnv(MetaWorldEnv):
 
     def close(self) -> None:
         """Stop the arm, end its processes and free the renderer."""
-        if self._rig is not None and self._table is not None:
+        if self._rig is not None:
             self._rig.close()
+        if self._eyes is not None:
+            self._eyes.close()
+        if self._table is not None:
             self._table.close()
-            self._rig = self._table = None
+        self._rig = self._eyes = self._table = None
         super().close()
 
-    def _begin(self) -> None:
-        if self._table is None or self._rig is None:
-            self._table = _Table(self._raw)
+    def _begin(self) -> dict[str, np.ndarray]:
+        """Put the scene in place and arm the arm there; return what the cameras see of it."""
+        if self._eyes is None and self._seen:
+            self.open_cameras()
+        if self._table is None:
+            self._table = ArmTable(self._raw)
+        if self._rig is None:
             self._rig = ArmRig(self._table.driver_config, self._safety, self.arm_config.step_s)
         else:
             self._rig.rest("the episode is over")
         self._table.place(self._raw)
+        if self._eyes is not None:
+            self._eyes.wait_for_new(time.monotonic())
         self._rig.begin("robopref", "the scene was put back")
+        return self._pictures()
+
+    def _look(self) -> dict[str, np.ndarray]:
+        """Look through the cameras; an arm that nobody sees is stopped."""
+        if self._eyes is None:
+            return {}
+        blind = self._eyes.look()
+        if blind:
+            self.stop(blind)
+        return {"safety.camera_age_s": np.array([self._eyes.age_s], np.float32)}
+
+    def _pictures(self) -> dict[str, np.ndarray]:
+        return {} if self._eyes is None else self._eyes.pictures()
+
+    def _camera(self, name: str) -> SyntheticCameraConfig:
+        assert self._table is not None
+        return SyntheticCameraConfig(
+            self.arm_spec.name, Path(self._raw.fullpath), self._table.driver_config.address,
+            viewpoint=name, view=CAMERAS.get(name), width=self._image_px, height=self._image_px,
+            fps=self.arm_config.camera_fps, faults=self.arm_config.camera_faults,
+        )  # fmt: skip
 
     def _move(self, ctrl: Any, n_frames: int) -> None:
         """Take the place of the package's simulation of one step."""
@@ -244,62 +309,3 @@ class ArmTaskEnv(MetaWorldEnv):
         self._record = self._rig.go(target, opening=(1.0 - float(ctrl[0])) / 2)
         self._table.show(self._raw)
         self._raw.data.time += self.arm_config.step_s
-
-
-class _Table:
-    """The simulated arm and its table, behind a controller in a process of its own.
-
-    Args:
-        raw: The package's environment, whose model it has.
-    """
-
-    def __init__(self, raw: Any) -> None:
-        scene = SimScene(
-            Path(raw.fullpath), tuple(raw.data.qpos.tolist()),
-            SimGripper((1.0, -1.0), (-1.0, 1.0), "r_close", closed_at=0.04, open_at=0.0),
-            without_equalities=True,
-        )  # fmt: skip
-        self._process = SimProcess(to_dict(SimArmConfig("sawyer", scene=scene)))
-        self._link = SimLink(self._process.address)
-        address = "{}:{}".format(*self._process.address)
-        self.driver_config = SimArmConfig("sawyer", address=address, scene=scene)
-        spec = self.driver_config.build().spec
-        self._dofs = raw.model.jnt_dofadr[joint_ids(raw.model, spec)]
-
-    def place(self, raw: Any) -> None:
-        """Put everything where `raw` has it; nobody may move the arm meanwhile.
-
-        Raises:
-            HardwareError: Somebody does, or it does not come to rest.
-        """
-        wait_until(lambda: self._link.ask("scene")["mode"] != ArmMode.SERVO, _restless)
-        self._link.ask(
-            "reset", qpos=raw.data.qpos.tolist(),
-            fields={name: getattr(raw.model, name).tolist() for name in ("body_pos", "body_quat")},
-        )  # fmt: skip
-        wait_until(self._is_still, _restless)
-
-    def show(self, raw: Any) -> None:
-        """Let `raw` show where everything is."""
-        scene = self._link.ask("scene")
-        raw.data.qpos[:] = scene["qpos"]
-        raw.data.qvel[:] = scene["qvel"]
-        import_mujoco().mj_forward(raw.model, raw.data)
-
-    def close(self) -> None:
-        """End the controller."""
-        self._link.close()
-        self._process.close()
-
-    def _is_still(self) -> bool:
-        """Return whether it rests for a while: put in place, it begins at rest and may then sag."""
-        for _ in range(STILL_LOOKS):
-            qvel = np.array(self._link.ask("scene")["qvel"])[self._dofs]
-            if np.abs(qvel).max() >= STILL_RAD_S / 2:
-                return False
-            time.sleep(0.02)
-        return True
-
-
-def _restless() -> str:
-    return "The simulated arm does not come to rest."

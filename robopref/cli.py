@@ -59,6 +59,22 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.serve:ServeCommand",
         "Let arms on other machines ask a policy on this one.",
     ),
+    "camera list": (
+        "robopref.commands.camera:ListCommand",
+        "List the kinds of cameras, and what is attached of each.",
+    ),
+    "camera show": (
+        "robopref.commands.camera:ShowCommand",
+        "Look through a camera.",
+    ),
+    "camera mount": (
+        "robopref.commands.camera:MountCommand",
+        "Say that a camera was mounted now.",
+    ),
+    "camera calibrate": (
+        "robopref.commands.camera:CalibrateCommand",
+        "Find where a camera is, from views of a board.",
+    ),
     "data info": (
         "robopref.commands.data:InfoCommand",
         "Show what a data set holds.",

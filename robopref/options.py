@@ -75,6 +75,10 @@ def _make_form(
         elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
             form = _make_form(hint, f"{flag}.", argv, value)
             specs.append((field.name, form, _factory(form, value)))
+        elif value is None and any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+            # A part that may be absent, such as a scene's gripper, is for those who write Python.
+            hidden = Annotated[hint, tyro.conf.Fixed, tyro.conf.Suppress]  # type: ignore[valid-type]
+            specs.append((field.name, hidden, _constant(value)))
         else:
             specs.append(
                 (field.name, _explained(config_class, field, hint, value), _constant(value))

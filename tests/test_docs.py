@@ -2,6 +2,7 @@
 
 import doctest
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,10 @@ from robopref.seeding import derive_uuid
 from robopref.types import STATE
 
 DOCS = Path(__file__).parents[1] / "docs"
+CAMERAS = pytest.param(
+    "hardware/cameras.md",
+    marks=pytest.mark.skipif(find_spec("robosuite") is None, reason="its arms are not installed"),
+)
 
 
 def blocks(page):
@@ -38,7 +43,7 @@ def reach(tmp_path, monkeypatch):
     return store
 
 
-@pytest.mark.parametrize("page", ["data.md", "environments.md"])
+@pytest.mark.parametrize("page", ["data.md", "environments.md", CAMERAS])
 def test_a_page_runs_from_top_to_bottom(page, reach):
     namespace = {"__name__": "docs"}
     for number, block in enumerate(blocks(page)):

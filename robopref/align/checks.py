@@ -9,9 +9,9 @@ from robopref.align.evaluate import scores_steps
 from robopref.config import from_dict, resolve
 from robopref.data.store import EpisodeStore
 from robopref.envs import BEHAVIOURS, ENVS
-from robopref.envs.gl import check_mujoco_gl
 from robopref.envs.scripted import has_expert
 from robopref.errors import ConfigError, DataError, UnknownNameError
+from robopref.gl import check_mujoco_gl
 from robopref.rewards import REWARDS
 from robopref.types import STATE
 
@@ -65,7 +65,9 @@ def check_env(env: str, max_episode_steps: int | None, cameras: tuple[str, ...] 
     check_mujoco_gl()
     options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
     made: Any = make_env(env, cameras=cameras, **options)
-    if cameras:
+    if cameras and hasattr(made, "open_cameras"):  # Those of an arm see before it is armed.
+        made.open_cameras()
+    elif cameras:
         made.reset(seed=0)
     made.close()
 

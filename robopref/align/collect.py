@@ -223,12 +223,14 @@ def _record_here(groups: Sequence[Group]) -> Iterator[list[Episode]]:
 
 def start_worker() -> None:
     """Prepare a worker: one thread, Ctrl-C left to the parent, and no life without it."""
-    import multiprocessing
+    import multiprocessing.util
     import signal
 
     import torch
 
     torch.set_num_threads(1)
+    # A worker runs nothing that `atexit` was told, and an arm is not left as it is.
+    multiprocessing.util.Finalize(None, close_envs, exitpriority=100)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

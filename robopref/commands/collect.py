@@ -65,8 +65,7 @@ class CollectCommand:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
         check_between("preferred_share", self.preferred_share, 0, 1)
-        if self.image_px < 2 or self.image_px % 2:
-            raise ValueError(f"`image_px` must be even and at least 2, got {self.image_px}.")
+        check_image_px(self.image_px)
         if self.reward is not None and self.policy is None:
             raise ValueError(
                 f"`reward` (={self.reward}) chooses among the proposals of a policy, and there is "
@@ -149,6 +148,16 @@ class CollectCommand:
         if self.name is None:  # Likewise.
             del settings["name"]
         return json.dumps(settings, sort_keys=True)
+
+
+def check_image_px(image_px: int) -> None:
+    """Refuse a size of pictures that a video cannot have.
+
+    Raises:
+        ValueError: It is odd, or below 2.
+    """
+    if image_px < 2 or image_px % 2:
+        raise ValueError(f"`image_px` must be even and at least 2, got {image_px}.")
 
 
 def check_policy_name(name: str | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robopref.commands.collect import name_policy
+from robopref.commands.collect import check_image_px, name_policy
 from robopref.errors import check_at_least, check_between
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ class DeployCommand:
     """Time limit; None for the environment's own."""
     seed: int = 0
     """Decides the starts."""
+    cameras: tuple[str, ...] = ("front",)
+    """Cameras whose pictures are recorded, and become a video of each episode; the arm is stopped
+    when one does not see. None after the option: no cameras."""
+    image_px: int = 224
+    """Width and height of their pictures, an even number."""
+    calibrations: Path = Path("runs/cameras")
+    """Folder with the mounts and calibrations of cameras; one that does not hold any more is
+    refused before the arm is armed."""
     speed: float = 0.1
     """Share of the greatest speeds to begin with; + and - change it."""
     operator: str = ""
@@ -66,27 +74,33 @@ class DeployCommand:
             raise ValueError(
                 "The server chooses among its policy's proposals: give --reward to robopref serve."
             )
+        check_image_px(self.image_px)
 
     def run(self) -> None:
         """Look, ask, run and record."""
         from robopref.align.checks import check_env
         from robopref.align.collect import open_or_create
         from robopref.align.run import Run
+        from robopref.deploy.dry_run import describe_cameras
         from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
         from robopref.deploy.session import Session, make_turns
         from robopref.envs.make import make_env
 
-        check_env(self.env, self.max_episode_steps)
+        check_env(self.env, self.max_episode_steps, self.cameras)
         store = open_or_create(self.out, self.env)
         Run(self.out, self, may_change=("num_episodes", "yes", "query", "operator", "speed"))
         options: dict[str, Any] = {"speed_factor": self.speed}
         if self.max_episode_steps is not None:
             options["max_episode_steps"] = self.max_episode_steps
+        if self.cameras:
+            options |= {"cameras": self.cameras, "image_px": self.image_px}
         env: Any = make_env(self.env, **options)
         try:
             turns = make_turns([self._actor(policy, env) for policy in self._policies()], self.seed)
             with TerminalOperator(self.operator or getpass.getuser()) as operator:
                 session = Session(env, operator, self.speed)
+                if self.cameras:
+                    operator.tell(describe_cameras(env.open_cameras(), self.calibrations))
                 operator.tell(session.preview(turns[0]))
                 operator.tell(f"Keys       {KEYS_SHOWN}")
                 if not self.yes and not session.may_begin():
@@ -122,6 +136,7 @@ class DeployCommand:
         plan = Plan(
             env=self.env, actor=spec, seed=self.seed, start_set="test",
             num_episodes=self.num_episodes, group_size=1, max_episode_steps=self.max_episode_steps,
+            cameras=self.cameras, image_px=self.image_px,
             metadata={"name": "deploy", "policy": name},
             namespace=str(policy),
         )  # fmt: skip

@@ -230,7 +230,7 @@ def _libraries() -> Finding:
 
 
 def _mujoco_gl() -> Finding:
-    from robopref.envs.gl import check_mujoco_gl
+    from robopref.gl import check_mujoco_gl
 
     try:
         check_mujoco_gl()

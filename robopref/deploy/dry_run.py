@@ -1,11 +1,14 @@
 """What an operator should know before an arm moves: its limits, and where it would go first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from robopref.hardware.calibration import load_calibration, load_mount
+from robopref.hardware.driver import CameraInfo
 from robopref.hardware.forecast import Way
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmSpec
@@ -33,6 +36,30 @@ class Preview:
 def describe(preview: Preview) -> str:
     """Return it in words, a line each."""
     return "\n".join(_lines(preview))
+
+
+def describe_cameras(cameras: Mapping[str, CameraInfo], folder: Path) -> str:
+    """Return what is known of the cameras, in words, a line each; before the arm is armed.
+
+    Args:
+        cameras: What each says of itself.
+        folder: Where mounts and calibrations are kept.
+
+    Raises:
+        HardwareError: The calibration of a camera with a known mount does not hold.
+    """
+    return "\n".join(
+        f"Camera     {name}: {info.width} x {info.height} pixels, {info.fps:g} a second, "
+        f"{_calibration(folder, name, info)}"
+        for name, info in cameras.items()
+    )
+
+
+def _calibration(folder: Path, name: str, info: CameraInfo) -> str:
+    if load_mount(folder, name) is None:
+        return "not calibrated"
+    found = load_calibration(folder, name, info)
+    return f"on the {found.mount.on}, calibrated {found.date} to {found.reprojection_px:.2f} pixels"
 
 
 def _lines(preview: Preview) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """Episodes of a policy on an arm, one after the other, under an operator's eyes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,9 +12,11 @@ import numpy as np
 from robopref.align.actors import Actor
 from robopref.align.collect import Group, Plan
 from robopref.align.recording import Track
+from robopref.config import write_bytes_atomically
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.deploy.dry_run import Preview, describe
+from robopref.deploy.episode_video import EpisodeVideo
 from robopref.deploy.operator import Operator, Word
 from robopref.protocols import Environment
 from robopref.seeding import make_rng
@@ -66,11 +70,13 @@ class Done:
         episode: What was recorded; None where it ended before the first step.
         outcome: How it ended.
         reason: Why it was stopped; empty where it was not.
+        videos: What each camera saw.
     """
 
     episode: Episode | None
     outcome: Outcome
     reason: str = ""
+    videos: Mapping[str, EpisodeVideo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class Session:
             done = self.run_episode(turn)
             if done.episode is not None:
                 store.add(done.episode)
+                save_videos(store.root / RECORDINGS, done)
             found.append(done)
             self.operator.tell(f"  {done.outcome}{': ' if done.reason else ''}{done.reason}")
             if done.outcome is Outcome.QUIT or not self._may_go_on(done):
@@ -151,11 +158,12 @@ class Session:
         track = Track(self.env, group.seeds[0], plan.stop_after_success)
         turn.actor.begin(group.seeds)
         outcome = None
-        while outcome is None:
-            outcome = self._listen()
-            if outcome is None:
-                track.step(turn.actor.act([track.obs[-1]])[0])
-                outcome = _ended(track)
+        with _recorded(self.env) as videos:
+            while outcome is None:
+                outcome = self._listen()
+                if outcome is None:
+                    track.step(turn.actor.act([track.obs[-1]])[0])
+                    outcome = _ended(track)
         if outcome is Outcome.SUCCESS and track.actions:
             track.successes[-1] = True
         reason = str(track.facts.get("stopped", ""))
@@ -163,7 +171,7 @@ class Session:
             return Done(None, outcome, reason)
         track.truncated = track.truncated or not track.terminated
         facts = {"outcome": outcome.value, "operator": self.operator.name}
-        return Done(track.episode(plan, group.ids[0], facts), outcome, reason)
+        return Done(track.episode(plan, group.ids[0], facts), outcome, reason, videos)
 
     def _listen(self) -> Outcome | None:
         """Do what the operator says; return how the episode ends by it, if it does."""
@@ -195,6 +203,30 @@ class Session:
             "  The arm was stopped. Look at it; g lets it start again, q ends the session."
         )
         return self.operator.wait_for(frozenset({Word.GO, Word.QUIT})) is Word.GO
+
+
+RECORDINGS = "recordings"
+"""Folder of a data set with a video of each episode and camera, for people."""
+
+
+def save_videos(folder: Path, done: Done) -> None:
+    """Write what the cameras saw, as `<episode>.<camera>.mp4`."""
+    assert done.episode is not None
+    for name, video in done.videos.items():
+        path = folder / f"{done.episode.id}.{name}{video.codec.suffix}"
+        write_bytes_atomically(path, video.content())
+
+
+@contextmanager
+def _recorded(env: Any) -> Iterator[Mapping[str, EpisodeVideo]]:
+    """Record what the cameras of an environment see meanwhile."""
+    eyes = getattr(env, "eyes", None)
+    drivers = {} if eyes is None else eyes.drivers
+    videos = {name: EpisodeVideo(driver) for name, driver in drivers.items()}
+    with ExitStack() as stack:
+        for video in videos.values():
+            stack.enter_context(video)
+        yield videos
 
 
 def drop_what_cannot_be_done(policy: Any, env: Any) -> None:

@@ -95,6 +95,11 @@ def play_rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1000)
 
 
+def tables_first(codec: Codec, num_frames: int) -> dict[str, str]:
+    """Return the container's options that put a player's tables at the front of the file."""
+    return {codec.reserve: str(_TABLE_BYTES + _ENTRY_BYTES * num_frames)}
+
+
 def write_clip(
     path: Path, chunks: Iterable[np.ndarray], fps: float, codec: Codec, *, num_frames: int
 ) -> None:
@@ -117,7 +122,7 @@ def write_clip(
     import av
 
     sink = io.BytesIO()
-    layout = {codec.reserve: str(_TABLE_BYTES + _ENTRY_BYTES * num_frames)}
+    layout = tables_first(codec, num_frames)
     with av.open(sink, "w", format=codec.container, options=layout) as container:
         stream: Any = None
         for picture in _held(chunks, num_frames):

@@ -42,8 +42,8 @@ class Simulators:
             MissingExtraError: It needs a package that is not installed.
             ClipError: MUJOCO_GL names no OpenGL library.
         """
-        from robopref.envs.gl import check_mujoco_gl
         from robopref.envs.make import make_env
+        from robopref.gl import check_mujoco_gl
 
         if env_id not in self._envs:
             try:

@@ -7,57 +7,17 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 
-from robopref.align.actors import ScriptedSpec
-from robopref.align.collect import Plan, open_or_create
+from robopref.align.collect import open_or_create
 from robopref.deploy.operator import KEYS, Word
-from robopref.deploy.session import SPEEDS, Outcome, Session, make_turns
-from robopref.envs.behaviours import DetourRightConfig
+from robopref.deploy.session import SPEEDS, Outcome, Session
 from robopref.envs.make import make_env
+from tests.deploy.acting import ENV, Script, make_turns_of
 
 ROOT = Path(__file__).parents[2]
-ENV = "arm/drawer-close-v3"
-
-
-class Expert:
-    """The package's expert, which thinks one step ahead only."""
-
-    def __init__(self, env):
-        self._actor = ScriptedSpec(DetourRightConfig()).build([env])
-
-    def begin(self, seeds):
-        self._actor.begin(seeds)
-
-    def act(self, obs):
-        return self._actor.act(obs)
-
-    def act_chunk(self, obs):
-        return np.repeat(self._actor.act(obs)[:, None], 4, axis=1)
-
-
-class Script:
-    """An operator who says each word after so many steps of all."""
-
-    name = "ann"
-
-    def __init__(self, words):
-        self._waiting = dict(words)
-        self._num = 0
-        self.heard = []
-
-    def words(self):
-        self._num += 1
-        return [self._waiting.pop(self._num)] if self._num in self._waiting else []
-
-    def tell(self, text):
-        self.heard.append(text)
-
-    def wait_for(self, wanted):
-        return Word.GO if Word.GO in wanted else Word.QUIT
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +25,6 @@ def env():
     env = make_env(ENV, max_episode_steps=150)
     yield env
     env.close()
-
-
-def make_turns_of(env, num_episodes=1, names=("expert",)):
-    plans = [
-        Plan(
-            env=ENV, actor=ScriptedSpec(DetourRightConfig()), seed=0, start_set="test",
-            num_episodes=num_episodes, group_size=1, max_episode_steps=150,
-            metadata={"name": "deploy", "policy": name}, namespace=name,
-        )
-        for name in names
-    ]  # fmt: skip
-    return make_turns([(Expert(env), plan) for plan in plans], seed=0)
 
 
 def test_the_operator_sees_the_limits_and_the_first_motion(env):

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from robopref.envs.gl import check_mujoco_gl
 from robopref.errors import MissingExtraError, check_at_least, check_choice
+from robopref.gl import check_mujoco_gl
 
 _NO_GL = (
     "Pictures need an OpenGL library that works without a screen ({reason}). Install one with: "
@@ -74,6 +75,7 @@ class OffscreenRenderer:
         self._gl: Any = None
         self._context: Any = None
         self._size = (0, 0)
+        self.thread = 0
 
     @property
     def cameras(self) -> list[str]:
@@ -95,6 +97,28 @@ class OffscreenRenderer:
             ValueError: The size is below 1, or there is no such camera.
             MissingExtraError: No OpenGL library works here.
         """
+        picture, _ = self._draw(data, camera, width, height, with_depth=False)
+        return picture
+
+    def render_depth(
+        self, data: Any, *, width: int, height: int, camera: str
+    ) -> tuple[UInt8[np.ndarray, "{height} {width} 3"], Float[np.ndarray, "{height} {width}"]]:
+        """Return a picture as `render` does, and how far along the view each pixel is [m].
+
+        Where nothing is, the distance is 0.
+        """
+        picture, reversed_z = self._draw(data, camera, width, height, with_depth=True)
+        assert reversed_z is not None
+        # OpenGL's perspective: 1 at the near plane, 0 at the far one.
+        extent, planes = self._model.stat.extent, self._model.vis.map
+        near, far = planes.znear * extent, planes.zfar * extent
+        depth = near * far / (near + reversed_z.astype(np.float64) * (far - near))
+        depth[reversed_z <= 0] = 0.0
+        return picture, depth.astype(np.float32)
+
+    def _draw(
+        self, data: Any, camera: str, width: int, height: int, *, with_depth: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         check_at_least("width", width, 1)
         check_at_least("height", height, 1)
         check_choice("camera", camera, self._cameras)
@@ -111,9 +135,11 @@ class OffscreenRenderer:
         )
         rectangle = mujoco.MjrRect(0, 0, width, height)
         picture = np.empty((height, width, 3), np.uint8)
+        reversed_z = np.empty((height, width), np.float32) if with_depth else None
         mujoco.mjr_render(rectangle, self._scene, self._context)
-        mujoco.mjr_readPixels(picture, None, rectangle, self._context)
-        return picture[::-1].copy()  # OpenGL's first row is the lowest.
+        mujoco.mjr_readPixels(picture, reversed_z, rectangle, self._context)
+        # OpenGL's first row is the lowest.
+        return picture[::-1].copy(), None if reversed_z is None else reversed_z[::-1]
 
     def close(self) -> None:
         """Free the OpenGL context; the next picture makes a new one."""
@@ -144,6 +170,7 @@ class OffscreenRenderer:
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._option = mujoco.MjvOption()
         self._size = (width, height)
+        self.thread = threading.get_ident()
         _close_at_exit(self)
 
 
@@ -186,6 +213,8 @@ def _make_contexts(mujoco: Any, model: Any, width: int, height: int) -> tuple[An
             reasons.append(f"{backend}: {str(error) or type(error).__name__}")
             continue
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+        # Numbers of floating point are dense at 0, which is where far things are then.
+        context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
         return gl, context
     raise MissingExtraError(_NO_GL.format(reason="; ".join(reasons)))
 
@@ -233,4 +262,6 @@ def _close_at_exit(renderer: OffscreenRenderer) -> None:
 
 def _close_all() -> None:
     for renderer in list(_open):
-        renderer.close()
+        # A context belongs to the thread that made it, which closes its own.
+        if renderer.thread == threading.get_ident():
+            renderer.close()
