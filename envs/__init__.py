@@ -26,6 +26,8 @@ ENVS.register(
     "arm", "robopref.arm_env:ArmTaskConfig", "Meta-World's tasks by an arm under its supervisor."
 )
 
+ENVS.register("real", "robopref.real_arm:RealArmConfig", "Any arm, as a file describes its cell.")
+
 for _name, _class, _summary in (
     ("detour-left", "DetourLeft", "Swing out to the left on the way to the object."),
     ("detour-right", "DetourRight", "Swing out to the right on the way to the object."),

@@ -246,7 +246,12 @@ class ArmTaskEnv(MetaWorldEnv):
         """Return what an operator should know before a chunk of actions is carried out."""
         tool = self._raw.get_endeff_pos().copy()
         way = self.look_ahead(actions)
-        return Preview(self.arm_spec, self._safety, tool, self._targets(actions), way)
+        return Preview(tool, self._targets(actions), way)
+
+    @property
+    def safety(self) -> SafetyConfig:
+        """What the arm is kept to now."""
+        return self._safety
 
     @property
     def recorded(self) -> dict[str, Any]:

@@ -10,17 +10,26 @@ from jaxtyping import Float
 
 from robopref.errors import HardwareError, SafetyStop
 from robopref.hardware.arm_process import ArmProcess
+from robopref.hardware.chunks import Chunk
 from robopref.hardware.forecast import Forecast, Way
 from robopref.hardware.kinematics import Kinematics
 from robopref.hardware.loop import LoopConfig
 from robopref.hardware.records import phase_of, text_of
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.step_record import StepRecord, record_step
+from robopref.hardware.supervisor import STILL_RAD_S
 from robopref.hardware.tool_motion import ToolMotion
+from robopref.hardware.types import Joints
 from robopref.hardware.verdicts import Phase
 
 PATIENCE_S = 5.0
 """How long an arm may take to begin again [s]."""
+GENTLE_RAD_S = 0.5
+"""Speed of the fastest joint on the way to a start, at full speed [rad/s]."""
+NUM_PLACES = 16
+"""Places that such a way goes through."""
+THERE_RAD = 1e-3
+"""So near to a place, an arm has come there [rad]."""
 STATE_AGE_S = 1.0
 """A step is not recorded from a state older than this [s]."""
 
@@ -78,10 +87,40 @@ class ArmRig:
             self._arm.start()
             self._motion = ToolMotion(self._arm, self.kinematics, self.step_s)
         elif self.why_stopped():
+            self._wait(self._is_still, "does not come to rest")
             self._arm.acknowledge(user, reason)
             self._wait(lambda: not self.why_stopped(), "did not start again")
         assert self._motion is not None
         self._num_outcomes, self._last = self._arm.outcomes_since(0)[0], None
+        return self._motion.begin()
+
+    def go_to(self, position: Joints) -> Float[np.ndarray, " 3"]:
+        """Bring the joints straight to a place, gently; return where the tool is then [m].
+
+        Raises:
+            SafetyStop: The arm was stopped on the way.
+            HardwareError: It does not come there: something is in its way, such as the bounds of
+                its workspace.
+        """
+        assert self._motion is not None
+        start = np.array(self.arm.state(STATE_AGE_S).position)
+        way = np.subtract(position, start)
+        speed = GENTLE_RAD_S * self.safety.speed_factor
+        # A motion that begins and ends at rest is twice as fast in its middle.
+        takes_s = max(2 * float(np.abs(way).max()) / speed, 0.5)
+        share = np.linspace(0, 1, NUM_PLACES)
+        places = start + (share**2 * (3 - 2 * share))[:, None] * way
+        begins_s = time.monotonic()
+        self.arm.send(Chunk(0, begins_s, takes_s / (NUM_PLACES - 1), places, source="start"))
+        while np.abs(np.subtract(self.arm.outcome()["sent"], position)).max() > THERE_RAD:
+            self.arm.check_running()
+            if time.monotonic() > begins_s + takes_s + PATIENCE_S:
+                raise HardwareError(
+                    f"'{self.spec.name}' does not come to where it starts; "
+                    f"{text_of(self.arm.outcome()['reason']) or 'something is in its way'}. Push "
+                    "it nearer by hand, or give another start."
+                )
+            time.sleep(self.spec.period_s)
         return self._motion.begin()
 
     def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None) -> StepRecord:
@@ -124,6 +163,9 @@ class ArmRig:
         """Brake and end the loop; may be called twice."""
         if self._arm is not None:
             self._arm.close()
+
+    def _is_still(self) -> bool:
+        return bool(np.abs(self.arm.state(STATE_AGE_S).velocity).max() < STILL_RAD_S)
 
     def _wait(self, is_done: Callable[[], bool], what: str) -> None:
         def describe() -> str:

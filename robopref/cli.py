@@ -75,6 +75,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.camera:CalibrateCommand",
         "Find where a camera is, from views of a board.",
     ),
+    "teleop": (
+        "robopref.commands.teleop:TeleopCommand",
+        "Steer an arm by hand, and record what was done.",
+    ),
     "data info": (
         "robopref.commands.data:InfoCommand",
         "Show what a data set holds.",

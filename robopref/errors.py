@@ -46,6 +46,10 @@ class SafetyStop(HardwareError):  # noqa: N818 - a stop is the outcome, not a fa
     """Raised when the supervisor has stopped the arm."""
 
 
+class Unattended(HardwareError):  # noqa: N818
+    """Raised when nobody beside a real arm lets it begin."""
+
+
 class NotConnected(HardwareError):  # noqa: N818
     """Raised when a driver is used before `connect()`."""
 

@@ -116,6 +116,37 @@ def _styles(behaviour: Any) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
+class PersonSpec:
+    """A person at the controls, by whom all that is done is done."""
+
+    def build(self, envs: Sequence[Environment]) -> Actor:
+        """Return what stays where it is until a person steers."""
+        return StillActor(int(np.prod(envs[0].action_space.shape)))
+
+
+class StillActor:
+    """Stays where it is.
+
+    Args:
+        action_dim: Da.
+    """
+
+    def __init__(self, action_dim: int) -> None:
+        self.action_dim = action_dim
+
+    def begin(self, seeds: Sequence[int]) -> None:
+        """Do nothing."""
+
+    def act(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return actions (B, Da) that are zero."""
+        return np.zeros((len(obs), self.action_dim), np.float32)
+
+    def act_chunk(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return chunks (B, 1, Da) that are zero."""
+        return self.act(obs)[:, None]
+
+
+@dataclass(frozen=True)
 class PolicySpec:
     """A saved policy, alone or steered by a score each time it acts.
 

@@ -51,10 +51,13 @@ class Track:
         self.seed = seed
         self.stop_after_success = stop_after_success
         first, _ = env.reset(seed=seed)
-        state = env.get_state()
         self.obs: list[Obs] = [first]
-        self.states = [state.step]
-        self.sim_episode = state.episode
+        # A real scene has no states to come back to.
+        self.states: list[np.ndarray] | None = None
+        self.sim_episode: np.ndarray | None = None
+        if getattr(env, "has_states", True):
+            state = env.get_state()
+            self.states, self.sim_episode = [state.step], state.episode
         self.actions: list[np.ndarray] = []
         self.rewards: list[float] = []
         self.successes: list[bool] = []
@@ -73,7 +76,8 @@ class Track:
         action = np.clip(action, space.low, space.high).astype(np.float32)
         obs, reward, self.terminated, self.truncated, info = self.env.step(action)
         self.obs.append(obs)
-        self.states.append(self.env.get_state().step)
+        if self.states is not None:
+            self.states.append(self.env.get_state().step)
         self.actions.append(action)
         self.rewards.append(float(reward))
         self.successes.append(bool(info.get("success", False)))
@@ -100,7 +104,7 @@ class Track:
             task=env.task_description,
             seed=self.seed,
             fps=env.fps,
-            sim_states=np.stack(self.states),
+            sim_states=None if self.states is None else np.stack(self.states),
             sim_episode=self.sim_episode,
             metadata={
                 **plan.metadata,

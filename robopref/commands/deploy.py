@@ -119,7 +119,7 @@ class DeployCommand:
         from robopref.align.actors import PolicyActor, policy_spec
         from robopref.align.checks import check_policy_fits
         from robopref.align.collect import Plan
-        from robopref.deploy.session import drop_what_cannot_be_done
+        from robopref.deploy.feasible import drop_what_cannot_be_done
 
         spec: Any
         if isinstance(policy, Path):

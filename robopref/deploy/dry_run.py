@@ -16,26 +16,27 @@ from robopref.hardware.types import ArmSpec
 
 @dataclass(frozen=True)
 class Preview:
-    """What is known before the first motion.
+    """Where the first chunk of actions leads.
 
     Args:
-        spec: The arm.
-        safety: The limits that it is kept to.
         tool_m: Where its tool is [m].
         targets_m: Where the first chunk leads it [m].
         way: How the joints would go.
     """
 
-    spec: ArmSpec
-    safety: SafetyConfig
     tool_m: Float[np.ndarray, " 3"]
     targets_m: Float[np.ndarray, "K 3"]
     way: Way
 
 
-def describe(preview: Preview) -> str:
-    """Return it in words, a line each."""
-    return "\n".join(_lines(preview))
+def describe_limits(spec: ArmSpec, safety: SafetyConfig) -> str:
+    """Return what an arm is kept to in words, a line each."""
+    return "\n".join(_limits(spec, safety))
+
+
+def describe_first(preview: Preview) -> str:
+    """Return where the first chunk leads in words, a line each."""
+    return "\n".join(_first(preview))
 
 
 def describe_cameras(cameras: Mapping[str, CameraInfo], folder: Path) -> str:
@@ -62,8 +63,7 @@ def _calibration(folder: Path, name: str, info: CameraInfo) -> str:
     return f"on the {found.mount.on}, calibrated {found.date} to {found.reprojection_px:.2f} pixels"
 
 
-def _lines(preview: Preview) -> Iterator[str]:
-    spec, safety, way = preview.spec, preview.safety, preview.way
+def _limits(spec: ArmSpec, safety: SafetyConfig) -> Iterator[str]:
     yield f"Arm        {spec.name}: {spec.num_joints} joints, {spec.rate_hz:g} commands a second"
     share = safety.speed_factor
     tool, joints = share * safety.tool_speed_m_s, share * max(spec.velocity_max_rad_s)
@@ -71,6 +71,10 @@ def _lines(preview: Preview) -> Iterator[str]:
     yield f"Workspace  {_workspace(safety)}"
     yield f"Joints     {1e3 * safety.joint_margin_rad:.0f} mrad away from their limits"
     yield f"Filters    {_filters(safety)}"
+
+
+def _first(preview: Preview) -> Iterator[str]:
+    way = preview.way
     last = preview.targets_m[-1] if len(preview.targets_m) else preview.tool_m
     length = 100 * float(np.linalg.norm(last - preview.tool_m))
     yield f"First      tool by {length:.1f} cm from {_point(preview.tool_m)} to {_point(last)}"

@@ -1,15 +1,22 @@
 """The person beside the arm: what they may say at any moment, and how it reaches the program."""
 
 import os
+import re
 import select
 import sys
 import termios
 import time
 import tty
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
+
+from robopref.deploy.steering import Steering
+from robopref.errors import Unattended
+
+Confirm = Callable[[str], str]
+"""Asks a person whether an arm may begin; returns who said so, and nothing if nobody did."""
 
 
 class Word(StrEnum):
@@ -22,15 +29,23 @@ class Word(StrEnum):
     FAILURE = "failure"
     FASTER = "faster"
     SLOWER = "slower"
+    TAKE = "take"
     QUIT = "quit"
 
 
 KEYS = {
     " ": Word.STOP, "p": Word.PAUSE, "g": Word.GO, "\n": Word.GO, "s": Word.SUCCESS,
-    "f": Word.FAILURE, "+": Word.FASTER, "-": Word.SLOWER, "q": Word.QUIT,
+    "f": Word.FAILURE, "+": Word.FASTER, "-": Word.SLOWER, "t": Word.TAKE,
+    "q": Word.QUIT,
 }  # fmt: skip
 """One key a word. The largest one stops."""
-KEYS_SHOWN = "space stop · p pause · g go · s success · f failure · + faster · - slower · q quit"
+KEYS_SHOWN = (
+    "space stop · p pause · g go · t take over · s success · f failure · + faster · - slower · "
+    "q quit"
+)
+_ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left"}
+_PRESSED = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|.", re.DOTALL)
+"""One key: a sequence that a terminal sends for it, or a letter."""
 
 
 @runtime_checkable
@@ -38,6 +53,7 @@ class Operator(Protocol):
     """Who stands beside the arm."""
 
     name: str
+    steering: Steering
 
     def words(self) -> Sequence[Word]:
         """Return what was said since the last call, without waiting."""
@@ -61,6 +77,7 @@ class TerminalOperator:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.steering = Steering()
         self._before: list[Any] | None = None
         self._is_there = True
 
@@ -85,14 +102,16 @@ class TerminalOperator:
         """Return what was said since the last call, without waiting."""
         found: list[Word] = []
         while self._is_there and select.select([sys.stdin], [], [], 0)[0]:
-            read = os.read(sys.stdin.fileno(), 1)
+            read = os.read(sys.stdin.fileno(), 256)
             # A terminal that is gone takes the operator with it; without one there was none.
             self._is_there = bool(read)
             if not read and self._before is not None:
                 return [*found, Word.QUIT]
-            key = read.decode("ascii", "ignore")
-            if key in KEYS:
-                found.append(KEYS[key])
+            for key in _PRESSED.findall(read.decode("ascii", "ignore")):
+                if key in KEYS:
+                    found.append(KEYS[key])
+                else:
+                    self.steering.press(_ARROWS[key] if key in _ARROWS else key)
         return found
 
     def tell(self, text: str) -> None:
@@ -108,3 +127,26 @@ class TerminalOperator:
                     return word
             time.sleep(0.02)
         return Word.QUIT
+
+
+def ask_on_terminal(question: str) -> str:
+    """Ask the person at this terminal whether the arm may begin; return who said so.
+
+    Raises:
+        Unattended: There is no terminal.
+    """
+    import getpass
+
+    if not sys.stdin.isatty():
+        raise Unattended(
+            "An arm begins only when a person beside it says so, and there is no terminal to ask "
+            "at. Run this in one."
+        )
+    answer = input(f"{question} Enter begins, q does not: ")
+    return "" if answer.strip().lower().startswith("q") else getpass.getuser()
+
+
+def nobody_is_needed(question: str) -> str:
+    """Let a simulated arm begin: nobody has to stand beside it."""
+    del question
+    return "robopref"

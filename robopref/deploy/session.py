@@ -15,9 +15,13 @@ from robopref.align.recording import Track
 from robopref.config import write_bytes_atomically
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
-from robopref.deploy.dry_run import Preview, describe
+from robopref.deploy.dry_run import Preview, describe_first, describe_limits
 from robopref.deploy.episode_video import EpisodeVideo
 from robopref.deploy.operator import Operator, Word
+from robopref.deploy.steering import STEERING_SHOWN
+from robopref.errors import Unattended
+from robopref.hardware.safety_config import SafetyConfig
+from robopref.hardware.types import ArmSpec
 from robopref.protocols import Environment
 from robopref.seeding import make_rng
 from robopref.types import Obs
@@ -29,6 +33,16 @@ SPEEDS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 @runtime_checkable
 class ArmEnvironment(Environment, Protocol):
     """An environment that an arm moves in."""
+
+    @property
+    def arm_spec(self) -> ArmSpec:
+        """The arm."""
+        ...
+
+    @property
+    def safety(self) -> SafetyConfig:
+        """What it is kept to now."""
+        ...
 
     def set_speed(self, factor: float) -> None:
         """Use this share of the greatest speeds from now on."""
@@ -114,17 +128,34 @@ class Session:
         env: Where the arm is.
         operator: Watches it.
         speed: Share of the greatest speeds to begin with.
+        by_hand: Whether the operator steers from the start of each episode.
     """
 
-    def __init__(self, env: ArmEnvironment, operator: Operator, speed: float) -> None:
+    def __init__(
+        self, env: ArmEnvironment, operator: Operator, speed: float, *, by_hand: bool = False
+    ) -> None:
         self.env, self.operator, self.speed = env, operator, speed
+        self._begins_by_hand = self._is_by_hand = by_hand
+        if hasattr(env, "confirm"):
+            setattr(env, "confirm", self._confirm)  # noqa: B010 - only real arms have it
 
     def preview(self, turn: Turn) -> str:
-        """Return what the operator should know first; the arm is armed and does not move."""
+        """Say what the arm is kept to, arm it, and return where the first actions would lead.
+
+        Raises:
+            Unattended: Nobody lets it begin.
+        """
         self.env.set_speed(self.speed)
+        self.operator.tell(describe_limits(self.env.arm_spec, self.env.safety))
         obs, _ = self.env.reset(seed=turn.group.seeds[0])
         turn.actor.begin(turn.group.seeds)
-        return describe(self.env.preview(turn.actor.act_chunk([obs])[0]))
+        return describe_first(self.env.preview(turn.actor.act_chunk([obs])[0]))
+
+    def _confirm(self, question: str) -> str:
+        """Ask whether a real arm may begin; return who says so."""
+        self.operator.tell(f"{question} g begins, q does not.")
+        said = self.operator.wait_for(frozenset({Word.GO, Word.QUIT}))
+        return self.operator.name if said is Word.GO else ""
 
     def may_begin(self) -> bool:
         """Ask the operator."""
@@ -155,15 +186,13 @@ class Session:
         """Run one episode."""
         group, plan = turn.group, turn.group.plan
         self.env.set_speed(self.speed)
-        track = Track(self.env, group.seeds[0], plan.stop_after_success)
+        try:
+            track = Track(self.env, group.seeds[0], plan.stop_after_success)
+        except Unattended:
+            return Done(None, Outcome.QUIT)
         turn.actor.begin(group.seeds)
-        outcome = None
         with _recorded(self.env) as videos:
-            while outcome is None:
-                outcome = self._listen()
-                if outcome is None:
-                    track.step(turn.actor.act([track.obs[-1]])[0])
-                    outcome = _ended(track)
+            outcome = self._act(turn, track)
         if outcome is Outcome.SUCCESS and track.actions:
             track.successes[-1] = True
         reason = str(track.facts.get("stopped", ""))
@@ -173,6 +202,34 @@ class Session:
         facts = {"outcome": outcome.value, "operator": self.operator.name}
         return Done(track.episode(plan, group.ids[0], facts), outcome, reason, videos)
 
+    def _act(self, turn: Turn, track: Track) -> Outcome:
+        """Let the policy or the operator act until the episode ends; return how it does."""
+        self._is_by_hand = self._begins_by_hand
+        while True:
+            was_by_hand = self._is_by_hand
+            outcome = self._listen()
+            if outcome is not None:
+                return outcome
+            if was_by_hand and not self._is_by_hand:
+                # What the policy had planned is of before the person came.
+                turn.actor.begin(turn.group.seeds)
+            elif self._is_by_hand and not was_by_hand:
+                grip = float(track.actions[-1][-1]) if track.actions else 0.0
+                self.operator.steering.release(grip)
+            track.step(self._decide(turn.actor, track))
+            by_person = np.array([self._is_by_hand], np.int32)
+            track.extras.setdefault("safety.by_person", []).append(by_person)
+            outcome = _ended(track)
+            if outcome is not None:
+                return outcome
+
+    def _decide(self, actor: ChunkActor, track: Track) -> np.ndarray:
+        """Return the next action, by the policy or by the operator."""
+        if self._is_by_hand:
+            return self.operator.steering.action()
+        action: np.ndarray = actor.act([track.obs[-1]])[0]
+        return action
+
     def _listen(self) -> Outcome | None:
         """Do what the operator says; return how the episode ends by it, if it does."""
         for word in self.operator.words():
@@ -181,6 +238,10 @@ class Session:
                 word = self.operator.wait_for(
                     frozenset({Word.GO, Word.STOP, Word.SUCCESS, Word.FAILURE})
                 )
+            if word is Word.TAKE:
+                self._is_by_hand = not self._is_by_hand
+                how = f"you steer: {STEERING_SHOWN} · t gives back"
+                self.operator.tell(f"  {how if self._is_by_hand else 'the policy acts again'}")
             if word in (Word.FASTER, Word.SLOWER):
                 self._change_speed(1 if word is Word.FASTER else -1)
             if word in _ENDS:
@@ -227,24 +288,6 @@ def _recorded(env: Any) -> Iterator[Mapping[str, EpisodeVideo]]:
         for video in videos.values():
             stack.enter_context(video)
         yield videos
-
-
-def drop_what_cannot_be_done(policy: Any, env: Any) -> None:
-    """Let a policy that chooses among candidates choose among those that the arm can carry out."""
-    if not hasattr(policy, "feasible"):
-        return
-    import torch
-
-    def feasible(obs: Any, candidates: torch.Tensor) -> torch.Tensor:
-        """Return which candidates (B, N, Tp, Da) the arm could follow."""
-        del obs
-        can = [[not env.look_ahead(chunk).refusal for chunk in row] for row in candidates.numpy()]
-        allowed = torch.tensor(can)
-        # Where nothing can be done as proposed the supervisor decides what is.
-        allowed[~allowed.any(dim=1)] = True
-        return allowed
-
-    policy.feasible = feasible
 
 
 _ENDS = {

@@ -6,6 +6,7 @@ from robopref.align.actors import ScriptedSpec
 from robopref.align.collect import Plan
 from robopref.deploy.operator import Word
 from robopref.deploy.session import make_turns
+from robopref.deploy.steering import Steering
 from robopref.envs.behaviours import DetourRightConfig
 
 ENV = "arm/drawer-close-v3"
@@ -32,19 +33,26 @@ class Script:
 
     name = "ann"
 
-    def __init__(self, words):
+    def __init__(self, words, presses=()):
+        self.presses = dict(presses)
         self._waiting = dict(words)
         self._num = 0
         self.heard = []
+        self.says = []
+        self.steering = Steering()
 
     def words(self):
         self._num += 1
+        if self._num in self.presses:
+            self.steering.press(self.presses[self._num])
         return [self._waiting.pop(self._num)] if self._num in self._waiting else []
 
     def tell(self, text):
         self.heard.append(text)
 
     def wait_for(self, wanted):
+        if self.says:
+            return self.says.pop(0)
         return Word.GO if Word.GO in wanted else Word.QUIT
 
 

@@ -6,15 +6,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 
-from robopref.align.collect import open_or_create
+from robopref.align.actors import ScriptedSpec, StillActor
+from robopref.align.collect import Plan, open_or_create
+from robopref.config import save_yaml
 from robopref.deploy.operator import KEYS, Word
-from robopref.deploy.session import SPEEDS, Outcome, Session
+from robopref.deploy.session import SPEEDS, Outcome, Session, make_turns
+from robopref.envs.behaviours import DetourRightConfig
 from robopref.envs.make import make_env
+from robopref.rig import RigConfig
 from tests.deploy.acting import ENV, Script, make_turns_of
 
 ROOT = Path(__file__).parents[2]
@@ -28,13 +33,15 @@ def env():
 
 
 def test_the_operator_sees_the_limits_and_the_first_motion(env):
-    session = Session(env, Script({}), 1.0)
-    lines = session.preview(make_turns_of(env)[0]).splitlines()
+    operator = Script({})
+    session = Session(env, operator, 1.0)
+    first = session.preview(make_turns_of(env)[0]).splitlines()
+    lines = operator.heard[0].splitlines()
     assert lines[0] == "Arm        sawyer: 7 joints, 100 commands a second"
     assert lines[1].startswith("Speed      100 %: tool at most 0.250 m/s")
     assert lines[4] == "Filters    all but budget, as the data will say"
-    assert lines[5].startswith("First      tool by ")
-    assert "REFUSED" not in lines[6]
+    assert first[0].startswith("First      tool by ")
+    assert "REFUSED" not in first[1]
 
 
 def test_what_the_operator_says_is_done_and_kept(env, tmp_path):
@@ -55,6 +62,21 @@ def test_what_the_operator_says_is_done_and_kept(env, tmp_path):
     assert second.success.tolist() == [False] * (len(second) - 1) + [True]
     # The same session again has nothing left to do.
     assert session.run(store, make_turns_of(env, 2)) == []
+
+
+def test_an_operator_takes_over_and_gives_back(env, tmp_path):
+    words = {4: Word.TAKE, 10: Word.TAKE, 14: Word.QUIT}
+    operator = Script(words, {5: "up", 6: "up", 7: "down", 8: "down", 9: "c"})
+    done = Session(env, operator, 1.0).run_episode(make_turns_of(env)[0])
+    assert done.episode is not None
+    by_person = done.episode.extras["safety.by_person"][:-1, 0]
+    assert by_person.tolist() == [0] * 3 + [1] * 6 + [0] * 4
+    actions = done.episode.action[3:9]
+    assert actions[:5, 1].tolist() == [0, 1, 1, -1, -1]
+    assert (actions[:, [0, 2]] == 0).all()
+    # The gripper stays as it was until a key says so.
+    assert actions[:, 3].tolist() == [done.episode.action[2, 3]] * 5 + [1]
+    assert "  the policy acts again" in operator.heard
 
 
 def test_two_policies_take_turns_from_the_same_starts(env):
@@ -136,3 +158,27 @@ def demo_policy(tmp_path):
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
     return out
+
+
+def test_a_real_arm_begins_each_episode_on_the_operators_word(tmp_path):
+    save_yaml(RigConfig(task="Stay."), tmp_path / "cell.yaml")
+    name = f"real/{tmp_path}/cell.yaml"
+    env: Any = make_env(name, max_episode_steps=3)
+    plan = Plan(
+        env=name, actor=ScriptedSpec(DetourRightConfig()), seed=0, start_set="test",
+        num_episodes=3, group_size=1, max_episode_steps=3, metadata={}, namespace="still",
+    )  # fmt: skip
+    operator = Script({})
+    try:
+        session = Session(env, operator, 1.0)
+        turns = make_turns([(StillActor(4), plan)], seed=0)
+        assert "stays" not in session.preview(turns[0])
+        operator.says = [Word.GO, Word.GO, Word.QUIT]
+        store = open_or_create(tmp_path / "data", name)
+        done = session.run(store, turns)
+    finally:
+        env.close()
+    assert [each.outcome for each in done] == [Outcome.TIME, Outcome.TIME, Outcome.QUIT]
+    assert len(store.rows) == 2
+    asked = [text for text in operator.heard if "Put the scene back" in text]
+    assert len(asked) == 4

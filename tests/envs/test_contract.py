@@ -21,6 +21,8 @@ from robopref.types import SimState
 CHEAP_TASKS = {"gymnasium": "InvertedPendulum-v5", "metaworld": "reach-v3", "arm": "reach-v3"}
 NEEDS = {"robomimic": ["robomimic", "robosuite"], "arm": ["ruckig"]}
 REAL_TIME = {"arm"}
+NOT_PUT_BACK = {"real"}
+"""Where there are no snapshots and seeds decide nothing; it has tests of its own."""
 HEADINGS = (
     "Description",
     "Action Space",
@@ -37,6 +39,7 @@ HEADINGS = (
     params=[
         pytest.param(name, marks=[pytest.mark.slow] if name in REAL_TIME else [])
         for name in ENVS.names()
+        if name not in NOT_PUT_BACK
     ]
 )
 def spec(request):

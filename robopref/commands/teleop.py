@@ -1,0 +1,87 @@
+"""`robopref teleop`: demonstrations by hand."""
+
+import getpass
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robopref.commands import following
+from robopref.errors import HardwareError, check_at_least, check_between
+
+
+@dataclass(frozen=True)
+class TeleopCommand:
+    """Steer an arm by the keys of this terminal, under the supervisor, and record what was done.
+
+    Arrow keys move the tool along x and y of the arm's base, u and j up and down; o opens the
+    gripper and c closes it. s and f end an episode as success or failure, space stops, q quits.
+
+    Example:
+        robopref teleop --env arm/reach-v3 --num-episodes 2 --out runs/by-hand
+    """
+
+    env: str = "arm/button-press-topdown-v3"
+    """Where the arm is, as "arm/<task>" in simulation, or "real/<file>" with a file that describes
+    its cell."""
+    num_episodes: int = 5
+    """Episodes to record."""
+    max_episode_steps: int | None = None
+    """Time limit; None for the environment's own."""
+    seed: int = 0
+    """Decides the starts."""
+    speed: float = 0.35
+    """Share of the greatest speeds to begin with; + and - change it."""
+    operator: str = ""
+    """Who steers and takes responsibility; by default, the user's name."""
+    out: Path = Path("runs/teleop")
+    """Folder that keeps the episodes. Interrupted, the same command records what is missing."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        check_at_least("num_episodes", self.num_episodes, 1)
+        check_between("speed", self.speed, 0.01, 1)
+
+    def run(self) -> None:
+        """Let a person steer, and record."""
+        import sys
+
+        from robopref.align.actors import PersonSpec
+        from robopref.align.checks import check_env
+        from robopref.align.collect import Plan, open_or_create
+        from robopref.align.run import Run
+        from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
+        from robopref.deploy.session import Session, make_turns
+        from robopref.deploy.steering import STEERING_SHOWN
+        from robopref.envs.make import make_env
+
+        if not sys.stdin.isatty():
+            raise HardwareError("Steering takes the keys of a terminal, and this is none.")
+        check_env(self.env, self.max_episode_steps)
+        store = open_or_create(self.out, self.env)
+        Run(self.out, self, may_change=("num_episodes", "operator", "speed"))
+        options: dict[str, Any] = {"speed_factor": self.speed}
+        if self.max_episode_steps is not None:
+            options["max_episode_steps"] = self.max_episode_steps
+        env: Any = make_env(self.env, **options)
+        name = self.operator or getpass.getuser()
+        spec = PersonSpec()
+        plan = Plan(
+            env=self.env, actor=spec, seed=self.seed, start_set="pool", group_size=1,
+            num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
+            metadata={"name": "teleop", "policy": name}, namespace="teleop",
+        )  # fmt: skip
+        try:
+            person: Any = spec.build([env])
+            turns = make_turns([(person, plan)], self.seed)
+            with TerminalOperator(name) as operator:
+                session = Session(env, operator, self.speed, by_hand=True)
+                operator.tell(session.preview(turns[0]))
+                operator.tell(f"Steering   {STEERING_SHOWN}")
+                operator.tell(f"Keys       {KEYS_SHOWN}")
+                if session.may_begin():
+                    session.run(store, turns)
+        finally:
+            env.close()
+        print(f"{len(store.rows)} episodes in {self.out}.")
+        if len(store.rows):
+            print("Next:   " + following.command("train policy", "--data", self.out))
