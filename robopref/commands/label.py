@@ -165,12 +165,17 @@ class LabelCommand:
 
     def _announce(self, address: str, _server: object) -> None:
         link = f"{address}?annotator={quote(getpass.getuser(), safe='')}"
-        print(f"Label at {link}", flush=True)
-        if self._token is not None:
-            print("Annotators sign in with the token.", flush=True)
+        secret = "" if self._token is None else f"#token={quote(self._token, safe='')}"
+        print(f"Label at {link}{secret}", flush=True)
+        if secret:
+            place = f"https://{self.allowed_host[0]}/" if self.allowed_host else address
+            print(f"Others, who are asked for their name: {place}{secret}", flush=True)
         print("Ctrl-C stops; every answer is on disk already.", flush=True)
         if not self.no_browser:
-            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+            # Other users of the machine see what a browser is started with: no secret, unless
+            # they see it already.
+            opened = link if self.token is None else link + secret
+            threading.Thread(target=webbrowser.open, args=(opened,), daemon=True).start()
 
     def _settings(self) -> "tuple[ServerConfig, LabelConfig]":
         from robopref.labeling.server import ServerConfig

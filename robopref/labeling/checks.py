@@ -4,10 +4,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from robopref.labeling.config import LabelConfig
-from robopref.labeling.queue import REPEAT, insert_entry
+from robopref.labeling.queue import REPEAT, insert_entry, is_waiting
 from robopref.preferences import tables
 from robopref.preferences.query import ATTENTION
-from robopref.preferences.records import SEGMENTS
+from robopref.preferences.records import SEGMENTS, Row
 from robopref.seeding import draw_uuid
 
 INSTRUCTION = "To check that the question is read: press ↓ (cannot tell), whatever the clips show."
@@ -16,7 +16,13 @@ FEWEST_BETWEEN = 3
 LAST = 60
 """How many answers are looked back for one to repeat."""
 
-queries, preferences = tables.queries, tables.preferences
+queries, preferences, ratings = tables.queries, tables.preferences, tables.ratings
+queue = tables.label_queue
+
+_IS_PAIR = [
+    queries.c.kind == SEGMENTS, queries.c.num_items == 2,
+    queries.c.strategy.not_in([REPEAT, ATTENTION]),
+]  # fmt: skip
 
 
 def is_due(num_answered: int, every: int) -> bool:
@@ -38,35 +44,81 @@ def make_due(
     rng: np.random.Generator,
 ) -> bool:
     """Queue the check for an annotator that is due; return whether one was."""
-    if is_due(num_answered, config.attention_every):
-        return _make(connection, annotator, criterion, rng, attention=True)
+    if _lacks_attention(connection, annotator, criterion, config.attention_every):
+        # Its clips do not matter: where nothing is answered yet, it shows those of another pair.
+        found = _answered(connection, annotator, criterion) or _asked(connection, criterion)
+        return _make(connection, annotator, criterion, found, rng, attention=True)
     if is_due(num_answered, config.repeat_every):
-        return _make(connection, annotator, criterion, rng, attention=False)
+        found = _answered(connection, annotator, criterion, ordered=True)[FEWEST_BETWEEN:]
+        return _make(connection, annotator, criterion, found, rng, attention=False)
     return False
+
+
+def _lacks_attention(connection: sa.Connection, annotator: str, criterion: str, every: int) -> bool:
+    """Return whether none of the last `every` - 1 answers, ratings too, is to such a check.
+
+    Other checks may take the turn of one: it then comes after them.
+    """
+    if every == 0:
+        return False
+    is_check = (queries.c.strategy == ATTENTION).label("is_check")
+    own = [
+        sa.select(table.c.time_s, flag)
+        .select_from(joined)
+        .where(table.c.annotator == annotator, table.c.criterion == criterion, ~table.c.undone)
+        .order_by(table.c.seq.desc())
+        .limit(every - 1)
+        for table, joined, flag in (
+            (preferences, preferences.join(queries), is_check),
+            (ratings, ratings, sa.false().label("is_check")),
+        )
+    ]
+    rows = [row for statement in own for row in connection.execute(statement)]
+    newest = sorted(rows, key=lambda row: -row.time_s)[: every - 1]
+    return len(newest) == every - 1 and not any(row.is_check for row in newest)
+
+
+def _answered(
+    connection: sa.Connection, annotator: str, criterion: str, *, ordered: bool = False
+) -> list[Row]:
+    """Return the pairs that an annotator has answered last, or ordered, the newest first."""
+    statement = (
+        sa.select(queries)
+        .join(preferences, preferences.c.query_id == queries.c.id)
+        .where(
+            preferences.c.annotator == annotator, preferences.c.criterion == criterion,
+            ~preferences.c.undone, *_IS_PAIR,
+        )
+        .order_by(preferences.c.seq.desc())
+        .limit(LAST)
+    )  # fmt: skip
+    if ordered:
+        statement = statement.where(preferences.c.answer == "ranked")
+    return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _asked(connection: sa.Connection, criterion: str) -> list[Row]:
+    """Return the most urgent pair that is asked."""
+    statement = (
+        sa.select(queries)
+        .join(queue, queue.c.query_id == queries.c.id)
+        .where(*is_waiting(criterion), *_IS_PAIR)
+        .order_by(queue.c.priority.desc(), queue.c.seq)
+        .limit(1)
+    )
+    return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def _make(
     connection: sa.Connection,
     annotator: str,
     criterion: str,
+    found: list[Row],
     rng: np.random.Generator,
     *,
     attention: bool,
 ) -> bool:
-    """Queue a copy of a pair that this annotator has ordered, the items turned around."""
-    statement = (
-        sa.select(queries)
-        .join(preferences, preferences.c.query_id == queries.c.id)
-        .where(
-            preferences.c.annotator == annotator, preferences.c.criterion == criterion,
-            preferences.c.answer == "ranked", ~preferences.c.undone,
-            queries.c.kind == SEGMENTS, queries.c.num_items == 2,
-            queries.c.strategy.not_in([REPEAT, ATTENTION]),
-        )
-        .order_by(preferences.c.seq.desc())
-        .limit(LAST)
-    )  # fmt: skip
-    found = list(connection.execute(statement).mappings())[FEWEST_BETWEEN:]
+    """Queue a copy of one of some pairs, the items turned around; return whether there was any."""
     if not found:
         return False
     chosen = dict(found[int(rng.integers(len(found)))])

@@ -55,6 +55,20 @@ _RESERVED = (
     .order_by(queue.c.seq)
     .limit(sa.bindparam("num"))
 )  # fmt: skip
+_others = (
+    sa.select(sa.func.count())
+    .where(leases.c.queue_seq == queue.c.seq, leases.c.annotator != _annotator)
+    .scalar_subquery()
+)
+_LEFT = sa.select(sa.func.count()).select_from(
+    sa.select(queue.c.seq)
+    .where(
+        queue.c.is_open, queue.c.criterion == _criterion, queue.c.role == ASK,
+        queue.c.annotator == "", *_NOT_ANSWERED, queue.c.num_answers + _others < queue.c.overlap,
+    )
+    .limit(sa.bindparam("num"))
+    .subquery()
+)  # fmt: skip
 
 
 def find_entry(connection: sa.Connection, query_id: str, criterion: str) -> Entry:
@@ -98,6 +112,19 @@ def askable_ahead(
         "num": num + len(but),
     }  # fmt: skip
     return [name for name in connection.scalars(_AHEAD, values) if name not in but][:num]
+
+
+def count_left(connection: sa.Connection, annotator: str, criterion: str, most: int) -> int:
+    """Return how many queries this annotator may still be asked, what they hold among them.
+
+    Args:
+        connection: To the database.
+        annotator: Who is asked.
+        criterion: By what they judge.
+        most: Where the counting ends.
+    """
+    values = {"annotator": annotator, "criterion": criterion, "num": most}
+    return int(connection.scalar(_LEFT, values) or 0)
 
 
 def first_reserved(

@@ -3,13 +3,10 @@
 import contextlib
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from robopref.data.reader import Recent
 from robopref.data.store import EpisodeStore
@@ -17,6 +14,7 @@ from robopref.labeling.answers import Answers, Stored
 from robopref.labeling.assignment import Assigned, Assignment
 from robopref.labeling.clip_service import ClipService
 from robopref.labeling.config import KINDS, LabelConfig
+from robopref.labeling.counting import Counting
 from robopref.labeling.judging import preference_of, rating_of
 from robopref.labeling.kinds import find_query
 from robopref.labeling.messages import AnswerIn, RatingIn
@@ -26,7 +24,6 @@ from robopref.labeling.queue import LabelQueue
 from robopref.labeling.refreshing import Refresher
 from robopref.labeling.refusals import RefusedError, UnknownError
 from robopref.labeling.worker import ClipError
-from robopref.preferences import tables
 from robopref.preferences.changes import changed_items, changed_ratings
 from robopref.preferences.query import Query
 from robopref.preferences.rating import RatingQuery
@@ -36,8 +33,6 @@ MAX_BLOCKED_AT_ONCE = 20
 """Queries that are passed over within one request because they cannot be shown."""
 RETRY_S = 3.0
 """When a page without a query asks again [s]."""
-REMAINING_S = 2.0
-"""How long the number of open queries is taken for right [s]."""
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +65,7 @@ class LabelService:
         self._queries: Recent[Query | RatingQuery] = Recent(20_000)
         self._unchanged: Recent[int] = Recent(20_000)
         self.lock = threading.Lock()
-        self._remaining: dict[str, tuple[float, int]] = {}
+        self.counting = Counting(store.database)
 
     def next(self, annotator: str, criterion: str | None, kinds: Sequence[str]) -> dict[str, Any]:
         """Return the next query for an annotator as the page shows it, or why there is none."""
@@ -122,21 +117,7 @@ class LabelService:
                 "answered_by_others": entry.num_answers,
             },
             "ahead": [each for each in ahead if each is not None],
-            "progress": self.progress_of(annotator, entry.criterion),
-        }
-
-    def progress_of(self, annotator: str, criterion: str) -> dict[str, int]:
-        """Return how many answers there are, of an annotator and of all, and how many to come."""
-        annotators = tables.label_annotators.c
-        statement = sa.select(annotators.name, annotators.num_answers).where(
-            annotators.criterion == criterion
-        )
-        with self.store.database.reading() as connection:
-            counts = {name: int(num) for name, num in connection.execute(statement)}
-        return {
-            "answered_mine": counts.get(annotator, 0),
-            "answered_all": sum(counts.values()),
-            "remaining": self._num_open(criterion),
+            "progress": self.counting.count(annotator, entry.criterion),
         }
 
     def take_answer(self, annotator: str, body: AnswerIn) -> Stored:
@@ -151,7 +132,9 @@ class LabelService:
         if not isinstance(query, Query):
             raise RefusedError(f"Query '{body.query}' is rated, not ordered: use /api/ratings.")
         criterion = self.check_criterion(body.criterion)
-        return self.answers.answer(preference_of(query, criterion, annotator, body))
+        stored = self.answers.answer(preference_of(query, criterion, annotator, body))
+        self.counting.answered(annotator, stored)
+        return stored
 
     def take_rating(self, annotator: str, body: RatingIn) -> Stored:
         """Keep a rating; raises as `take_answer` does."""
@@ -159,11 +142,15 @@ class LabelService:
         if not isinstance(query, RatingQuery):
             raise RefusedError(f"Query '{body.query}' is ordered, not rated: use /api/answers.")
         criterion = self.criteria[self.check_criterion(body.criterion)]
-        return self.answers.rate(rating_of(query, criterion, annotator, body))
+        stored = self.answers.rate(rating_of(query, criterion, annotator, body))
+        self.counting.answered(annotator, stored)
+        return stored
 
     def undo(self, annotator: str, answer_id: uuid.UUID) -> dict[str, Any]:
         """Take an answer back; return its query as `next` does."""
-        return self.present(self.answers.undo(str(answer_id), annotator), annotator)
+        assigned = self.answers.undo(str(answer_id), annotator)
+        self.counting.outdate(annotator, assigned.entry.criterion)
+        return self.present(assigned, annotator)
 
     def query(self, query_id: str) -> Query | RatingQuery:
         """Return a query of either kind.
@@ -240,11 +227,3 @@ class LabelService:
             self.refresher.refresh()
             return self.presence.forget()
         return False
-
-    def _num_open(self, criterion: str) -> int:
-        now = time.monotonic()
-        until, num = self._remaining.get(criterion, (0.0, 0))
-        if now >= until:
-            num = self.queue.num_open(criterion)
-            self._remaining[criterion] = (now + REMAINING_S, num)
-        return num

@@ -1,5 +1,6 @@
 """Tests that what is answered to an attention check is a label nowhere."""
 
+import itertools
 import json
 
 import pyarrow.parquet as pq
@@ -36,6 +37,30 @@ def test_a_failed_check_counts_as_a_failed_check_and_not_as_a_label(failed):
     (person,) = criterion["annotators"]
     assert (person["attention"]["value"], person["attention"]["num"]) == (0.0, 1)
     assert running.service.store.num_labels() == 4
+
+
+def test_checks_come_as_often_as_promised_from_the_first_on(tmp_path):
+    record_real(tmp_path / "data")
+    with Running(
+        tmp_path, tmp_path / "data", attention_every=3, gold_every=3, repeat_every=2
+    ) as running, running.client() as client:  # fmt: skip
+        episodes = running.service.episodes.ids
+        items = [[{"episode_id": e, "start": s, "length": 7} for e in episodes] for s in range(3)]
+        client.add_queries({"items": i, "gold": {"order": [[0], [1]]}} for i in items)
+        roles = []
+        for number in range(12):
+            query = client.next()["query"]
+            roles.append(query["role"])
+            client.answer(query, answer=("skipped", "incomparable")[number % 2])
+        places = [number for number, role in enumerate(roles) if role == "attention"]
+        # A known answer has its turn first, when both are due.
+        assert places[0] == 3
+        assert max(b - a for a, b in itertools.pairwise(places)) <= 4
+        with running.client("ben") as other:
+            other.answer(other.next()["query"], answer="incomparable")
+            other.answer(other.next()["query"], answer="incomparable")
+            other.answer(other.next()["query"], answer="incomparable")  # the known one
+            assert other.next()["query"]["role"] == "attention"
 
 
 def test_no_reward_is_fitted_to_it(failed):

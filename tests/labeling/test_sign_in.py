@@ -1,7 +1,9 @@
 """Tests of signing in: guesses of a token wait, and no large body is read before."""
 
+import re
 import socket
 import time
+import webbrowser
 
 import pytest
 
@@ -96,4 +98,26 @@ def test_the_token_may_come_from_the_environment(tmp_path, monkeypatch, capsys):
     assert "--token must have at least 8 letters, got 5." in capsys.readouterr().err
     monkeypatch.setenv("ROBOPREF_TOKEN", TOKEN)
     assert cli.main([*command, "--stop-after", "0.1"]) == 0
-    assert "Annotators sign in with the token." in capsys.readouterr().out
+    mine, others, _ = capsys.readouterr().out.splitlines()[:3]
+    assert re.fullmatch(rf"Label at http://127\.0\.0\.1:\d+/\?annotator=\S+#token={TOKEN}", mine)
+    assert re.fullmatch(
+        rf"Others, who are asked for their name: http://127\.0\.0\.1:\d+/#token={TOKEN}", others
+    )
+    assert cli.main([*command, "--stop-after", "0.1", "--allowed-host", "label.example.org"]) == 0
+    assert f": https://label.example.org/#token={TOKEN}\n" in capsys.readouterr().out
+
+
+def test_a_browser_is_started_with_a_token_only_where_others_see_it_anyway(
+    tmp_path, monkeypatch, capsys
+):
+    record_real(tmp_path / "data")
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    command = [
+        "label", "--data", str(tmp_path / "data"), "--db", str(tmp_path / "s.sqlite"), "--out",
+        str(tmp_path / "out"), "--port", "0", "--learner", "none", "--stop-after", "0.1",
+    ]  # fmt: skip
+    monkeypatch.setenv("ROBOPREF_TOKEN", TOKEN)
+    assert cli.main(command) == 0
+    assert cli.main([*command, "--token", "a&b of c#d"]) == 0
+    assert [link.partition("#")[2] for link in opened] == ["", "token=a%26b%20of%20c%23d"]

@@ -63,10 +63,10 @@ class App {
     try {
       name = await signIn(link.annotator, link.token);
     } catch (error) {
+      if (!name) return this.askWho({ ...link, error });
       toast(error.message, { urgent: true, seconds: 10 });
     }
-    if (name) this.enter(name);
-    else this.askWho(link);
+    return this.enter(name);
   }
 
   /** Ask before a link changes who is signed in: anybody's page can hold one. */
@@ -96,11 +96,13 @@ class App {
       }));
   }
 
-  askWho({ annotator = null, token = null } = {}) {
+  /** Ask for a name; `error` is what came of a link that gave one. */
+  askWho({ annotator = null, token = null, error = null } = {}) {
     const page = new SignInPage(this.project, (name) => this.enter(name));
     page.name.value = annotator ?? "";
     page.token.value = token ?? "";
     this.show(page);
+    if (error) page.tell(error);
   }
 
   show(page) {

@@ -26,7 +26,7 @@ export class SignInPage {
   }
 
   start() {
-    this.name.focus();
+    (this.name.value && this.project.needs_token ? this.token : this.name).focus();
   }
 
   async submit(event) {
@@ -35,11 +35,18 @@ export class SignInPage {
     try {
       this.ondone(await signIn(this.name.value.trim(), this.token.value));
     } catch (error) {
-      this.problem.textContent = error.message;
-      say(error.message, { urgent: true });
-      if (!(error instanceof ApiError)) return;
-      (error.status === 403 ? this.token : this.name).focus();
+      this.tell(error);
     }
+  }
+
+  /** Say why nobody was signed in, and go to where that is mended. */
+  tell(error) {
+    const isOfToken = error instanceof ApiError && error.status === 403;
+    const words = isOfToken && !this.token.value
+      ? "This server asks for a token: whoever runs it has it." : error.message;
+    this.problem.textContent = words;
+    say(words, { urgent: true });
+    if (error instanceof ApiError) (isOfToken ? this.token : this.name).focus();
   }
 
   close() {}
