@@ -62,6 +62,31 @@ def wilson(successes: int, num: int, *, confidence: float = 0.95) -> Proportion:
     return Proportion(share, float(low), float(high), successes, num)
 
 
+def even_chance(successes: int, num: int) -> float:
+    """Return how likely fair coins are to be at least as far from half, to either side.
+
+    The exact two-sided binomial test against 1/2, which is symmetric: twice the smaller tail. With
+    few trials it can therefore not be small: 4 of 4 give 1/8.
+
+    Args:
+        successes: Trials with the property.
+        num: All trials; 1 is returned for none.
+
+    Raises:
+        ValueError: More successes than trials.
+
+    Example:
+        >>> even_chance(4, 4), even_chance(0, 8), even_chance(5, 10)
+        (0.125, 0.0078125, 1.0)
+    """
+    check_between("successes", successes, 0, num)
+    ways = total = 1  # Whole numbers: they do not round, however many trials there are.
+    for k in range(1, min(successes, num - successes) + 1):
+        ways = ways * (num - k + 1) // k
+        total += ways
+    return min(1.0, 2 * total / 2**num)
+
+
 def expected_calibration_error(
     probability: Float[np.ndarray, " N"], outcome: Float[np.ndarray, " N"], *, num_bins: int = 10
 ) -> float:

@@ -61,19 +61,21 @@ class AnswerCommand:
             finally:
                 clips.close()
             labels = store.num_labels(self.criterion)
+            decided = store.num_decided(self.criterion)
             left = len(session.pending())
         shows = can_be_shown(episodes.features)
         for line in session.notes():
             print(line)
-        print(f"Labels by '{self.criterion}' in {self.db}: {labels}. Queries left: {left}.")
-        print(f"Next:   {self._next(labels, left, shows)}")
+        ties = following.only_ties(labels, decided)
+        print(f"Labels by '{self.criterion}' in {self.db}: {labels}.{ties} Queries left: {left}.")
+        print(f"Next:   {self._next(decided, left, shows)}")
 
-    def _next(self, labels: int, left: int, shows: bool) -> str:
+    def _next(self, decided: int, left: int, shows: bool) -> str:
         if left:
             return following.answer(
                 self.data, self.db, annotator=self.annotator, criterion=self.criterion
             )
-        if labels:
+        if decided:
             return following.train_reward(self.data, self.db, self.criterion)
         if shows:
             return following.command("query", "--data", self.data, "--db", self.db)

@@ -44,6 +44,11 @@ def train_reward(data: Path, db: str | Path, criterion: str = DEFAULT_CRITERION)
     raise AssertionError("one of the numbered folders is free")
 
 
+def only_ties(labels: int, decided: int) -> str:
+    """Return what to say where there are labels and none of them prefers anything."""
+    return " All are ties, which tell a reward nothing." if labels and not decided else ""
+
+
 DEFAULT_REWARD = Path("runs/reward")
 """Where `robopref train reward` puts its run unless it is told otherwise."""
 

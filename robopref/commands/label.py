@@ -143,11 +143,13 @@ class LabelCommand:
                 stop_after_s=self.stop_after,
             )  # fmt: skip
             labels = {name: service.store.num_labels(name) for name in project.names}
+            decided = {name: service.store.num_decided(name) for name in project.names}
         for name, num in labels.items():
-            print(f"Labels by '{name}' in {config.db}: {num}.")
+            ties = following.only_ties(num, decided[name])
+            print(f"Labels by '{name}' in {config.db}: {num}.{ties}")
         steps = [
             following.train_reward(self.data, config.db, name)
-            for name, num in labels.items()
+            for name, num in decided.items()
             if num
         ]
         print("Next:   " + "\n        ".join(steps or [self._again()]))

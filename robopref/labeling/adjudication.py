@@ -1,16 +1,17 @@
 """Queries that annotators answered differently, and decisions about them."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
-from robopref.preferences.database import Database, find
+from robopref.preferences.database import Database, DecidedError, IdTakenError
 from robopref.preferences.details import tags_of
 from robopref.preferences.ranking import Answer
+from robopref.preferences.records import Row
 
 MAX_LISTED = 50
 """Disagreements that are listed at once."""
@@ -52,41 +53,30 @@ def count_disagreements(database: Database, criterion: str) -> int:
         return int(connection.scalar(statement) or 0)
 
 
-def decide(connection: sa.Connection, row: Mapping[str, Any]) -> bool:
+def decide(database: Database, connection: sa.Connection, row: Row) -> bool:
     """Keep a decision, a row of `adjudications`; return False if it is there already.
 
     Raises:
         ConflictError: The query is decided already, its answers do not differ, or another decision
             has its id.
     """
-    known = find(connection, adjudications, row["id"])
-    if known is not None:
-        if any(known[key] != value for key, value in row.items() if key != "time_s"):
-            raise ConflictError(
-                "id-taken", f"Decision '{row['id']}' is stored already, with other content."
-            )
-        return False
-    other = connection.scalar(
-        sa.select(adjudications.c.annotator).where(
-            adjudications.c.query_id == row["query_id"],
-            adjudications.c.criterion == row["criterion"],
-        )
-    )
-    if other is not None:
-        raise ConflictError(
-            "decided-already",
-            f"Query '{row['query_id']}' was decided by '{other}' by the criterion "
-            f"'{row['criterion']}' already.",
-        )
-    own = _differing(row["criterion"]).where(preferences.c.query_id == row["query_id"])
-    if connection.execute(own).first() is None:
+    try:
+        new = database.insert_decision(connection, row)
+    except DecidedError as error:
+        raise ConflictError("decided-already", str(error)) from error
+    except IdTakenError as error:
+        # Where the store is, annotators need not know.
+        words = str(error).replace(database.name, "the store")
+        raise ConflictError("id-taken", words) from error
+    differing = _answered_differently(row["criterion"])
+    own = differing.where(preferences.c.query_id == row["query_id"])
+    if new and connection.execute(own).first() is None:
         raise ConflictError(
             "nothing-to-decide",
             f"Query '{row['query_id']}' has no answers that differ by the criterion "
             f"'{row['criterion']}'. Only what was answered differently can be decided.",
         )
-    connection.execute(adjudications.insert(), dict(row))
-    return True
+    return new
 
 
 def _answered(criterion: str) -> Sequence[Any]:
@@ -96,16 +86,20 @@ def _answered(criterion: str) -> Sequence[Any]:
     )  # fmt: skip
 
 
+def _answered_differently(criterion: str) -> sa.Select[tuple[str]]:
+    said = sa.cast(preferences.c.order, sa.String)
+    return (
+        sa.select(preferences.c.query_id)
+        .where(*_answered(criterion))
+        .group_by(preferences.c.query_id)
+        .having(sa.func.min(said) != sa.func.max(said))
+    )
+
+
 def _differing(criterion: str) -> sa.Select[tuple[str]]:
     """Return the selection of queries that were answered differently and are not decided."""
-    said = sa.cast(preferences.c.order, sa.String)
     decided = sa.exists().where(
         adjudications.c.query_id == preferences.c.query_id,
         adjudications.c.criterion == criterion,
     )
-    return (
-        sa.select(preferences.c.query_id)
-        .where(*_answered(criterion), ~decided)
-        .group_by(preferences.c.query_id)
-        .having(sa.func.min(said) != sa.func.max(said))
-    )
+    return _answered_differently(criterion).where(~decided)

@@ -27,6 +27,12 @@ RECORDERS = ("collect", "evaluate")
 """Names in older episodes that tell which command recorded them, and not who acted."""
 WHY = "Two episodes that start alike."
 
+NOTHING_LEFT = (
+    "There is nothing more to compare: no two episodes of different policies that start alike were "
+    "not compared yet. Whoever runs this server can add some."
+)
+"""What annotators are told, who are not to know which policies there are."""
+
 Plain = dict[str, Any]
 Outcome = tuple[str, str, float]
 """Two policies, and how good the second was found against the first: 1 better, 0.5 equal, 0."""

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -39,6 +39,24 @@ FAILURES: dict[int | str, dict[str, Any]] = {
 }
 """How a request may fail, for the description of the interface."""
 
+NO_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>No such page</title>
+<link rel="stylesheet" href="/static/base.css">
+</head>
+<body>
+<main class="message">
+<h1>There is no such page</h1>
+<p>The address may be mistyped. <a href="/">To the labelling</a></p>
+</main>
+</body>
+</html>
+"""
+"""What a person sees at an address that is none; programs ask below /api."""
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +157,10 @@ def add_failures(app: FastAPI) -> None:
         return failure(422, "wrong-request", _first_problem(error))
 
     @app.exception_handler(HTTPException)
-    def http(_request: Request, error: Exception) -> JSONResponse:
+    def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 404 and not request.url.path.startswith("/api/"):
+            return HTMLResponse(NO_PAGE, 404)
         answer = failure(error.status_code, "http", str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

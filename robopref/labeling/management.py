@@ -1,5 +1,6 @@
 """What is done around the labelling: decisions, comparisons, files in and out."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from robopref.errors import DataError
 from robopref.labeling.adjudication import decide, find_disagreements
 from robopref.labeling.compared import ComparedQueries
-from robopref.labeling.comparison import compare, make_comparisons, policy_of
+from robopref.labeling.comparison import NOTHING_LEFT, compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.exporting import Exporter
 from robopref.labeling.messages import AdjudicationIn, ComparisonIn
@@ -25,6 +26,8 @@ from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.schema import StorageError
 
 Plain = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class Management:
@@ -79,7 +82,7 @@ class Management:
             "annotator": annotator, "reason": body.note, "time_s": time.time(),
         }  # fmt: skip
         with self.store.database.writing() as connection:
-            new = decide(connection, row)
+            new = decide(self.store.database, connection, row)
             if new and body.gold:
                 before = find_entry(connection, query.id, body.criterion)
                 # By this, taking the decision back knows what it did.
@@ -140,7 +143,8 @@ class Management:
                     service.episodes, body.num, rng, policies=body.policies, asked=asked
                 )
             except DataError as error:
-                raise UnknownError(str(error)) from error
+                log.warning("%s", error)
+                raise UnknownError(NOTHING_LEFT) from error
             self.store.add_queries(made, cut_hash=service.episodes.content_hash, context=context)
         service.queue.fill()
         return [query.id for query in made]

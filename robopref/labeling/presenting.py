@@ -54,11 +54,18 @@ class Presenter:
     def look_ahead(self, query: Query | RatingQuery) -> dict[str, Any] | None:
         """Return where the clips of a query to come are, and have them drawn; None for none."""
         try:
-            views = self.clips.describe(query)
-            self._prefetch(query, views, urgent=False)
+            self._prefetch(query, self.clips.describe(query), urgent=False)
+            return self.find_clips(query)
         except ClipError:
             return None  # It is blocked when its turn comes.
-        items = [self._item(query, view) for view in views]
+
+    def find_clips(self, query: Query | RatingQuery) -> dict[str, Any]:
+        """Return where the clips of a query are.
+
+        Raises:
+            ClipError: It cannot be shown.
+        """
+        items = [self._item(query, view) for view in self.clips.describe(query)]
         return {"query_id": query.id, "clips": [item["clips"] for item in items]}
 
     def _prefetch(self, query: ClipQuery, views: Sequence[ItemView], *, urgent: bool) -> None:

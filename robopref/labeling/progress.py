@@ -32,7 +32,7 @@ from robopref.preferences.preference import Preference
 from robopref.preferences.query import ATTENTION
 from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.store import PreferenceStore
-from robopref.statistics import Proportion, wilson
+from robopref.statistics import Proportion, even_chance, wilson
 
 LAST = 5_000
 """Answers of a criterion that are looked at."""
@@ -121,7 +121,7 @@ class Progress:
                 measure_reliability(judged, known_answers(database, criterion)),
             ),
             "agreement": _agreement(agreement) | {"answers": len(judged)},
-            "position": _share(_first_shown(judged)),
+            "position": _position(judged),
             "rating_agreement": _agreement(rated) | {"answers": num_rated},
             "rating_disagreements": count_contradictions(database, criterion),
             "per_day": per_day,
@@ -235,7 +235,7 @@ def _annotators(
                 "answers": sum(kinds.values()),
                 "skips": kinds["skipped"],
                 "seconds_median": median(times) if times else None,
-                "first_shown_share": _share(_first_shown(own)),
+                "first_shown_share": _position(own),
                 "consistency": consistency.get(name),
                 "reliability_votes": reliability.by_votes.get(name),
                 "reliability_scores": reliability.by_scores.get(name),
@@ -269,6 +269,11 @@ def _first_shown(answers: Sequence[Preference]) -> list[bool]:
         if shown and num == 2 and len(order) == 2:
             won.append(order[0][0] == shown[0])
     return won
+
+
+def _position(answers: Sequence[Preference]) -> Plain:
+    won = _first_shown(answers)
+    return _share(won) | {"p_value": even_chance(sum(won), len(won)) if won else None}
 
 
 def _agreement(found: Agreement) -> Plain:

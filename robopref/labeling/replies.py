@@ -120,10 +120,11 @@ class QueryAsked(QueryShown):
     role: Literal["ask", "attention"]
     lease: LeaseOut
     answered_by_others: int
+    compares_policies: bool
 
 
 class AheadOut(Reply):
-    """Where the clips of a query to come are, by camera."""
+    """Where the clips of a query are, by camera, such as of one to come."""
 
     query_id: str
     clips: list[dict[str, str]]

@@ -14,6 +14,16 @@ class Share(Reply):
     num: int
 
 
+class Position(Share):
+    """How often the clip that was shown first is preferred.
+
+    `p_value` is how likely chance is to give a share at least as far from half (exact binomial
+    test); None where there is no answer.
+    """
+
+    p_value: float | None
+
+
 class AnnotatorOut(Reply):
     """How somebody answers."""
 
@@ -21,7 +31,7 @@ class AnnotatorOut(Reply):
     answers: int
     skips: int
     seconds_median: float | None
-    first_shown_share: Share
+    first_shown_share: Position
     consistency: float | None
     reliability_votes: float | None
     reliability_scores: float | None
@@ -78,7 +88,7 @@ class CriterionProgress(Reply):
     agreement: AgreementOut
     rating_agreement: AgreementOut
     rating_disagreements: int
-    position: Share
+    position: Position
     per_day: list[Day]
     remaining: int
     history: list[Fitted]

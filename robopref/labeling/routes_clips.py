@@ -71,6 +71,12 @@ def clip_status(
     return {"state": state}
 
 
+@router.get("/queries/{query}/clips", response_model=replies.AheadOut)
+def clips_of(query: QueryId, desk: ADesk, annotator: Annotator) -> Plain:
+    """Return where the clips of a query are, without having them drawn."""
+    return desk.service.presenter.find_clips(desk.service.query(query))
+
+
 @router.get("/lanes/{query}/{item}", response_model=replies.Lanes)
 def lanes(query: QueryId, item: Index, desk: ADesk, annotator: Annotator) -> Plain:
     """Return the curves under a clip."""

@@ -13,6 +13,7 @@ from robopref.data.store import EpisodeStore
 from robopref.labeling.answers import Answers, Stored
 from robopref.labeling.assignment import Assigned, Assignment
 from robopref.labeling.clip_service import ClipService
+from robopref.labeling.compared import STRATEGY
 from robopref.labeling.config import KINDS, LabelConfig
 from robopref.labeling.counting import Counting
 from robopref.labeling.judging import preference_of, rating_of
@@ -115,6 +116,7 @@ class LabelService:
                 "order": list(assigned.lease.shown),
                 "lease": {"id": assigned.lease.id, "expires_s": assigned.lease.expires_s},
                 "answered_by_others": entry.num_answers,
+                "compares_policies": query.strategy == STRATEGY,
             },
             "ahead": [each for each in ahead if each is not None],
             "progress": self.counting.count(annotator, entry.criterion),

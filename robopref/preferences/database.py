@@ -22,6 +22,14 @@ AT_ONCE = 1_000
 """Rows that are read from the database at a time."""
 
 
+class IdTakenError(DataError):
+    """Raised when something else that was said has the id of what is added."""
+
+
+class DecidedError(DataError):
+    """Raised when a query that was decided is decided again."""
+
+
 class Database:
     """The database behind a preference store.
 
@@ -112,18 +120,21 @@ class Database:
         """Add a decision and return True; return False if it is there already.
 
         Raises:
-            DataError: Another decision has its id, or its query was decided by its criterion.
+            IdTakenError: Another decision has its id.
+            DecidedError: Its query was decided by its criterion.
         """
         table = tables.adjudications
         known = find(connection, table, row["id"])
         if known is not None:
-            self._check_same("decision", known, row)
+            # Sent again, it may say another time.
+            self._check_same("decision", known, row | {"time_s": known["time_s"]})
             return False
         place = (table.c.query_id == row["query_id"], table.c.criterion == row["criterion"])
-        if connection.execute(sa.select(table.c.id).where(*place)).first() is not None:
-            raise DataError(
-                f"Query '{row['query_id']}' was already decided by the criterion "
-                f"'{row['criterion']}'. Take that decision back to make another."
+        who = connection.scalar(sa.select(table.c.annotator).where(*place))
+        if who is not None:
+            raise DecidedError(
+                f"Query '{row['query_id']}' was decided by '{who}' by the criterion "
+                f"'{row['criterion']}' already. Take that decision back to make another."
             )
         connection.execute(table.insert(), row)
         return True
@@ -170,7 +181,7 @@ class Database:
 
     def _check_same(self, what: str, known: Row, row: Row) -> None:
         if any(known[key] != value for key, value in row.items()):
-            raise DataError(
+            raise IdTakenError(
                 f"{what.capitalize()} '{row['id']}' is in {self.name} already, with other "
                 f"content. Give a new {what} a new id."
             )

@@ -210,6 +210,20 @@ class PreferenceStore:
         with self.database.reading() as connection:
             return int(connection.scalar(statement) or 0)
 
+    def num_decided(self, criterion: str) -> int:
+        """Count the answers that prefer something: a reward can be fitted to no others."""
+        queries, preferences = tables.queries, tables.preferences
+        # Of one group is what judges all items equal.
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(sa.join(preferences, queries))
+            .where(preferences.c.answer == str(Answer.RANKED), queries.c.strategy != ATTENTION)
+            .where(sa.func.json_array_length(preferences.c.order) > 1)
+            .where(*filters(criterion, None))
+        )
+        with self.database.reading() as connection:
+            return int(connection.scalar(statement) or 0)
+
     def undo(self, preference_id: str) -> Preference:
         """Take an answer back and return it; its query is pending again.
 

@@ -40,7 +40,7 @@ def make_decision(query, name="d0", criterion="overall"):
 
 def decide_in(store, decision):
     with store.database.writing() as connection:
-        return decide(connection, decision)
+        return decide(store.database, connection, decision)
 
 
 def test_all_disagreements_are_counted_and_the_oldest_are_shown(store):
@@ -81,6 +81,18 @@ def test_only_what_was_answered_differently_can_be_decided(store):
     assert decide_in(store, make_decision(query))
     store.undo("q0 dora overall")
     assert not decide_in(store, make_decision(query)), "sent again"
+    assert not decide_in(store, make_decision(query) | {"time_s": 2.0}), "and again, later"
+    with pytest.raises(ConflictError) as error:
+        decide_in(store, make_decision(query) | {"order": [[1], [0]]})
+    assert (error.value.code, str(error.value)) == (
+        "id-taken",
+        "Decision 'd0' is in the store already, with other content. Give a new decision a new id.",
+    )
     with pytest.raises(ConflictError) as error:
         decide_in(store, make_decision(query, "d1"))
-    assert error.value.code == "decided-already"
+    assert (error.value.code, str(error.value)) == (
+        "decided-already",
+        "Query 'q0' was decided by 'judge' by the criterion 'overall' already. Take that decision "
+        "back to make another.",
+    )
+    assert list(store.database.decisions()) == [("q0", "overall")]

@@ -53,7 +53,9 @@ def test_every_route_works(tmp_path, location, called):
         assert criterion["rating_disagreements"] == 1
         assert criterion["agreement"]["kappa"]
         assert [row["episode_id"] for row in found["contradictions"]] == [episodes.ids[0]]
-        assert anna.unblock(anna.mine()[0]["query_id"]) is False
+        newest = anna.mine()[0]["query_id"]
+        assert anna.unblock(newest) is False
+        assert anna.clips(newest)
         for form in ("jsonl", "parquet", "chosen_rejected", "lerobot"):
             anna.export(form, tmp_path / form)
         assert anna.import_jsonl(tmp_path / "jsonl") == 0

@@ -87,6 +87,19 @@ def test_ctrl_c_ends_it_and_says_what_there_is(data, tmp_path):
     assert f"Labels by 'overall' in {tmp_path / 'store.sqlite'}: 1." in program.rest
 
 
+def test_after_ties_alone_it_proposes_to_go_on(data, tmp_path):
+    with Program(tmp_path, data) as program:
+        with Client(program.url, "anna") as client:
+            client.answer(client.next()["query"], [[0, 1]])
+        assert program.end(signal.SIGINT) == 0
+    first, after = program.rest.splitlines()[-2:]
+    assert first == (
+        f"Labels by 'overall' in {tmp_path / 'store.sqlite'}: 1. All are ties, which tell a reward "
+        "nothing."
+    )
+    assert after.startswith("Next:   robopref label --data ")
+
+
 @pytest.mark.slow
 def test_kills_lose_nothing_that_was_acknowledged(data, tmp_path):
     acknowledged = []

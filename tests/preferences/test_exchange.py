@@ -95,7 +95,7 @@ def test_what_contradicts_the_store_is_refused(filled, tmp_path):
         (rating | {"rating": "good"}, "Rating 'r' is in"),
         (rating | {"id": "new"}, "Query 'q-r' was already rated by 'anna'"),
         (decision | {"order": [[0], [1]]}, "Decision 'd' is in"),
-        (decision | {"id": "new"}, "Query 'q' was already decided"),
+        (decision | {"id": "new"}, "Query 'q' was decided by "),
         (rating | {"id": "x", "query": rating["query"] | {"id": "q"}}, "Query 'q' is in"),
     ):
         path.write_text(json.dumps(row))

@@ -34,7 +34,7 @@ export class AdjudicatePage {
         h("div", { class: "ask-words" }, h("p", { class: "criterion" }, "Adjudicate"),
           this.question = h("h1", { class: "question" })),
         h("div", { class: "ask-side" }, this.criterion.element,
-          button("Later", { class: "quiet", key: "X", onclick: () => this.later() }),
+          button("Later", { class: "quiet skip", key: "X", onclick: () => this.later() }),
           this.undoButton), this.words),
       this.stageBox, this.transportBox, this.barBox,
       h("div", { class: "extras" }, this.answers,

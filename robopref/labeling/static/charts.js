@@ -5,41 +5,45 @@ import { h, svg } from "./dom.js";
 const WIDTH = 520;
 const HEIGHT = 190;
 const MOST_BARS = 30;
-const MARGIN = { left: 44, right: 16, top: 12, bottom: 28 };
+const FEWEST_BARS = 7;  // Whose room is kept, so that one bar is no wall.
+const MARGIN = { left: 62, right: 16, top: 12, bottom: 44 };
 
 /**
  * Return a line over time or labels, with a band for its interval where there is one.
  *
  * @param {{x: number, y: number, low?: number, high?: number}[]} points Ascending in x.
- * @param {{label: string, xLabel: (x: number) => string, yLabel: (y: number) => string,
- *   range?: number[], guide?: {y: number, label: string}}} options
+ * @param {{label: string, xTitle: string, yTitle: string, yLabel: (y: number) => string,
+ *   range?: number[], guide?: {y: number, label: string}}} options Both axes start at 0, unless
+ *   `range` gives the ends of the upright one.
  */
-export function lineChart(points, { label, xLabel, yLabel, range, guide }) {
+export function lineChart(points, { label, xTitle, yTitle, yLabel, range, guide }) {
   if (!points.length) return h("p", { class: "muted empty" }, "Nothing to draw yet.");
-  const xs = points.map(({ x }) => x);
-  const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+  const xEnd = niceAbove(Math.max(...points.map(({ x }) => x)));
   const ys = points.flatMap(({ y, low, high }) => [y, low ?? y, high ?? y]);
   const [y0, y1] = range ?? [0, niceAbove(Math.max(...ys))];
   const right = WIDTH - MARGIN.right;
   const bottom = HEIGHT - MARGIN.bottom;
-  const isOne = x0 === x1;  // It stands in the middle.
-  const px = (x) => MARGIN.left + (isOne ? 0.5 : (x - x0) / (x1 - x0)) * (right - MARGIN.left);
+  const isOne = points.length === 1;
+  const px = (x) => MARGIN.left + (x / xEnd) * (right - MARGIN.left);
   const py = (y) => bottom - ((y - y0) / (y1 - y0 || 1)) * (bottom - MARGIN.top);
   const last = points.at(-1);
   const hasBand = points.some(({ low }) => low !== undefined && low !== null);
   const ends = isOne ? [last] : [points[0], last];
-  const words = `${label}: ${ends.map(({ x, y }) => `${yLabel(y)} at ${xLabel(x)}`).join(", ")}`;
+  const at = ({ x, y }) => `${yLabel(y)} at ${x} ${xTitle}`;
+  const words = `${label}: ${ends.map(at).join(", ")}`;
   return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
     ticks(y0, y1).map((y) => [
       svg("line", { class: "grid", x1: MARGIN.left, x2: right, y1: py(y), y2: py(y) }),
       svg("text", { x: MARGIN.left - 8, y: py(y) + 4, "text-anchor": "end" }, yLabel(y)),
     ]),
-    ends.map(({ x }, k) => svg("text", {
-      x: px(x), y: HEIGHT - 8, "text-anchor": isOne ? "middle" : k ? "end" : "start",
-    }, xLabel(x))),
+    ticks(0, xEnd).map((x) => svg("text", {
+      x: px(x), y: bottom + 17, "text-anchor": "middle",
+    }, String(x))),
+    titles(xTitle, yTitle),
     guide && [
       svg("line", { class: "guide", x1: MARGIN.left, x2: right, y1: py(guide.y), y2: py(guide.y) }),
-      svg("text", { x: right, y: py(guide.y) - 5, "text-anchor": "end" }, guide.label),
+      // Below: what is drawn is mostly above it.
+      svg("text", { x: right, y: py(guide.y) + 14, "text-anchor": "end" }, guide.label),
     ],
     hasBand && (isOne
       ? svg("line", {
@@ -48,17 +52,30 @@ export function lineChart(points, { label, xLabel, yLabel, range, guide }) {
       : svg("path", { class: "band", d: band(points, px, py) })),
     svg("path", { class: "line", d: line(points, px, py) }),
     svg("circle", { class: "dot", cx: px(last.x), cy: py(last.y), r: 4 },
-      svg("title", {}, `${yLabel(last.y)} at ${xLabel(last.x)}`)));
+      svg("title", {}, at(last))));
 }
 
-/** Return a bar for each of some values, the newest ones. */
-export function barChart(bars, label) {
+function titles(xTitle, yTitle) {
+  const middle = (MARGIN.top + HEIGHT - MARGIN.bottom) / 2;
+  return [
+    svg("text", { x: (MARGIN.left + WIDTH - MARGIN.right) / 2, y: HEIGHT - 5, "text-anchor": "middle" }, xTitle),
+    svg("text", { transform: `translate(13 ${middle}) rotate(-90)`, "text-anchor": "middle" }, yTitle),
+  ];
+}
+
+/**
+ * Return a bar for each of some values, the newest ones.
+ *
+ * @param {{label: string, value: number}[]} bars One for each place of the axis, 0 too.
+ * @param {{label: string, xTitle: string, yTitle: string}} options
+ */
+export function barChart(bars, { label, xTitle, yTitle }) {
   if (!bars.length) return h("p", { class: "muted empty" }, "Nothing yet.");
   const shown = bars.slice(-MOST_BARS);
   const high = niceAbove(Math.max(...shown.map(({ value }) => value)));
   const bottom = HEIGHT - MARGIN.bottom;
   const py = (y) => bottom - (y / high) * (bottom - MARGIN.top);
-  const room = (WIDTH - MARGIN.left - MARGIN.right) / Math.max(shown.length, 7);
+  const room = (WIDTH - MARGIN.left - MARGIN.right) / Math.max(shown.length, FEWEST_BARS);
   const every = Math.ceil(shown.length / 6);
   const words = `${label}: ${shown.map((bar) => `${bar.label} ${bar.value}`).join(", ")}`;
   return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
@@ -66,13 +83,14 @@ export function barChart(bars, label) {
       svg("line", { class: "grid", x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: py(y), y2: py(y) }),
       svg("text", { x: MARGIN.left - 8, y: py(y) + 4, "text-anchor": "end" }, y.toFixed(0)),
     ]),
+    titles(xTitle, yTitle),
     shown.map((bar, k) => [
       svg("rect", {
         class: "bar", x: MARGIN.left + k * room + 0.15 * room, width: 0.7 * room, y: py(bar.value),
         height: bottom - py(bar.value), rx: 3,
       }, svg("title", {}, `${bar.label}: ${bar.value}`)),
       k % every === 0 && svg("text", {
-        x: MARGIN.left + (k + 0.5) * room, y: HEIGHT - 8, "text-anchor": "middle",
+        x: MARGIN.left + (k + 0.5) * room, y: bottom + 17, "text-anchor": "middle",
       }, bar.label),
     ]));
 }

@@ -43,7 +43,8 @@ export class ComparePage {
   async add() {
     try {
       const { ids } = await call("POST", "/api/comparison", { num: NUM_AT_ONCE });
-      toast(`${ids.length} comparisons are asked now, on the page “Label”.`);
+      const asked = ids.length === 1 ? "1 comparison is" : `${ids.length} comparisons are`;
+      toast(`${asked} asked now, on the page “Label”.`);
       await this.start();
     } catch (error) {
       if (error instanceof ApiError && !error.isOfSession) toast(error.message, { urgent: true, seconds: 9 });
@@ -56,15 +57,20 @@ export class ComparePage {
       ?? { policies: [], pairs: [] };
     this.reveal.querySelector("span").textContent = this.isRevealed ? "Hide the names" : "Show the names";
     this.reveal.hidden = !policies.length;
-    const open = `${waiting} ${waiting === 1 ? "comparison is" : "comparisons are"} waiting for an answer.`;
+    const open = [
+      `${waiting} ${waiting === 1 ? "comparison is" : "comparisons are"} waiting for an answer. `,
+      waiting ? h("a", { class: "link", href: "/", onclick: (event) => this.app.follow(event) },
+        "To Label") : "",
+    ];
     if (!policies.length) {
       this.body.replaceChildren(h("div", { class: "message" }, h("h2", {}, "Nothing to compare yet"),
         h("p", {}, "Two episodes of different policies that start alike are shown on the page "
-          + `“Label”, without their names; what comes of it stands here. ${open}`)));
+          + "“Label”, without their names; what comes of it stands here."), h("p", {}, open)));
       return;
     }
     this.body.replaceChildren(
-      h("p", { class: "muted" }, `${open} A score is the logarithm of the odds of being preferred `
+      h("p", {}, open),
+      h("p", { class: "muted" }, "A score is the logarithm of the odds of being preferred "
         + "(Bradley–Terry) against the mean of those it was compared with, with its 95 % interval."),
       h("section", { class: "card" }, h("h2", {}, "Scores"), scores(policies)),
       h("section", { class: "card" }, h("h2", {}, "Side by side"), differences(pairs)));

@@ -1,13 +1,20 @@
 /** One's own answers, newest first, each of which can be taken back. */
 
 import { call } from "./api.js";
+import { fetchClip } from "./clips.js";
 import { button, h, when } from "./dom.js";
+
+const MOST_STILLS = 4;
 
 export class History {
   /** @param {(id: string) => void} onundo */
   constructor(onundo) {
     this.onundo = onundo;
     this.list = h("ol", { class: "history-list" });
+    // Of fifty answers few are looked at: pictures come with the rows that are seen.
+    this.observer = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting) this.showStills(target);
+    });
     this.dialog = h("dialog", { class: "drawer", "aria-label": "My answers" },
       h("header", {}, h("h2", {}, "My answers"),
         button("Close", { class: "quiet", key: "Esc", onclick: () => this.dialog.close() })),
@@ -16,6 +23,7 @@ export class History {
   }
 
   async open() {
+    this.observer.disconnect();
     this.list.replaceChildren(h("li", { class: "muted" }, "Loading"));
     if (!this.dialog.open) this.dialog.showModal();
     try {
@@ -30,7 +38,8 @@ export class History {
   row(answer) {
     const words = inWords(answer);
     const tags = answer.details?.tags ?? [];
-    return h("li", {},
+    const stills = h("div", { class: "stills", hidden: true, "data-query": answer.query_id });
+    const row = h("li", {}, stills,
       h("div", {},
         h("strong", {}, words),
         h("p", { class: "muted small" },
@@ -40,11 +49,42 @@ export class History {
         class: "quiet", "aria-label": `Undo: ${words}`,
         onclick: () => { this.dialog.close(); this.onundo(answer.id); },
       }));
+    row.order = answer.details?.shown;
+    this.observer.observe(row);
+    return row;
+  }
+
+  /** Show the clips of an answer in the order in which they were judged; pointed at, they play. */
+  async showStills(row) {
+    this.observer.unobserve(row);
+    const box = row.querySelector(".stills");
+    try {
+      const { clips } = await call("GET", `/api/queries/${encodeURIComponent(box.dataset.query)}/clips`);
+      const order = row.order ?? clips.map((_clip, place) => place);
+      const paths = order.map((place) => Object.values(clips[place])[0]).filter(Boolean);
+      const urls = await Promise.all(paths.slice(0, MOST_STILLS).map(fetchClip));
+      box.replaceChildren(...urls.map((src, place) => still(src, place)));
+      box.hidden = !urls.length;
+    } catch (error) {
+      box.title = error.message;  // The words of the row are there without them.
+    }
   }
 
   close() {
+    this.observer.disconnect();
     this.dialog.remove();
   }
+}
+
+function still(src, place) {
+  const video = h("video", { src, muted: true, playsinline: true, loop: true, preload: "auto",
+    "aria-label": `Clip ${place + 1}` });
+  video.muted = true;
+  const play = () => video.play().catch(() => {});
+  video.addEventListener("pointerenter", play);
+  video.addEventListener("click", play);
+  video.addEventListener("pointerleave", () => video.pause());
+  return video;
 }
 
 /** Return an answer in the words of who gave it, who saw the items in the order `shown`. */

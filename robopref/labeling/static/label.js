@@ -61,7 +61,7 @@ export class LabelPage {
 
   undoButton() {
     return h("div", { class: "undo-box" },
-      button("Skip", { class: "quiet", key: "X", onclick: () => this.skip() }),
+      button("Skip", { class: "quiet skip", key: "X", onclick: () => this.skip() }),
       button("Undo", { class: "quiet", key: "Z", onclick: () => this.undo() }),
       button("History", { class: "quiet", "aria-keyshortcuts": "Shift+Z",
         onclick: () => this.history.open() }));
@@ -99,7 +99,8 @@ export class LabelPage {
     this.query = query;
     this.criterion.textContent = query.criterion;
     this.question.textContent = query.question;
-    this.why.textContent = query.why ?? "";
+    this.why.replaceChildren(query.why ?? "", query.compares_policies
+      ? this.link("/compare", "All comparisons of policies") : "");
     this.element.classList.toggle("attention", query.role === "attention");
     this.showProgress(progress);
     const options = {
@@ -130,6 +131,8 @@ export class LabelPage {
 
   async load(query, ahead) {
     const { judge } = this;
+    this.shownAt = performance.now();
+    this.tellKeys();
     try {
       await judge.load();
     } catch (error) {
@@ -145,6 +148,19 @@ export class LabelPage {
     prefetch(ahead.flatMap((each) => each.clips.map((clips) => Object.values(clips)[0])).filter(Boolean));
   }
 
+  /** Say why a key does nothing yet: what is to be judged is not there. */
+  tellKeys() {
+    const tell = () => this.tellDrawing();
+    const answers = Object.keys(this.judge.keys).map((key) => [key, tell]);
+    this.stopJudgeKeys?.();
+    this.stopJudgeKeys = addKeys({ ...Object.fromEntries(answers), ...this.extras.keys });
+  }
+
+  tellDrawing() {
+    this.judge?.stage?.mark([]);
+    toast("The clips are being drawn; keys answer once they are there. X skips them.");
+  }
+
   setKeys() {
     this.stopJudgeKeys?.();
     this.stopJudgeKeys = addKeys({ ...this.extras.keys, ...this.judge.keys }, {
@@ -156,12 +172,14 @@ export class LabelPage {
   showProgress(progress) {
     if (!progress) return;
     const { answered_mine: mine, remaining } = progress;
-    this.count.textContent = `${mine} answered · ${remaining} to go`;
+    const by = this.app.project.criteria.length > 1 ? ` by ${this.query.criterion}` : "";
+    this.count.textContent = `${mine} answered · ${remaining} to go${by}`;
   }
 
   // ---- answers --------------------------------------------------------------------------------
 
   async submit(fields, words) {
+    if (this.element.dataset.state === "loading" && this.judge) this.tellDrawing();
     if (this.element.dataset.state !== "ready") return;
     this.setState("sending");
     const { query } = this;
@@ -187,7 +205,12 @@ export class LabelPage {
   }
 
   skip() {
-    if (this.element.dataset.state === "unplayable") this.setState("ready");
+    const { state } = this.element.dataset;
+    if (state === "unplayable") this.setState("ready");
+    if (state === "loading" && this.judge) {
+      this.closeJudge();  // What is still being drawn is not waited for.
+      this.setState("ready");
+    }
     const isRating = this.query?.kind === "rating";
     this.submit(isRating ? { rating: "skipped", mark_step: null } : { answer: "skipped", order: [] },
       "Skipped");
@@ -229,11 +252,13 @@ export class LabelPage {
 
   showEmpty(reason) {
     // Only there it is said which ones, and why.
-    const link = reason === "cannot be shown"
-      ? h("a", { class: "link", href: "/progress", onclick: (event) => this.app.follow(event) },
-        "To Progress")
-      : null;
+    const link = reason === "cannot be shown" ? this.link("/progress", "To Progress")
+      : this.query?.compares_policies ? this.link("/compare", "To Compare") : null;
     this.showMessage("empty", ...whyNothing(reason), link);
+  }
+
+  link(path, words) {
+    return h("a", { class: "link", href: path, onclick: (event) => this.app.follow(event) }, words);
   }
 
   showExpired() {
@@ -268,6 +293,7 @@ export class LabelPage {
     this.criterion.textContent = "";
     this.question.textContent = "";
     this.why.textContent = "";
+    this.count.textContent = "";
     this.stageBox.replaceChildren(h("div", { class: "message" },
       h("h2", {}, title), h("p", {}, words), ...actions));
     for (const box of [this.transportBox, this.barBox, this.extrasBox]) box.replaceChildren();
@@ -279,6 +305,10 @@ export class LabelPage {
     this.stopJudgeKeys?.();
     this.stopJudgeKeys = null;
     this.lease?.stop();
+    this.closeJudge();
+  }
+
+  closeJudge() {
     this.judge?.close();
     this.judge = null;
   }

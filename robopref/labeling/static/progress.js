@@ -7,6 +7,9 @@ import { button, h, say, toast } from "./dom.js";
 
 const EVERY_S = 5;
 const SOON_S = 1;  // When newer figures are on their way.
+const BIAS_LEVEL = 0.01;  // Below which chance is no explanation: 8 of 8, not 4 of 4.
+const MOST_DAYS = 30;
+const DAY_MS = 86_400_000;
 const BY_VOTES = "By votes (Dawid–Skene)";
 const BY_SCORES = "by scores (Bradley–Terry)";
 
@@ -139,8 +142,21 @@ function section(title, ...children) {
 }
 
 function perDay({ per_day: days = [] }) {
-  return section("Labels a day", barChart(
-    days.map(({ day, labels }) => ({ label: dayName(day), value: labels })), "Labels a day"));
+  const bars = everyDay(days).map(({ day, labels }) => ({ label: dayName(day), value: labels }));
+  return section("Labels a day",
+    barChart(bars, { label: "Labels a day", xTitle: "day (UTC)", yTitle: "labels" }));
+}
+
+/** Return the days with those between them on which nobody labelled. */
+function everyDay(days) {
+  if (!days.length) return [];
+  const known = new Map(days.map(({ day, labels }) => [day, labels]));
+  const last = Date.parse(days.at(-1).day);
+  const first = Math.max(Date.parse(days[0].day), last - (MOST_DAYS - 1) * DAY_MS);
+  return Array.from({ length: Math.round((last - first) / DAY_MS) + 1 }, (_each, k) => {
+    const day = new Date(first + k * DAY_MS).toISOString().slice(0, 10);
+    return { day, labels: known.get(day) ?? 0 };
+  });
 }
 
 function dayName(day) {
@@ -153,7 +169,7 @@ function accuracy({ history = [], value_method: method }) {
     points.map(({ labels: x, accuracy: y, low, high }) => ({ x, y, low, high })),
     {
       label: "Held-out accuracy", range: [0, 1], guide: { y: 0.5, label: "chance" },
-      xLabel: (x) => `${x} labels`, yLabel: percent,
+      xTitle: "labels", yTitle: "accuracy", yLabel: percent,
     },
   ), method && points.length > 1
     ? h("details", { class: "muted small" },
@@ -182,9 +198,15 @@ function reliability({ reliability_votes: votes, reliability_scores: scores }) {
 /** Return how often the first clip is preferred, and whether that is more than chance. */
 function position(found) {
   if (!found || !isKnown(found.value)) return "–";
-  const isBiased = found.low > 0.5 || found.high < 0.5;
-  return h("span", { class: isBiased ? "warning" : null, title: "Half is what chance gives" },
+  const isBiased = found.p_value < BIAS_LEVEL;
+  const title = `Of ${found.num}; half is what chance gives, and one so far from it in `
+    + `${chances(found.p_value)} (exact binomial test)`;
+  return h("span", { class: isBiased ? "warning" : null, title },
     `${percent(found.value)}${isBiased ? " (biased)" : ""}`);
+}
+
+function chances(probability) {
+  return probability < 0.001 ? "less than 1 of 1000 cases" : `${percent(probability)} of cases`;
 }
 
 function pairwise(title, { kappa = [] }) {
@@ -244,7 +266,7 @@ export function table(head, rows) {
 }
 
 function number(value, digits = 2) {
-  return isKnown(value) ? value.toFixed(digits) : "–";
+  return isKnown(value) ? value.toFixed(digits).replace("-", "−") : "–";
 }
 
 function isKnown(value) {
