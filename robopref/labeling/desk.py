@@ -47,11 +47,12 @@ NO_PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <title>No such page</title>
 <link rel="stylesheet" href="/static/base.css">
+<link rel="stylesheet" href="/static/pages.css">
 </head>
 <body>
 <main class="message">
 <h1>There is no such page</h1>
-<p>The address may be mistyped. <a href="/">To the labelling</a></p>
+<p>The address may be mistyped. <a class="link" href="/">To the labelling</a></p>
 </main>
 </body>
 </html>

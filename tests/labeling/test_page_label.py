@@ -1,5 +1,7 @@
 """The labelling page in a real browser, by keys alone: pairs, rankings, actions, ratings, undo."""
 
+from typing import Any
+
 import pytest
 
 from robopref.labeling.config import Criterion
@@ -27,6 +29,27 @@ def project(served):
 def first(answers):
     assert len(answers) == 1
     return answers[0]
+
+
+def test_while_clips_are_drawn_keys_say_so_and_x_skips(project, pages):
+    first_one, second = project.ask_clips(2, 2, length=12)
+    page = pages.open(project, "anna", path="/compare", ready=False)
+    page.get_by_role("heading", level=1).wait_for()
+    held: list[Any] = []
+    page.route(f"**/api/clips/{first_one.id}/**", lambda route: held.append(route))
+    page.get_by_role("link", name="Label", exact=True).click()
+    until(page, "robopref.page.judge")
+    press(page, "1")
+    page.get_by_text("The clips are being drawn").first.wait_for()
+    assert project.answers == []
+    press(page, "x")
+    page.wait_for_selector("[data-state=ready]")
+    assert page.evaluate("robopref.page.query.id") == second.id
+    assert page.locator(".count").inner_text() == "1 answered · 1 to go"
+    assert first(project.answers).ranking.answer == "skipped"
+    answer(page, "1")
+    assert len(project.answers) == 2
+    assert held
 
 
 @pytest.mark.parametrize(
@@ -179,8 +202,15 @@ def test_an_answer_is_taken_back_and_given_anew(project, pages):
     project.ask_clips(2, 3, length=12)
     page = pages.open(project)
     query = page.evaluate("robopref.page.query.id")
+    assert page.locator(".count").inner_text() == "0 answered · 2 to go"
     answer(page, "1")
-    press(page, "z")
+    assert page.locator(".count").inner_text() == "1 answered · 1 to go"
+    press(page, "Shift+Z")
+    stills = page.locator(".history-list video")
+    until(page, "document.querySelectorAll('.history-list video').length === 2")
+    until(page, "[...document.querySelectorAll('.history-list video')].every((v) => v.videoWidth)")
+    assert stills.first.is_visible()
+    press(page, "Escape", "z")
     until(page, "id => robopref.page.query.id === id", query)
     page.wait_for_selector("[data-state=ready]")
     assert project.answers == []

@@ -152,10 +152,12 @@ def test_signing_in_with_a_token(tmp_path, pages):
     with serve_project(tmp_path, token="correct-horse") as project:
         project.ask_clips(2)
         page = pages.open(project, ready=False)
-        page.get_by_label("Name").fill("anna")
+        page.get_by_text("This server asks for a token: whoever runs it has it.").first.wait_for()
+        assert page.get_by_label("Name").input_value() == "anna"
         page.get_by_label("Token").fill("wrong-horse")
         press(page, "Enter")
-        until(page, "document.querySelector('.problem').textContent !== ''")
+        page.get_by_text("The token is not the one of this server.").first.wait_for()
+        assert "not the one" in page.locator(".problem").inner_text()
         page.get_by_label("Token").fill("correct-horse")
         press(page, "Enter")
         page.wait_for_selector("[data-state=ready]")

@@ -256,3 +256,11 @@ def test_the_interface_is_described(running):
     assert {"/api/next", "/api/answers", "/api/clips/{query}/{item}/{name}"} <= set(
         description["paths"]
     )
+
+
+def test_an_address_that_is_none_is_a_page_for_people_and_plain_for_programs(running):
+    status, response, content = running.raw(path="/nothing/<b>")
+    assert (status, response.getheader("content-type")) == (404, "text/html; charset=utf-8")
+    assert b'href="/"' in content
+    assert b"<b>" not in content
+    assert code(running.raw(path="/api/nothing")) == (404, "http")

@@ -50,7 +50,11 @@ export class CandidatesJudge {
     this.transport = h("div", { class: "transports" }, this.hasClips && [
       this.viewChoice.element, h("kbd", { "aria-hidden": "true" }, "V"),
     ], this.tools);
-    this.element = h("div", { class: "candidates" }, this.cloud.element);
+    const ownPart = this.placer ? " P places one of your own." : "";
+    this.legend = h("p", { class: "legend small" },
+      "A path of each colour is what one candidate does; its number stands where it ends. "
+      + `The points are what was seen.${ownPart}`);
+    this.element = h("div", { class: "candidates" }, this.cloud.element, this.legend);
   }
 
   get keys() {
@@ -91,7 +95,8 @@ export class CandidatesJudge {
       this.stage = new Stage(this.query, { onpick: (place) => this.board.put(place) });
       this.onkeys?.();
     }
-    this.element.replaceChildren(what === "clips" ? this.stage.element : this.cloud.element);
+    const shown = what === "clips" ? [this.stage.element] : [this.cloud.element, this.legend];
+    this.element.replaceChildren(...shown);
     this.tools.replaceChildren(what === "clips" ? this.stage.transport.element : this.cloudTools);
     say(what === "clips" ? "Clips" : "Paths in space");
     if (what === "clips" && !this.isLoaded) {

@@ -15,7 +15,7 @@ const SHEET = [
   ["Actions in space", [
     ["Shift ← ↑ → ↓", "Turn"], ["Shift I J K L", "Move"], ["Page ↑ ↓", "Nearer, farther"],
     ["Home", "As at first"], ["End", "The whole scene"], ["T", "From above"], ["V", "Paths or clips"], ["B", "All bad"],
-    ["P", "Place the best yourself"]]],
+    ["P", "Place the best yourself, where actions are positions"]]],
   ["Playback", [
     ["Space", "Play, pause"], [", .", "One picture back, on"], ["< >", "Ten pictures"],
     ["S", "Speed"], ["O", "Loop"], ["L", "Curves"], ["C", "Camera"]]],
