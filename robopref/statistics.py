@@ -84,7 +84,7 @@ def even_chance(successes: int, num: int) -> float:
     for k in range(1, min(successes, num - successes) + 1):
         ways = ways * (num - k + 1) // k
         total += ways
-    return min(1.0, 2 * total / 2**num)
+    return min(1.0, 2 * total / (1 << num))
 
 
 def expected_calibration_error(

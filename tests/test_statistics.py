@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from robopref.statistics import expected_calibration_error, wilson
+from robopref.statistics import even_chance, expected_calibration_error, wilson
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
@@ -82,3 +82,16 @@ def test_calibration_needs_samples():
     assert str(error.value) == (
         "`probability` and `outcome` must have one equal length of at least 1, got 0 and 0."
     )
+
+
+@pytest.mark.parametrize(
+    ("successes", "num"), [(4, 4), (3, 10), (50, 100), (2400, 5000), (0, 5000)]
+)
+def test_even_chance_agrees_with_scipy(successes, num):
+    found = even_chance(successes, num)
+    assert found == pytest.approx(binomtest(successes, num, 0.5).pvalue)
+    assert found == even_chance(num - successes, num)
+
+
+def test_even_chance_of_no_trials_is_certain():
+    assert even_chance(0, 0) == 1

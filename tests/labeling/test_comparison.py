@@ -42,7 +42,7 @@ def test_a_decision_counts_instead_of_the_answers(store):
     answer(store, query, "cleo", Ranking.prefer(1))
     assert look(compared) == {"p": (1, 0, 2), "q": (2, 0, 1)}
     with store.database.writing() as connection:
-        decide(connection, make_decision(query))
+        decide(store.database, connection, make_decision(query))
     assert look(compared) == {"p": (1, 0, 0), "q": (0, 0, 1)}
 
 

@@ -71,6 +71,8 @@ def test_progress_says_who_agrees_and_who_is_quick(tmp_path, location, data):
         assert people["anna"]["seconds_median"] == 2.0
         assert people["mallory"]["first_shown_share"]["value"] == 1.0
         assert people["mallory"]["first_shown_share"]["low"] > 0.6
+        assert people["mallory"]["first_shown_share"]["p_value"] == 2 / 2**20
+        assert people["anna"]["first_shown_share"]["p_value"] > 0.001
         assert people["anna"]["reliability_votes"] > people["mallory"]["reliability_votes"]
         kappa = {(row["a"], row["b"]): row["kappa"] for row in criterion["agreement"]["kappa"]}
         assert set(kappa) == {("anna", "ben"), ("anna", "mallory"), ("ben", "mallory")}

@@ -129,7 +129,9 @@ def _answer(project, pairs, comparisons, rng):
     db, out = str(project.folder / "preferences.sqlite"), project.folder / "out"
     refitter = Refitter(TrainerConfig(episodes.root, db, out, project.service.config))
     for number, query in enumerate([*pairs[:50], *comparisons[:6]]):
-        worth = [_reward(episodes, item) for item in query.items]
+        # Rewards of whole episodes would make a dead tie of the two policies.
+        of = _straightness if query in comparisons else _reward
+        worth = [of(episodes, item) for item in query.items]
         for annotator, skill in (("anna", 0.95), ("ben", 0.9), ("cleo", 0.7)):
             if rng.random() < 0.35 and number > 3:
                 continue
@@ -142,6 +144,10 @@ def _answer(project, pairs, comparisons, rng):
 
 def _reward(episodes, item):
     return episodes.episode(item.episode_id).reward[item.start : item.start + item.length].sum()
+
+
+def _straightness(episodes, item):
+    return float(episodes.row(item.episode_id).metadata["policy"] == "straight")
 
 
 def _preference(query, annotator, best, rng):

@@ -57,7 +57,7 @@ def models(tmp_path_factory):
     return folder
 
 
-def test_two_experts_are_recorded_merged_and_compared_blind(recorded, tmp_path, capsys):
+def test_two_experts_are_recorded_merged_and_compared_blind(recorded, tmp_path, capsys, caplog):
     both = tmp_path / "both"
     merge(both, recorded / "fast", recorded / "detour-right")
     merge(both, recorded / "fast")
@@ -75,6 +75,7 @@ def test_two_experts_are_recorded_merged_and_compared_blind(recorded, tmp_path, 
         assert len(client.add_comparisons(policies=["expert:fast", "expert:detour-right"])) == 1
         while (query := client.next()["query"]) is not None:
             assert "expert" not in json.dumps(query)
+            assert query["compares_policies"]
             rows = [
                 running.service.episodes.row(item.episode_id)
                 for item in running.service.query(query["id"]).items
@@ -89,6 +90,11 @@ def test_two_experts_are_recorded_merged_and_compared_blind(recorded, tmp_path, 
         with pytest.raises(ClientError) as error:
             client.add_comparisons()
     assert str(error.value) == (
+        "There is nothing more to compare: no two episodes of different policies that start alike "
+        "were not compared yet. Whoever runs this server can add some."
+    )
+    (told,) = [r.getMessage() for r in caplog.records if r.name == "robopref.labeling.management"]
+    assert told == (
         f"'{both}' has no two episodes of different policies that start alike and were not "
         "compared yet. Policies: ['expert:detour-right', 'expert:fast']. Record more with equal "
         "--seed, each policy under a --name of its own, and bring them together with: robopref "

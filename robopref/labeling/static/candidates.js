@@ -53,7 +53,7 @@ export class CandidatesJudge {
     const ownPart = this.placer ? " P places one of your own." : "";
     this.legend = h("p", { class: "legend small" },
       "A path of each colour is what one candidate does; its number stands where it ends. "
-      + `The points are what was seen.${ownPart}`);
+      + `The points are the scene.${ownPart}`);
     this.element = h("div", { class: "candidates" }, this.cloud.element, this.legend);
   }
 

@@ -172,7 +172,7 @@ export class LabelPage {
   showProgress(progress) {
     if (!progress) return;
     const { answered_mine: mine, remaining } = progress;
-    const by = this.app.project.criteria.length > 1 ? ` by ${this.query.criterion}` : "";
+    const by = this.app.project.criteria.length > 1 ? ` by “${this.query.criterion}”` : "";
     this.count.textContent = `${mine} answered · ${remaining} to go${by}`;
   }
 
