@@ -132,14 +132,18 @@ export class LabelPage {
   async load(query, ahead) {
     const { judge } = this;
     this.shownAt = performance.now();
+    this.isDrawing = true;
     this.tellKeys();
     try {
       await judge.load();
     } catch (error) {
-      if (judge === this.judge) this.showUnplayable(error);
+      if (judge !== this.judge) return;
+      this.isDrawing = false;
+      this.showUnplayable(error);
       return;
     }
     if (judge !== this.judge) return;
+    this.isDrawing = false;
     this.shownAt = performance.now();
     this.setState("ready");
     this.setKeys();
@@ -179,7 +183,7 @@ export class LabelPage {
   // ---- answers --------------------------------------------------------------------------------
 
   async submit(fields, words) {
-    if (this.element.dataset.state === "loading" && this.judge) this.tellDrawing();
+    if (this.isDrawing) this.tellDrawing();
     if (this.element.dataset.state !== "ready") return;
     this.setState("sending");
     const { query } = this;
@@ -205,12 +209,9 @@ export class LabelPage {
   }
 
   skip() {
-    const { state } = this.element.dataset;
-    if (state === "unplayable") this.setState("ready");
-    if (state === "loading" && this.judge) {
-      this.closeJudge();  // What is still being drawn is not waited for.
-      this.setState("ready");
-    }
+    const isWaiting = this.isDrawing || this.element.dataset.state === "unplayable";
+    if (this.isDrawing) this.closeJudge();  // What is still being drawn is not waited for.
+    if (isWaiting) this.setState("ready");
     const isRating = this.query?.kind === "rating";
     this.submit(isRating ? { rating: "skipped", mark_step: null } : { answer: "skipped", order: [] },
       "Skipped");
@@ -309,6 +310,7 @@ export class LabelPage {
   }
 
   closeJudge() {
+    this.isDrawing = false;
     this.judge?.close();
     this.judge = null;
   }
