@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from robopref.hardware.clearance import Clearance
 from robopref.hardware.inverse import InverseKinematics
 from robopref.hardware.kinematics import Kinematics
 from robopref.hardware.safety_config import SafetyConfig
@@ -45,6 +46,7 @@ class Forecast:
 
     def __init__(self, spec: ArmSpec, config: SafetyConfig, kinematics: Kinematics) -> None:
         self.spec, self.config, self._kinematics = spec, config, kinematics
+        self._clearance = Clearance(config, kinematics)
         self._inverse = InverseKinematics(spec, kinematics, config.joint_margin_rad)
 
     def follow(
@@ -77,12 +79,18 @@ class Forecast:
             refusal = f"a joint would need {speed:.2f} times its speed"
         if not refusal and margin < 0:
             refusal = f"a link would be {-1e3 * margin:.0f} mm outside the workspace"
+        if not refusal and self._meets_itself(way):
+            refusal = "links would meet each other"
         return Way(way, refusal, speed, margin)
 
     def _joint_speed(self, way: Float[np.ndarray, "K J"], period_s: float) -> float:
         limits = np.array(self.spec.velocity_max_rad_s) * self.config.speed_factor
         share = np.abs(np.diff(way, axis=0)) / period_s / limits
         return float(share.max()) if share.size else 0.0
+
+    def _meets_itself(self, way: Float[np.ndarray, "K J"]) -> bool:
+        itself = self._clearance.itself
+        return itself is not None and bool(itself.lacks_m(way).any())
 
     def _margin_m(self, way: Float[np.ndarray, "K J"]) -> float:
         if self.config.workspace is None or not self.config.has("workspace"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from robopref.errors import HardwareError
 from robopref.hardware.types import ArmSpec
@@ -50,32 +50,33 @@ class Kinematics:
         self.spec = spec
         self.model = load_model(spec.model)
         self._data = mujoco.MjData(self.model)
-        joints = joint_ids(self.model, spec)
-        self._places = self.model.jnt_qposadr[joints]
-        self._columns = self.model.jnt_dofadr[joints]
+        self.joints = joint_ids(self.model, spec)
+        self.places = _span(self.model.jnt_qposadr[self.joints])
+        self._columns = self.model.jnt_dofadr[self.joints]
         self.tool = _find(self.model, mujoco.mjtObj.mjOBJ_BODY, spec.tool, spec)
         # Links that no joint of the arm moves stand where they were mounted.
-        moving = moving_bodies(self.model, joints)
+        moving = moving_bodies(self.model, self.joints)
         self.link_names = tuple(self.model.body(b).name for b in moving if b != self.tool)
         self._bodies = np.array([b for b in moving if b != self.tool] + [self.tool])
         self._jacobian = np.zeros((6, self.model.nv))
+        # Views of what MuJoCo fills; to ask for them anew takes as long as the kinematics.
+        self._qpos, self._points = self._data.qpos, self._data.xpos
+        self._rotation = self._data.xquat[self.tool]
 
     def place(self, positions: Float[np.ndarray, "N J"] | Sequence[Sequence[float]]) -> Placed:
         """Return where the arm is in each configuration."""
-        data = self._data
-        points = np.empty((len(positions), len(self._bodies), 3))
+        points = np.empty((len(positions), *self._points.shape))
         rotation = np.empty((len(positions), 4))
         for row, position in enumerate(positions):
-            data.qpos[self._places] = position
-            mujoco.mj_kinematics(self.model, data)
-            points[row] = data.xpos[self._bodies]
-            rotation[row] = data.xquat[self.tool]
-        return Placed(points, rotation)
+            self._qpos[self.places] = position
+            mujoco.mj_kinematics(self.model, self._data)
+            points[row], rotation[row] = self._points, self._rotation
+        return Placed(points.take(self._bodies, axis=1), rotation)
 
     def tool_jacobian(self, position: Sequence[float]) -> Float[np.ndarray, "6 J"]:
         """Return what turns joint velocities into the tool's: [m/s] above, [rad/s] below."""
         data = self._data
-        data.qpos[self._places] = position
+        self._qpos[self.places] = position
         mujoco.mj_kinematics(self.model, data)
         mujoco.mj_comPos(self.model, data)
         mujoco.mj_jacBody(self.model, data, self._jacobian[:3], self._jacobian[3:], self.tool)
@@ -114,6 +115,13 @@ def moving_bodies(model: mujoco.MjModel, joints: Sequence[int]) -> list[int]:
         if int(model.body_parentid[body]) in moved:
             moved.add(body)
     return sorted(moved)
+
+
+def _span(places: Int[np.ndarray, " J"]) -> slice | Int[np.ndarray, " J"]:
+    """Return places as a slice where they follow each other, which is quicker to write to."""
+    first = int(places[0])
+    is_span = (places == np.arange(first, first + len(places))).all()
+    return slice(first, first + len(places)) if is_span else places
 
 
 def _find(model: mujoco.MjModel, kind: mujoco.mjtObj, name: str, spec: ArmSpec) -> int:

@@ -4,21 +4,22 @@ All joints move as fast as their limits allow and arrive together; a brake stops
 can. Between two commands the motion is continuous in acceleration, so that the differences of what
 is sent keep within the limits of velocity, acceleration and jerk as well.
 
-Shapes: J joints, N moments.
+Shapes: J joints.
 
 References:
     [1] Berscheid & Kröger, Jerk-limited real-time trajectory generation with arbitrary target
         states, RSS 2021, arXiv:2105.04830.
 """
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
-from jaxtyping import Float
 
 from robopref.errors import HardwareError
 from robopref.hardware.types import ArmSpec, Joints
 from robopref.registry import import_extra
+
+SURE_RAD = 1e-9
+"""What is reached within a period is known to less than this [rad]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Motion:
         return cls(position, (0.0,) * len(position), (0.0,) * len(position))
 
     @property
+    def stands_still(self) -> bool:
+        """Whether nothing moves, exactly."""
+        return not (any(self.velocity) or any(self.acceleration))
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether nothing moves any more."""
         return max(map(abs, (*self.velocity, *self.acceleration)), default=0.0) < 1e-6
@@ -51,13 +57,13 @@ class Brake:
     """The fastest stop from a motion.
 
     Args:
-        positions: At the end of each period until all joints rest, (N, J).
+        positions: At the end of each period until all joints rest, N times (J,).
         next: The motion after one period.
         low: Lowest position of each joint on the way, (J,).
         high: Highest, (J,).
     """
 
-    positions: Float[np.ndarray, "N J"]
+    positions: tuple[Joints, ...]
     next: Motion
     low: Joints
     high: Joints
@@ -113,6 +119,18 @@ class Planner:
             return target
         return Motion(*map(tuple, self._trajectory.at_time(self.period_s)))
 
+    def is_beyond(self, motion: Motion, target: Motion) -> bool:
+        """Return whether some joint cannot be at `target` within a period, whatever it does."""
+        period = self.period_s
+        return any(
+            abs(end - start) - SURE_RAD
+            > period * (abs(speed) + period * (abs(rate) / 2 + period * jerk / 6))
+            for start, end, speed, rate, jerk in zip(
+                motion.position, target.position, motion.velocity, motion.acceleration,
+                self.spec.jerk_max_rad_s3, strict=True,
+            )
+        )  # fmt: skip
+
     def brake(self, motion: Motion) -> Brake:
         """Return the fastest stop from `motion`.
 
@@ -123,13 +141,13 @@ class Planner:
         if not self._solve(self._stop):
             raise HardwareError(f"There is no way to stop from {motion}.")
         trajectory, period = self._trajectory, self.period_s
-        num = int(np.ceil(trajectory.duration / period - 1e-9))
+        num = math.ceil(trajectory.duration / period - 1e-9)
         extrema = trajectory.position_extrema
+        first = Motion(*map(tuple, trajectory.at_time(period)))
+        others = (tuple(trajectory.at_time(period * (k + 1))[0]) for k in range(1, num))
         return Brake(
-            np.array([trajectory.at_time(period * (k + 1))[0] for k in range(num)]).reshape(
-                num, len(motion.position)
-            ),
-            Motion(*map(tuple, trajectory.at_time(period))),
+            (first.position, *others) if num else (),
+            first,
             tuple(bound.min for bound in extrema),
             tuple(bound.max for bound in extrema),
         )

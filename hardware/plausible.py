@@ -4,11 +4,10 @@ Shapes: J joints.
 """
 
 import math
-from collections.abc import Iterable
+import operator
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
 
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import (
@@ -18,6 +17,7 @@ from robopref.hardware.types import (
     ArmSpec,
     ArmState,
     CommandKind,
+    Joints,
 )
 from robopref.hardware.verdicts import Decision, Memory, Verdict
 
@@ -91,10 +91,11 @@ def doubt_tracking(
 ) -> Verdict | None:
     """Return a stop where the arm is not where it was sent, or None."""
     errors = _errors(memory, state)
-    if errors.max() <= config.tracking_error_rad:
+    greatest = max(errors)
+    if greatest <= config.tracking_error_rad:
         return None
-    worst = spec.joint_names[int(errors.argmax())]
-    return _stop("tracking", f"'{worst}' is {errors.max():.3f} rad from where it was sent")
+    worst = spec.joint_names[errors.index(greatest)]
+    return _stop("tracking", f"'{worst}' is {greatest:.3f} rad from where it was sent")
 
 
 def doubt_course(
@@ -124,20 +125,19 @@ def _watch_effort(
         return memory
     share = np.abs(np.divide(state.effort, limits))
     # What is not a number is as bad as too much.
-    is_high = ~(share <= config.effort_share) & (_errors(memory, state) > config.effort_error_rad)
+    is_off = np.greater(_errors(memory, state), config.effort_error_rad)
+    is_high = ~(share <= config.effort_share) & is_off
     since = now_s if memory.effort_since_s is None else memory.effort_since_s
     return replace(memory, effort_since_s=since if is_high.any() else None)
 
 
-def _errors(memory: Memory, state: ArmState) -> Float[np.ndarray, " J"]:
+def _errors(memory: Memory, state: ArmState) -> Joints:
     assert memory.motion is not None
-    errors: np.ndarray = np.abs(np.subtract(state.position, memory.motion.position))
-    return errors
+    return tuple(map(abs, map(operator.sub, state.position, memory.motion.position)))
 
 
-def _is_of(values: Iterable[float], spec: ArmSpec) -> bool:
-    numbers = tuple(values)
-    return len(numbers) == spec.num_joints and all(map(math.isfinite, numbers))
+def _is_of(values: Joints, spec: ArmSpec) -> bool:
+    return len(values) == spec.num_joints and all(map(math.isfinite, values))
 
 
 def _stop(name: str, reason: str) -> Verdict:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from robopref.errors import check_above, check_at_least, check_between, check_choice
 from robopref.hardware.workspace import Workspace
 
-CAN_BE_OFF = frozenset({"deadman", "workspace", "tool-speed", "effort", "budget", "first-command"})
+CAN_BE_OFF = frozenset(
+    {
+        "deadman", "workspace", "self-collision", "tool-speed", "effort", "budget", "first-command",
+    }
+)  # fmt: skip
 """Filters without which an arm can still be stopped; the others are always on."""
 
 
@@ -20,6 +24,8 @@ class SafetyConfig:
     """Share of the speeds below that may be used; a first run is slow."""
     joint_margin_rad: float = math.radians(3)
     """Distance kept from the joint limits [rad]."""
+    self_distance_m: float = 0.01
+    """Distance that links which are not neighbours keep from each other [m]."""
     tool_speed_m_s: float = 0.25
     """Greatest speed of the tool [m/s]."""
     tool_rotation_rad_s: float = 1.0
@@ -65,6 +71,7 @@ class SafetyConfig:
         check_between("effort_share", self.effort_share, 0, 1)
         check_at_least("joint_margin_rad", self.joint_margin_rad, 0)
         check_at_least("hold_after_periods", self.hold_after_periods, 1)
+        check_between("self_distance_m", self.self_distance_m, 0, 0.2)
         for name in (
             "tool_speed_m_s", "tool_rotation_rad_s", "tracking_error_rad", "watchdog_s",
             "state_age_s", "gate_rad", "effort_error_rad", "effort_s", "episode_s", "clamps_s",

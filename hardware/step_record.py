@@ -17,8 +17,9 @@ DECISIONS = ("pass", *Decision)
 FILTERS = (
     "", "finite", "mode", "freshness", "tracking", "first-command", "deadman", "joint-limits",
     "workspace", "speed", "tool-speed", "rate", "effort", "budget", "request",
+    "self-collision",
 )  # fmt: skip
-"""What may change a command."""
+"""What may change a command; new ones come last, since data has their places."""
 
 
 @dataclass(frozen=True, eq=False)

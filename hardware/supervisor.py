@@ -16,9 +16,8 @@ References:
         using convex optimization, IEEE T-RO 2021 (a verified stop behind every motion).
 """
 
+import operator
 from dataclasses import replace
-
-import numpy as np
 
 from robopref.errors import HardwareError
 from robopref.hardware.kinematics import Kinematics
@@ -31,7 +30,7 @@ from robopref.hardware.plausible import (
     doubt_tracking,
 )
 from robopref.hardware.safety_config import SafetyConfig
-from robopref.hardware.targets import Targets
+from robopref.hardware.targets import Aim, Targets
 from robopref.hardware.types import (
     ArmCommand,
     ArmSpec,
@@ -40,7 +39,7 @@ from robopref.hardware.types import (
     OperatorAck,
     StopLevel,
 )
-from robopref.hardware.verdicts import Decision, Memory, Phase, SentCommand, Stopped, Verdict
+from robopref.hardware.verdicts import Decision, Memory, Phase, SentCommand, Verdict, latch
 
 UNCHANGED_RAD = 1e-9
 """A position that differs by less was sent as it was asked for [rad]."""
@@ -100,7 +99,7 @@ class Supervisor:
         self, memory: Memory, reason: str, now_s: float, level: StopLevel = StopLevel.CONTROLLED
     ) -> Memory:
         """Return the memory after a stop was asked for from outside; a key, a signal, a crash."""
-        return _latch(memory, Verdict("request", Decision.STOP, reason), now_s, level)
+        return latch(memory, Verdict("request", Decision.STOP, reason), now_s, level)
 
     def keep_stopped(self, memory: Memory, reason: str) -> Memory:
         """Return the memory after an acknowledgement that could not be followed, which says why."""
@@ -167,7 +166,7 @@ class Supervisor:
         if doubt is None:
             memory, doubt = doubt_course(memory, state, now_s, spec=self.spec, config=self.config)
         if doubt is not None and doubt.decision is Decision.STOP:
-            return _latch(memory, doubt, now_s, StopLevel.CONTROLLED), doubt
+            return latch(memory, doubt, now_s, StopLevel.CONTROLLED), doubt
         return memory, doubt
 
     def _follow(
@@ -176,7 +175,7 @@ class Supervisor:
         """Go as far towards what is wanted as is allowed."""
         assert memory.motion is not None
         aim = self._targets.aim(memory, wanted)
-        planned = self._planner.towards(memory.motion, aim.target, aim.velocity_max)
+        planned = self._go_through(memory.motion, aim)
         if planned is not aim.target:
             if planned is None:
                 # From such a target there is no way on: it is gone to, not through.
@@ -185,13 +184,20 @@ class Supervisor:
             planned = self._planner.towards(memory.motion, aim.target, aim.velocity_max)
         problem: Verdict | None = self._refuse(memory, planned)
         verdicts = [*aim.verdicts, *([problem] if problem else [])]
-        if problem is not None and problem.filter == "workspace":
-            aim = self._targets.pull_inside(memory, aim)
+        if problem is not None and problem.filter in ("workspace", "self-collision"):
+            aim = self._targets.pull_inside(memory, aim, problem)
             planned = self._planner.towards(memory.motion, aim.target, aim.velocity_max)
             problem = self._refuse(memory, planned)
         if planned is None or problem is not None:
             planned = self._brake_once(memory.motion)
         return self._send(memory, planned, asked, verdicts, now_s)
+
+    def _go_through(self, motion: Motion, aim: Aim) -> Motion | None:
+        """Return the next motion on the way to an aim as it is; None where it has to be at rest."""
+        if aim.target.stands_still and self._planner.is_beyond(motion, aim.target):
+            # How it would go there at once need not be known.
+            return None
+        return self._planner.towards(motion, aim.target, aim.velocity_max)
 
     def _refuse(self, memory: Memory, planned: Motion | None) -> Verdict | None:
         if planned is None:
@@ -204,10 +210,7 @@ class Supervisor:
     ) -> tuple[Memory, SentCommand]:  # fmt: skip
         wanted = memory.command
         assert wanted is not None
-        differs = wanted.kind is CommandKind.JOINT_POSITION and bool(
-            np.abs(np.subtract(motion.position, wanted.value)).max() > UNCHANGED_RAD
-        )
-        if differs and not verdicts:
+        if not verdicts and _differs(motion, wanted):
             verdicts.append(Verdict("rate", Decision.CLAMP, "it lies further than one period"))
         is_clamped = any(v.decision is Decision.CLAMP and v.filter != "rate" for v in verdicts)
         since = memory.clamped_since_s if memory.clamped_since_s is not None else now_s
@@ -277,8 +280,11 @@ class Supervisor:
         ):
             if not bottom <= place <= top:
                 return f"'{name}' is at {place:.3f} rad, outside {bottom:.3f} to {top:.3f}"
-        if any(allowance > 0 for allowance in memory.allowance_m):
+        in_space = targets.clearance.num_in_space
+        if any(memory.allowance_m[:in_space]):
             return "a link is outside the workspace"
+        if any(memory.allowance_m):
+            return f"links are nearer to each other than {1e3 * self.config.self_distance_m:.0f} mm"
         return ""
 
 
@@ -286,11 +292,9 @@ STILL_RAD_S = 0.01
 """A joint slower than this stands still [rad/s]."""
 
 
-def _latch(memory: Memory, verdict: Verdict, now_s: float, level: StopLevel) -> Memory:
-    """Return the memory with a stop; a stop that is there already only becomes stronger."""
-    if memory.stopped is not None and memory.stopped.level <= level:
-        return memory
-    return replace(memory, phase=Phase.STOPPED, stopped=Stopped(verdict, level, now_s))
+def _differs(motion: Motion, wanted: ArmCommand) -> bool:
+    apart = map(abs, map(operator.sub, motion.position, wanted.value))
+    return wanted.kind is CommandKind.JOINT_POSITION and bool(max(apart) > UNCHANGED_RAD)
 
 
 def _position(motion: Motion, wanted: ArmCommand | None, now_s: float) -> ArmCommand:

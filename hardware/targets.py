@@ -1,14 +1,17 @@
 """Where the supervisor lets a motion go, and which motions it refuses.
 
-Shapes: J joints, N configurations, M steps between them, C constraints of the workspace.
+Shapes: J joints, N configurations, M steps between them, C constraints of `Clearance`.
 """
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
+from robopref.hardware.clearance import Clearance
 from robopref.hardware.kinematics import Kinematics, Placed
 from robopref.hardware.motion import Brake, Motion
 from robopref.hardware.safety_config import SafetyConfig
@@ -53,7 +56,7 @@ class Targets:
 
     def __init__(self, spec: ArmSpec, config: SafetyConfig, kinematics: Kinematics) -> None:
         self.spec, self.config, self._kinematics = spec, config, kinematics
-        self._workspace = config.workspace if config.has("workspace") else None
+        self.clearance = Clearance(config, kinematics)
         margin = config.joint_margin_rad
         self.low = tuple(low + margin for low in spec.position_min_rad)
         self.high = tuple(high - margin for high in spec.position_max_rad)
@@ -62,10 +65,7 @@ class Targets:
         """Return the joint limits and the allowance of each constraint that hold `position`."""
         low = tuple(map(min, self.low, position))
         high = tuple(map(max, self.high, position))
-        if self._workspace is None:
-            return low, high, ()
-        margins = self._workspace.margins_m(self._kinematics.place([position]).points_m)[0]
-        return low, high, tuple(float(max(0.0, -margin)) for margin in margins)
+        return low, high, tuple(self.clearance.lacks_at(np.array([position]))[0].tolist())
 
     def is_outside(self, memory: Memory) -> bool:
         """Return whether the arm may be outside a limit, after a stop there."""
@@ -88,17 +88,17 @@ class Targets:
         assert memory.motion is not None
         motion, verdicts = memory.motion, []
         target = _target_of(command, motion)
-        position = tuple(np.clip(target.position, memory.low, memory.high).tolist())
+        position = tuple(map(min, map(max, target.position, memory.low), memory.high))
         if position != target.position:
             verdicts.append(_clamp("joint-limits", "a joint would pass its limit"))
             target = Motion.at_rest(position)
         factor = memory.speed_factor
-        distance = float(np.abs(np.subtract(position, motion.position)).max())
+        distance = float(max(map(abs, map(operator.sub, position, motion.position))))
         if self._is_slow(memory, distance):
             factor *= self.config.gate_speed
             verdicts.append(_clamp("first-command", f"{distance:.3f} rad away: it comes slowly"))
             target = Motion.at_rest(position)
-        limits = tuple(v * factor for v in self.spec.velocity_max_rad_s)
+        limits = tuple([v * factor for v in self.spec.velocity_max_rad_s])
         if command.kind is CommandKind.JOINT_VELOCITY:
             asked = (max(abs(v), SLOWEST_RAD_S) for v in command.value)
             limits = tuple(map(min, limits, asked))
@@ -107,22 +107,25 @@ class Targets:
     def slow_down(self, memory: Memory, aim: Aim) -> Aim:
         """Return the aim for a target further than one period, at what the tool's speed allows."""
         assert memory.motion is not None
-        way = np.subtract(aim.target.position, memory.motion.position)
+        way = tuple(map(operator.sub, aim.target.position, memory.motion.position))
         rate = self._greatest_rate(memory, way)
-        limits = tuple(
-            min(v, max(abs(w) * rate, SLOWEST_RAD_S))
-            for v, w in zip(aim.velocity_max, way.tolist(), strict=True)
-        )
+        asked = [max(abs(w) * rate, SLOWEST_RAD_S) for w in way]
+        limits = tuple(map(min, aim.velocity_max, asked))
         if limits == aim.velocity_max:
             return aim
         return Aim(Motion.at_rest(aim.target.position), limits, aim.verdicts)
 
-    def pull_inside(self, memory: Memory, aim: Aim) -> Aim:
-        """Return the aim for the last place inside the workspace on the straight way."""
+    def pull_inside(self, memory: Memory, aim: Aim, problem: Verdict) -> Aim:
+        """Return the aim for the last place on the straight way without the problem."""
         assert memory.motion is not None
         start = np.array(memory.motion.position)
-        way = np.subtract(aim.target.position, start) * self._share_inside(memory, aim.target)
-        return replace(aim, target=Motion.at_rest(tuple((start + way).tolist())))
+        way = np.subtract(aim.target.position, start)
+        if problem.filter == "workspace":
+            share = self._share_in_space(memory, start, way)
+        else:
+            assert self.clearance.itself is not None
+            share = self.clearance.itself.clear_share(start, way)
+        return replace(aim, target=Motion.at_rest(tuple((start + way * share).tolist())))
 
     def refuse(self, memory: Memory, planned: Motion, brake: Brake) -> Verdict | None:
         """Return why a motion, or the stop behind it, cannot be let go; None where it can."""
@@ -143,21 +146,36 @@ class Targets:
             least, most = max(least, min(low, place)), min(most, max(high, place))
             if min(lowest, place) < least - ROUNDING or max(highest, place) > most + ROUNDING:
                 return _clamp("joint-limits", f"'{name}' could not stop within its limit")
-        way = np.concatenate([[memory.motion.position, planned.position], brake.positions])
-        return self._refuse_way(memory, self._kinematics.place(way), factor)
+        way = np.array([memory.motion.position, planned.position, *brake.positions])
+        placed = self._kinematics.place(way)
+        allowed = np.array(memory.allowance_m)
+        return self._refuse_place(way, placed, allowed) or self._refuse_speed(placed, factor)
 
-    def _refuse_way(self, memory: Memory, placed: Placed, factor: float) -> Verdict | None:
-        if self._workspace is not None:
-            outside = np.minimum(self._workspace.margins_m(placed.points_m), 0.0)
-            # Inside, it stays inside; from outside it comes in and never further out.
-            if (outside[1:] < outside[:-1] - ROUNDING).any():
-                return _clamp("workspace", "a link could not stop within its workspace")
-        if self.config.has("tool-speed"):
-            speed, rotation = tool_speeds(placed, self.spec.period_s)
-            if speed.max() > self.config.tool_speed_m_s * factor + ROUNDING:
-                return _clamp("tool-speed", f"the tool would move at {speed.max():.3f} m/s")
-            if rotation.max() > self.config.tool_rotation_rad_s * factor + ROUNDING:
-                return _clamp("tool-speed", f"the tool would turn at {rotation.max():.3f} rad/s")
+    def _refuse_place(
+        self, way: Float[np.ndarray, "N J"], placed: Placed, allowed: Float[np.ndarray, " C"]
+    ) -> Verdict | None:
+        if self.clearance.is_clear(way, placed.points_m):
+            return None
+        lacks = self.clearance.lacks_m(way, placed.points_m)
+        before, after = lacks[:-1], lacks[1:]
+        # Inside, it stays inside; from outside it comes in and never further out. What is rounded
+        # counts once, not at every step.
+        is_further = (after > allowed + ROUNDING) & (after > before)
+        is_deeper = (is_further | (after > before + ROUNDING)).any(axis=0)
+        if is_deeper[: self.clearance.num_in_space].any():
+            return _clamp("workspace", "a link could not stop within its workspace")
+        if is_deeper.any():
+            return _clamp("self-collision", "a link could not stop before it meets another")
+        return None
+
+    def _refuse_speed(self, placed: Placed, factor: float) -> Verdict | None:
+        if not self.config.has("tool-speed"):
+            return None
+        speed, rotation = _greatest_speeds(placed, self.spec.period_s)
+        if speed > self.config.tool_speed_m_s * factor + ROUNDING:
+            return _clamp("tool-speed", f"the tool would move at {speed:.3f} m/s")
+        if rotation > self.config.tool_rotation_rad_s * factor + ROUNDING:
+            return _clamp("tool-speed", f"the tool would turn at {rotation:.3f} rad/s")
         return None
 
     def _is_slow(self, memory: Memory, distance: float) -> bool:
@@ -166,26 +184,25 @@ class Targets:
         is_far = memory.is_approaching and distance > self.config.gate_rad
         return is_far and self.config.has("first-command")
 
-    def _share_inside(self, memory: Memory, target: Motion) -> float:
-        """Return how much of the straight way to a target keeps to the workspace."""
-        if self._workspace is None or memory.motion is None:
-            return 1.0
-        start = np.array(memory.motion.position)
-        places = start + SHARES[:, None] * np.subtract(target.position, start)
-        margins = self._workspace.margins_m(self._kinematics.place(places).points_m)
-        is_out = (margins < -np.array(memory.allowance_m)).any(axis=1)
+    def _share_in_space(
+        self, memory: Memory, start: Float[np.ndarray, " J"], way: Float[np.ndarray, " J"]
+    ) -> float:
+        """Return how much of a straight way keeps to the workspace."""
+        places = start + SHARES[:, None] * way
+        allowed = np.array(memory.allowance_m[: self.clearance.num_in_space])
+        is_out = (self.clearance.lacks_in_space(places) > allowed).any(axis=1)
         first = int(is_out.argmax()) if is_out.any() else len(SHARES)
         return float(SHARES[first - 1]) if first else 0.0
 
-    def _greatest_rate(self, memory: Memory, way: Float[np.ndarray, " J"]) -> float:
+    def _greatest_rate(self, memory: Memory, way: Joints) -> float:
         """Return at how many times its length a second the way may be gone [1/s]."""
         if not self.config.has("tool-speed") or memory.motion is None:
             return np.inf
-        moved = self._kinematics.tool_jacobian(memory.motion.position) @ way
+        moved = self._kinematics.tool_jacobian(memory.motion.position).dot(way)
         share = SHARE_OF_TOOL_SPEED * memory.speed_factor
         rates = (
-            share * self.config.tool_speed_m_s / max(float(np.linalg.norm(moved[:3])), 1e-9),
-            share * self.config.tool_rotation_rad_s / max(float(np.linalg.norm(moved[3:])), 1e-9),
+            share * self.config.tool_speed_m_s / max(_length(moved[:3]), 1e-9),
+            share * self.config.tool_rotation_rad_s / max(_length(moved[3:]), 1e-9),
         )
         return min(rates)
 
@@ -194,13 +211,26 @@ def tool_speeds(
     placed: Placed, period_s: float
 ) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
     """Return the tool's speed [m/s] and rotation [rad/s] from one configuration to the next."""
-    moved = placed.tool_m[1:] - placed.tool_m[:-1]
-    first, second = placed.rotation[:-1], placed.rotation[1:]
+    moved, turned = _squared_steps(placed)
     # A quaternion and its negative are one rotation; the chord is exact for small angles too.
-    turned = first - second * np.sign(np.einsum("nd,nd->n", first, second))[:, None]
-    chord = np.sqrt(np.einsum("nd,nd->n", turned, turned))
-    speed = np.sqrt(np.einsum("nd,nd->n", moved, moved)) / period_s
-    return speed, 4 / period_s * np.arcsin(np.minimum(chord / 2, 1))
+    chord = np.sqrt(np.where(turned > 2, 4 - turned, turned))
+    return np.sqrt(moved) / period_s, 4 / period_s * np.arcsin(np.minimum(chord / 2, 1))
+
+
+def _greatest_speeds(placed: Placed, period_s: float) -> tuple[float, float]:
+    """Return the greatest of `tool_speeds`, in less time."""
+    moved, turned = (max(squares.tolist()) for squares in _squared_steps(placed))
+    if turned > 2:
+        speed, rotation = tool_speeds(placed, period_s)
+        return float(speed.max()), float(rotation.max())
+    return math.sqrt(moved) / period_s, 4 / period_s * math.asin(math.sqrt(turned) / 2)
+
+
+def _squared_steps(placed: Placed) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
+    """Return the squares of how far the tool moves, and of the chord between its quaternions."""
+    place, rotation = placed.tool_m, placed.rotation
+    moved, turned = place[1:] - place[:-1], rotation[1:] - rotation[:-1]
+    return np.einsum("nd,nd->n", moved, moved), np.einsum("nd,nd->n", turned, turned)
 
 
 def _target_of(command: ArmCommand, motion: Motion) -> Motion:
@@ -212,6 +242,10 @@ def _target_of(command: ArmCommand, motion: Motion) -> Motion:
 
 def _ahead(position: Joints, velocity: Sequence[float]) -> Joints:
     return tuple(p + LOOKAHEAD_S * v for p, v in zip(position, velocity, strict=True))
+
+
+def _length(vector: Float[np.ndarray, " 3"]) -> float:
+    return math.sqrt(vector.dot(vector))
 
 
 def _clamp(name: str, reason: str) -> Verdict:

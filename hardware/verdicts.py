@@ -1,6 +1,6 @@
 """What the supervisor says of a command, and what it remembers from one to the next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from robopref.hardware.motion import Motion
@@ -110,3 +110,10 @@ class Memory:
     clamped_since_s: float | None = None
     effort_since_s: float | None = None
     stopped: Stopped | None = None
+
+
+def latch(memory: Memory, verdict: Verdict, now_s: float, level: StopLevel) -> Memory:
+    """Return the memory with a stop; a stop that is there already only becomes stronger."""
+    if memory.stopped is not None and memory.stopped.level <= level:
+        return memory
+    return replace(memory, phase=Phase.STOPPED, stopped=Stopped(verdict, level, now_s))

@@ -48,6 +48,7 @@ class ArmRig:
         self.spec = driver_config.build().spec
         # Loaded before the arm is armed: it holds when this process is busy for long.
         self.kinematics = Kinematics(self.spec)
+        self._forecast = Forecast(self.spec, safety, self.kinematics)
         self._driver_config = driver_config
         self._arm: ArmProcess | None = None
         self._motion: ToolMotion | None = None
@@ -141,6 +142,7 @@ class ArmRig:
     def set_speed(self, factor: float, step_s: float) -> None:
         """Use this share of the greatest speeds, and let a step take so long [s]."""
         self.safety, self.step_s = replace(self.safety, speed_factor=factor), step_s
+        self._forecast.config = self.safety
         if self._arm is not None and self._motion is not None:
             self._arm.set_speed(factor)
             self._motion.period_s = step_s
@@ -148,9 +150,8 @@ class ArmRig:
     def look_ahead(self, targets_m: Float[np.ndarray, "K 3"]) -> Way:
         """Return how the joints would follow places of the tool, one a step, from where it is."""
         assert self._motion is not None
-        forecast = Forecast(self.spec, self.safety, self.kinematics)
         start, rotation = self._motion.planned
-        return forecast.follow(start, rotation, targets_m, self.step_s)
+        return self._forecast.follow(start, rotation, targets_m, self.step_s)
 
     def why_stopped(self) -> str:
         """Return why the arm was stopped; empty while it runs."""
