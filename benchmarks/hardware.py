@@ -1,7 +1,8 @@
 """The hardware layer: how fast the supervisor decides, how soon it notices, how punctual it is.
 
-`supervisor_us` is one decision for seven joints, the median over the periods of a stream of commands
-in which the arm moves; to hold takes a tenth of that. `watchdog_periods` is how many periods pass without a command until the arm is told to hold.
+`supervisor_us` is one decision for seven joints, the median over the periods of a stream of
+commands in which the arm moves; to hold takes a tenth of that. `watchdog_periods` is how many
+periods pass without a command until the arm is told to hold.
 `late_share` is the share of periods of a simulated arm that begin more than half a period late,
 beside one busy process: the median of five runs of a minute, with 100 commands a second.
 `excess` is the greatest that anything sent was beyond any limit, over streams of commands that try
