@@ -7,6 +7,10 @@ periods pass without a command until the arm is told to hold.
 beside one busy process: the median of five runs of a minute, with 100 commands a second.
 `excess` is the greatest that anything sent was beyond any limit, over streams of commands that try
 to lead out of them, as a share of the limit or in its unit [rad, m]; at most 0 is within.
+`policy_killed_s` and the others are the longest that an arm moved on after a fault, of 20 times
+each: its policy's or its loop's process was killed, the network dropped, the policy raised an
+error, or the disk was full when an episode was to be stored (from when that was known). `ok` says
+that it rested within the watchdog each time, stayed so, and that all earlier episodes load.
 `success_arm` is the success of the demo's aligned policy on the simulated arm, `success_simulated`
 the same in its own simulation, from the same starts.
 """
@@ -16,6 +20,7 @@ import multiprocessing
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +43,7 @@ def run(quick: bool) -> dict[str, Any]:
         **_streams(100_000 if quick else 1_000_000),
     }
     if not quick:
+        figures |= _faults(20)
         figures |= _success(50)
     return {"figures": figures}
 
@@ -147,6 +153,24 @@ def _streams(num_steps: int) -> dict[str, Any]:
         "property_steps": _figure(steps, floor=float(num_steps), ok=steps >= num_steps),
         "excess": _figure(excess, n=steps, floor=0.0, ok=excess <= ROUNDING),
     }
+
+
+def _faults(num_times: int) -> dict[str, Any]:
+    """Let everything go wrong so often, and look how the arm and its data end."""
+    from tests.deploy.faults import FAULTS, WATCHDOG_S, run_fault, small_disk
+
+    found = {}
+    for name in FAULTS:
+        ends = []
+        for _ in range(num_times):
+            with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder)):
+                ends.append(run_fault(name, Path(folder)))
+        times = [ended.rest_s for ended in ends]
+        found[f"{name}_s"] = _figure(
+            max(times), low=min(times), high=max(times), n=num_times, floor=WATCHDOG_S,
+            ok=max(times) < WATCHDOG_S and all(ended.is_safe for ended in ends),
+        )  # fmt: skip
+    return found
 
 
 def _success(num_episodes: int) -> dict[str, Any]:

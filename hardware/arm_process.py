@@ -157,15 +157,23 @@ class ArmProcess:
             HardwareError: The control loop is gone.
             SafetyStop: The supervisor stopped the arm; the message says why.
         """
-        if not self._process.is_alive():
-            self._expect("running", 0.0)
-            raise HardwareError(f"The control loop of '{self.spec.name}' is gone; the arm stopped.")
+        self.check_alive()
         outcome = self.outcome()
         if phase_of(outcome) is Phase.STOPPED:
             reason, name = text_of(outcome["reason"]), text_of(outcome["filter"])
             raise SafetyStop(
                 f"'{self.spec.name}' was stopped ({name}): {reason}. Look at it, then acknowledge."
             )
+
+    def check_alive(self) -> None:
+        """Raise `HardwareError` if the control loop is gone.
+
+        Raises:
+            HardwareError: It is; the arm's own watchdog holds it.
+        """
+        if not self._process.is_alive():
+            self._expect("running", 0.0)
+            raise HardwareError(f"The control loop of '{self.spec.name}' is gone; the arm stopped.")
 
     def clear(self) -> None:
         """Forget what was sent: the arm holds."""

@@ -111,10 +111,14 @@ class ToolMotion:
         """Wait until the next step is due, and the arm is as far as it should be by then.
 
         An arm that is slower than was planned would be left behind by a policy that goes on.
+
+        Raises:
+            HardwareError: The control loop is gone.
         """
         time.sleep(max(0.0, self._next_s - time.monotonic()))
         deadline = self._next_s + PATIENCE_S
         while self._is_behind() and time.monotonic() < deadline:
+            self._arm.check_alive()
             time.sleep(self._arm.spec.period_s / 2)
         self._next_s = max(self._next_s, time.monotonic() - self._arm.spec.period_s)
 

@@ -30,6 +30,7 @@ from robopref.hardware.arms import sawyer
 from robopref.hardware.driver import CameraInfo
 from robopref.hardware.forecast import Way
 from robopref.hardware.safety_config import SafetyConfig
+from robopref.hardware.sim_link import parse_address
 from robopref.hardware.step_record import StepRecord
 from robopref.hardware.synthetic_camera import CameraFaults, SyntheticCameraConfig
 from robopref.hardware.workspace import Box, HalfSpace, Workspace
@@ -64,6 +65,8 @@ class ArmTaskConfig(MetaWorldConfig):
     """A camera whose newest picture is older does not see, and the arm is stopped [s]."""
     camera_faults: CameraFaults = field(default_factory=CameraFaults)
     """What goes wrong with the cameras."""
+    address: str = ""
+    """HOST:PORT of a controller that runs, with the task's scene; empty starts one."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -72,6 +75,8 @@ class ArmTaskConfig(MetaWorldConfig):
         check_between("speed_factor", self.speed_factor, 0.01, 1)
         check_above("camera_fps", self.camera_fps, 0)
         check_above("camera_age_s", self.camera_age_s, 0)
+        if self.address:
+            parse_address(self.address)
 
     def build(self) -> "ArmTaskEnv":
         """Return the environment; the arm starts with its first episode."""
@@ -170,7 +175,7 @@ class ArmTaskEnv(MetaWorldEnv):
     def open_cameras(self) -> Mapping[str, CameraInfo]:
         """Open the cameras, before the arm is armed; return what is known of each."""
         if self._table is None:
-            self._table = ArmTable(self._raw)
+            self._table = ArmTable(self._raw, self.arm_config.address)
         if self._eyes is None:
             drivers = {name: self._camera(name).build() for name in self._seen}
             self._eyes = ArmCameras(drivers, self.arm_config.camera_age_s)
@@ -274,7 +279,7 @@ class ArmTaskEnv(MetaWorldEnv):
         if self._eyes is None and self._seen:
             self.open_cameras()
         if self._table is None:
-            self._table = ArmTable(self._raw)
+            self._table = ArmTable(self._raw, self.arm_config.address)
         if self._rig is None:
             self._rig = ArmRig(self._table.driver_config, self._safety, self.arm_config.step_s)
         else:

@@ -173,7 +173,12 @@ class ArmRig:
             reason = self.why_stopped()
             return f"The arm {what}{': ' if reason else ''}{reason}."
 
-        wait_until(is_done, describe)
+        def is_over() -> bool:
+            # A loop that is gone never answers.
+            self.arm.check_alive()
+            return is_done()
+
+        wait_until(is_over, describe)
 
 
 def wait_until(is_done: Callable[[], bool], describe: Callable[[], str]) -> None:

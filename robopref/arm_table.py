@@ -1,6 +1,7 @@
 """The table of a task of Meta-World, with its arm, behind a controller in a process of its own."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from robopref.arm_rig import wait_until
 from robopref.config import to_dict
 from robopref.hardware.kinematics import joint_ids
 from robopref.hardware.sim import SimArmConfig
-from robopref.hardware.sim_link import SimLink, SimProcess
+from robopref.hardware.sim_link import SimLink, SimProcess, parse_address
 from robopref.hardware.sim_scene import SimGripper, SimScene
 from robopref.hardware.supervisor import STILL_RAD_S
 from robopref.hardware.types import ArmMode
@@ -20,23 +21,28 @@ STILL_LOOKS = 5
 """So often in a tenth of a second the arm has to be found at rest."""
 
 
+def scene_of(raw: Any) -> SimScene:
+    """Return the scene of a task of Meta-World, given the package's environment."""
+    gripper = SimGripper((1.0, -1.0), (-1.0, 1.0), "r_close", closed_at=0.04, open_at=0.0)
+    return SimScene(
+        Path(raw.fullpath), tuple(raw.data.qpos.tolist()), gripper, without_equalities=True
+    )
+
+
 class ArmTable:
     """The simulated arm and its table, behind a controller in a process of its own.
 
     Args:
         raw: The package's environment, whose model it has.
+        address: Of a controller that runs; empty starts one.
     """
 
-    def __init__(self, raw: Any) -> None:
-        scene = SimScene(
-            Path(raw.fullpath), tuple(raw.data.qpos.tolist()),
-            SimGripper((1.0, -1.0), (-1.0, 1.0), "r_close", closed_at=0.04, open_at=0.0),
-            without_equalities=True,
-        )  # fmt: skip
-        self._process = SimProcess(to_dict(SimArmConfig("sawyer", scene=scene)))
-        self._link = SimLink(self._process.address)
-        address = "{}:{}".format(*self._process.address)
-        self.driver_config = SimArmConfig("sawyer", address=address, scene=scene)
+    def __init__(self, raw: Any, address: str = "") -> None:
+        config = SimArmConfig("sawyer", scene=scene_of(raw))
+        self._process = None if address else SimProcess(to_dict(config))
+        at = parse_address(address) if self._process is None else self._process.address
+        self._link = SimLink(at)
+        self.driver_config = replace(config, address="{}:{}".format(*at))
         spec = self.driver_config.build().spec
         self._dofs = raw.model.jnt_dofadr[joint_ids(raw.model, spec)]
 
@@ -66,7 +72,8 @@ class ArmTable:
     def close(self) -> None:
         """End the controller."""
         self._link.close()
-        self._process.close()
+        if self._process is not None:
+            self._process.close()
 
     def _is_still(self) -> bool:
         """Return whether it rests for a while: put in place, it begins at rest and may then sag."""

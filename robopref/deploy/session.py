@@ -19,7 +19,7 @@ from robopref.deploy.dry_run import Preview, describe_first, describe_limits
 from robopref.deploy.episode_video import EpisodeVideo
 from robopref.deploy.operator import Operator, Word
 from robopref.deploy.steering import STEERING_SHOWN
-from robopref.errors import Unattended
+from robopref.errors import DataError, Unattended
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmSpec
 from robopref.protocols import Environment
@@ -166,6 +166,9 @@ class Session:
         """Run the episodes that the store does not have yet, and store each as it ends.
 
         A stopped arm goes on only after the operator has said so.
+
+        Raises:
+            DataError: An episode cannot be written, as on a full disk; the arm is stopped.
         """
         known = {row.episode_id for row in store.rows}
         left = [turn for turn in turns if not known.issuperset(turn.group.ids)]
@@ -174,8 +177,7 @@ class Session:
             self.operator.tell(f"Episode {number + 1} of {len(left)}.")
             done = self.run_episode(turn)
             if done.episode is not None:
-                store.add(done.episode)
-                save_videos(store.root / RECORDINGS, done)
+                self._keep(store, done)
             found.append(done)
             self.operator.tell(f"  {done.outcome}{': ' if done.reason else ''}{done.reason}")
             if done.outcome is Outcome.QUIT or not self._may_go_on(done):
@@ -229,6 +231,16 @@ class Session:
             return self.operator.steering.action()
         action: np.ndarray = actor.act([track.obs[-1]])[0]
         return action
+
+    def _keep(self, store: EpisodeStore, done: Done) -> None:
+        assert done.episode is not None
+        try:
+            store.add(done.episode)
+            save_videos(store.root / RECORDINGS, done)
+        except (DataError, OSError):
+            # An arm that nobody hears of has no reason to move.
+            self.env.stop("its episodes cannot be stored")
+            raise
 
     def _listen(self) -> Outcome | None:
         """Do what the operator says; return how the episode ends by it, if it does."""
