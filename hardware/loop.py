@@ -19,6 +19,7 @@ import numpy as np
 from robopref.errors import HardwareError
 from robopref.hardware.chunks import ChunkScheduler
 from robopref.hardware.driver import ArmDriver
+from robopref.hardware.priority import take_priority
 from robopref.hardware.records import (
     HEARTBEATS,
     REQUESTS,
@@ -266,8 +267,6 @@ def run_arm(
     """
     # Ctrl-C goes to all processes of a terminal; the policy's decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(PermissionError):
-        os.nice(-10)
     driver = driver_config.build()
     loop = None
     try:
@@ -280,6 +279,7 @@ def run_arm(
         gc.collect()
         gc.freeze()
         gc.disable()
+        take_priority()
         loop.run()
         pipe.send(("ended", loop.timing.to_dict()))
     except (HardwareError, OSError, ValueError) as error:
