@@ -65,9 +65,7 @@ def check_env(env: str, max_episode_steps: int | None, cameras: tuple[str, ...] 
     check_mujoco_gl()
     options = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
     made: Any = make_env(env, cameras=cameras, **options)
-    if cameras and hasattr(made, "open_cameras"):  # Those of an arm see before it is armed.
-        made.open_cameras()
-    elif cameras:
+    if cameras and not hasattr(made, "open_cameras"):  # Those of an arm are devices.
         made.reset(seed=0)
     made.close()
 

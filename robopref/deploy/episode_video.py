@@ -40,6 +40,7 @@ class EpisodeVideo:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._packets = io.BytesIO()
         self._failure: Exception | None = None
+        self._ended_s = 0.0
         self.num_frames = 0
 
     def __enter__(self) -> "EpisodeVideo":
@@ -54,6 +55,7 @@ class EpisodeVideo:
         trace: TracebackType | None,
     ) -> None:
         """End."""
+        self._ended_s = time.monotonic()
         self._ending.set()
         self._thread.join()
 
@@ -96,7 +98,7 @@ class EpisodeVideo:
         with av.open(self._packets, "w", format=codec.container) as container:
             stream: Any = None
             begun_s = time.monotonic()
-            while not self._ending.is_set():
+            while not self._ending.is_set() or self._is_short(begun_s):
                 picture = _even(self._camera.read_latest(ANY_AGE_MS).colour)
                 if stream is None:
                     stream = container.add_stream(
@@ -109,6 +111,10 @@ class EpisodeVideo:
                 self._ending.wait(begun_s + self.num_frames / self._fps - time.monotonic())
             if stream is not None:
                 container.mux(stream.encode())
+
+    def _is_short(self, begun_s: float) -> bool:
+        """Return whether pictures are still missing: it shall last as long as what it shows."""
+        return self.num_frames < (self._ended_s - begun_s) * self._fps
 
 
 def _even(picture: np.ndarray) -> np.ndarray:

@@ -99,12 +99,12 @@ def test_one_picture_again_and_again_is_a_frozen_camera(source, camera):
         camera.read_latest(max_age_ms=100)
     assert "It is frozen: the last 12 pictures are one and the same." in str(error.value)
     show(source, picture(5))
-    assert camera.read_latest(max_age_ms=100).colour[0, 0, 0] == 5
+    assert camera.read_latest().colour[0, 0, 0] == 5
 
 
 def test_a_picture_that_arrives_late_is_old(source, camera):
     show(source, picture(4, time.monotonic() - 0.3))
-    with pytest.raises(TimeoutError, match=r"its newest picture is 3\d\d ms old, more than 200 ms"):
+    with pytest.raises(TimeoutError, match=r"is [3-9]\d\d ms old, more than 200 ms"):
         camera.read_latest(max_age_ms=200)
 
 
@@ -164,7 +164,7 @@ def test_a_file_is_shown_at_its_rate_again_and_again(video):
         took = time.monotonic() - begun
     recorded = decode_video(Clip(video, 3, 4), 50.0).mean(axis=(1, 2, 3)).round()
     assert set(seen) <= {int(level) for level in recorded}
-    assert 7 / 50 < took < 1.0
+    assert 7 / 50 < took < 5.0
 
 
 def test_a_file_that_is_over_goes_silent(video):

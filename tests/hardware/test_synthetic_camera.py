@@ -73,7 +73,7 @@ def test_noise_tells_a_camera_that_is_alive(controller):
     [
         (CameraFaults(frozen_after_s=0.2), "It is frozen: the last"),
         (CameraFaults(silent_after_s=0.2), "more than 150 ms"),
-        (CameraFaults(late_s=0.4), "4.. ms old|5.. ms old"),
+        (CameraFaults(late_s=0.4), "ms old, more than 150 ms"),
     ],
 )
 def test_a_fault_makes_pictures_old(controller, fault, message):
