@@ -198,4 +198,7 @@ def _intrinsics(profile: Any) -> Intrinsics:
 
 
 def _sdk() -> Any:
-    return import_extra("pyorbbecsdk", purpose="The Orbbec camera", extra="orbbec")
+    ob = import_extra("pyorbbecsdk", purpose="The Orbbec camera", extra="orbbec")
+    # Else it leaves a folder of logs wherever one happens to stand.
+    ob.Context.set_logger_to_file(ob.OBLogLevel.NONE, "")
+    return ob

@@ -5,10 +5,10 @@ import pytest
 
 pytest.importorskip("pyorbbecsdk", reason="the extra 'orbbec' is not installed")
 
-import pyorbbecsdk as ob
-
 from robopref.errors import HardwareError
-from robopref.hardware.orbbec_camera import OrbbecCameraConfig, OrbbecSource
+from robopref.hardware.orbbec_camera import OrbbecCameraConfig, OrbbecSource, _sdk
+
+ob = _sdk()
 
 WIDTH, HEIGHT = 64, 48
 
