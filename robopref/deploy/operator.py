@@ -107,11 +107,12 @@ class TerminalOperator:
             self._is_there = bool(read)
             if not read and self._before is not None:
                 return [*found, Word.QUIT]
-            for key in _PRESSED.findall(read.decode("ascii", "ignore")):
+            keys: list[str] = _PRESSED.findall(read.decode("ascii", "ignore"))
+            for key in keys:
                 if key in KEYS:
                     found.append(KEYS[key])
                 else:
-                    self.steering.press(_ARROWS[key] if key in _ARROWS else key)
+                    self.steering.press(_ARROWS.get(key, key))
         return found
 
     def tell(self, text: str) -> None:
