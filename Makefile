@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/robopref-installed
-EXTRAS := dev,postgresql,rl,robomimic
+EXTRAS := dev,postgresql,rl,robomimic,ros2,ur,xarm
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
@@ -81,7 +81,7 @@ $(STAMP): pyproject.toml
 	fi; \
 	echo "Installing robopref; the first time takes some minutes"; \
 	if ! $(BIN)/python -m pip install -e '.[$(EXTRAS)]'; then \
-	  $(BIN)/python -m pip install -e '.[dev,postgresql,rl]'; \
+	  $(BIN)/python -m pip install -e '.[dev,postgresql,rl,ros2,ur,xarm]'; \
 	  echo "NOTE: the robomimic extra could not be installed, see above; its tests are skipped." >&2; \
 	  echo "It needs cmake and a C++ compiler: sudo apt-get install -y cmake g++ && make install" >&2; \
 	fi

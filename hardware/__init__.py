@@ -12,6 +12,8 @@ CAMERAS = Registry("camera", "robopref.cameras")
 
 ARMS.register("mock", "robopref.hardware.mock:MockArmConfig", "In memory, with faults on request.")
 ARMS.register("sim", "robopref.hardware.sim:SimArmConfig", "In MuJoCo, in its own process.")
+ARMS.register("ur", "robopref.hardware.ur:URArmConfig", "Universal Robots, by ur_rtde.")
+ARMS.register("xarm", "robopref.hardware.xarm:XArmConfig", "UFACTORY xArm, by its SDK.")
 
 for _name, _target, _summary in (
     ("synthetic", "synthetic_camera:SyntheticCameraConfig", "Draws a simulated arm."),
