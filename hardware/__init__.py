@@ -12,6 +12,7 @@ CAMERAS = Registry("camera", "robopref.cameras")
 
 ARMS.register("mock", "robopref.hardware.mock:MockArmConfig", "In memory, with faults on request.")
 ARMS.register("sim", "robopref.hardware.sim:SimArmConfig", "In MuJoCo, in its own process.")
+ARMS.register("ros2", "robopref.hardware.ros2:Ros2ArmConfig", "Any arm of ROS 2, by rosbridge.")
 ARMS.register("ur", "robopref.hardware.ur:URArmConfig", "Universal Robots, by ur_rtde.")
 ARMS.register("xarm", "robopref.hardware.xarm:XArmConfig", "UFACTORY xArm, by its SDK.")
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from robopref.errors import HardwareError
+from robopref.hardware.types import ArmState
 
 Result = TypeVar("Result")
 STUCK_S = 0.3
@@ -174,6 +175,12 @@ def wait_until(is_so: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.002)
     return True
+
+
+def said_of(state: ArmState) -> str:
+    """Return why an arm in this state is not started."""
+    reasons = [fault.message for fault in state.faults] or ["acknowledge the stop first"]
+    return f"The controller is in the mode '{state.mode}': {'; '.join(reasons)}."
 
 
 def _failed(doing: str, error: BaseException) -> HardwareError:

@@ -12,7 +12,7 @@ from typing import Any
 
 from robopref.errors import HardwareError, NotConnected, check_above, check_between
 from robopref.hardware.arm_model import ArmModel
-from robopref.hardware.courier import Courier, reach, wait_until
+from robopref.hardware.courier import Courier, reach, said_of, wait_until
 from robopref.hardware.driver import check_servo
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
@@ -230,11 +230,8 @@ class URArm:
         """Have our script running anew, without a watchdog of before."""
         courier = self._connected()
         state = self.read()
-        if state.faults or state.mode is ArmMode.IDLE:
-            raise HardwareError(
-                f"The controller is in the mode '{state.mode}': "
-                f"{'; '.join(fault.message for fault in state.faults)}."
-            )
+        if state.faults or state.mode is ArmMode.ESTOP:
+            raise HardwareError(said_of(state))
         if self._control is None:
             self._make_control(courier)
         else:

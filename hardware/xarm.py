@@ -21,7 +21,7 @@ import numpy as np
 
 from robopref.errors import HardwareError, NotConnected, check_between
 from robopref.hardware.arm_model import ArmModel
-from robopref.hardware.courier import Courier, reach, wait_until
+from robopref.hardware.courier import Courier, reach, said_of, wait_until
 from robopref.hardware.driver import check_servo
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
@@ -161,10 +161,8 @@ class XArm:
             HardwareError: The controller has an error, or refuses.
         """
         state = self.read()
-        if state.faults:
-            raise HardwareError(
-                f"The controller is in the mode '{state.mode}': {state.faults[0].message}."
-            )
+        if state.faults or state.mode is ArmMode.ESTOP:
+            raise HardwareError(said_of(state))
         api = self._api
         self._connected().forget()
         self._do(lambda: api.motion_enable(enable=True), "Enabling the motors")

@@ -16,6 +16,14 @@ DRIVERS = Path(__file__).parents[2] / "hardware"
 # A driver calls an object of the SDK by one name, `control` or `self._control`, and its class
 # `make_control`; the test below finds nothing where it does not, and fails.
 SDKS = {
+    "ros2": {
+        "ros": "roslibpy:Ros",
+        "topic": "roslibpy:Topic",
+        "state_topic": "roslibpy:Topic",
+        "command_topic": "roslibpy:Topic",
+        "service": "roslibpy:Service",
+        "request": "roslibpy:ServiceRequest",
+    },
     "ur": {
         "control": "rtde_control:RTDEControlInterface",
         "receive": "rtde_receive:RTDEReceiveInterface",

@@ -252,6 +252,8 @@ def test_an_immediate_stop_is_the_controllers_and_latched(arm, controller):
     assert arm.read().mode is ArmMode.PROTECTIVE_STOP
     controller.bits = NORMAL
     assert arm.read().mode is ArmMode.ESTOP
+    with pytest.raises(HardwareError, match="'emergency stop': acknowledge the stop first"):
+        arm.start_servo()
     arm.recover(ACK)
     assert arm.read().mode is ArmMode.READY
 

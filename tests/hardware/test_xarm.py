@@ -251,6 +251,9 @@ def test_each_stop_ends_in_its_mode(arm, api, level, mode):
     assert api.calls.count("set_servo_angle_j") == is_hold
     assert api.calls.count("set_state(4)") == (not is_hold)
     assert api.is_enabled is (level is not StopLevel.IMMEDIATE)
+    if level is StopLevel.IMMEDIATE:
+        with pytest.raises(HardwareError, match="acknowledge the stop first"):
+            arm.start_servo()
 
 
 @pytest.mark.parametrize(
