@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PY
 PEERS := lerobot imitation minari openpi
 
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
-PEER_lerobot := lerobot
+PEER_lerobot := 'lerobot[feetech]' mujoco==3.3.0 jaxtyping
 PEER_imitation := imitation==1.0.1 'setuptools<81'
 PEER_openpi := openpi-client typing-extensions
 PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2' pillow

@@ -10,6 +10,9 @@ from robopref.registry import Registry
 ARMS = Registry("arm", "robopref.arms")
 CAMERAS = Registry("camera", "robopref.cameras")
 
+ARMS.register(
+    "lerobot", "robopref.hardware.lerobot:LeRobotArmConfig", "Any robot of LeRobot, as SO-101."
+)
 ARMS.register("mock", "robopref.hardware.mock:MockArmConfig", "In memory, with faults on request.")
 ARMS.register("sim", "robopref.hardware.sim:SimArmConfig", "In MuJoCo, in its own process.")
 ARMS.register("ros2", "robopref.hardware.ros2:Ros2ArmConfig", "Any arm of ROS 2, by rosbridge.")

@@ -147,7 +147,7 @@ class Courier:
             answer.set_exception(error)
             return
         with self._changed:
-            self._failure = self._failure or str(error) or type(error).__name__
+            self._failure = self._failure or _words(error)
 
 
 def reach(host: str, port: int, seconds: float = 2.0) -> None:
@@ -184,4 +184,9 @@ def said_of(state: ArmState) -> str:
 
 
 def _failed(doing: str, error: BaseException) -> HardwareError:
-    return HardwareError(f"{doing} failed: {error or type(error).__name__}")
+    return HardwareError(f"{doing} failed: {_words(error)}")
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -10,20 +10,17 @@ Shapes: J joints.
 import contextlib
 import math
 import socket
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from robopref.errors import HardwareError, NotConnected, check_between
 from robopref.hardware.arm_model import ArmModel
 from robopref.hardware.courier import Courier, reach, said_of, wait_until
 from robopref.hardware.driver import check_servo
 from robopref.hardware.safety_config import SafetyConfig
+from robopref.hardware.track import Track
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
 from robopref.hardware.workspace import Box
 from robopref.registry import import_extra
@@ -37,8 +34,6 @@ STOPPED_STATES = (4, 5)
 """Of its modes and states."""
 TAKEN = (0, 2)
 """Return codes of a call that was carried out; 2 means that a warning stands."""
-NUM_REPORTS = 5
-"""Velocity is the mean over so many reports: one interval alone is mostly jitter."""
 ERRORS = {
     1: (ArmMode.ESTOP, "the emergency stop button is pressed; release it"),
     2: (ArmMode.ESTOP, "the emergency input of the control box is open; close it"),
@@ -89,8 +84,7 @@ class XArm:
         self._courier: Courier | None = None
         self._mode = ArmMode.READY
         self._stopped: StopLevel | None = None
-        self._lock = threading.Lock()
-        self._reports: deque[tuple[float, np.ndarray]] = deque(maxlen=NUM_REPORTS)
+        self._track = Track()
         self._error = 0
 
     def connect(self) -> None:
@@ -110,7 +104,7 @@ class XArm:
         api = make_api(address, is_radian=True, do_not_open=True, report_type="real")
         self._courier, self._api = Courier(f"the control box at {address}"), api
         self._mode, self._stopped, self._error = ArmMode.READY, None, 0
-        self._reports.clear()
+        self._track.clear()
         try:
             api.register_report_callback(self._take_report)
             self._ask(lambda: api.connect(), "Connecting", CONNECT_S)
@@ -119,7 +113,7 @@ class XArm:
                     f"The control box at {address} has an arm of {api.axis} joints, "
                     f"'{self.spec.name}' has {self.spec.num_joints}."
                 )
-            if not wait_until(lambda: bool(self._reports), ANSWER_S):
+            if not wait_until(lambda: self._track.newest() is not None, ANSWER_S):
                 raise HardwareError(f"The control box at {address} answers, but reports no state.")
             self._ask(self._look_for_error, "Asking for errors")
         except HardwareError:
@@ -142,17 +136,12 @@ class XArm:
         """Return the newest state that was reported."""
         self._connected()
         num, api = self.spec.num_joints, self._api
-        with self._lock:
-            reports = list(self._reports)
-        if not reports:
+        newest = self._track.newest()
+        if newest is None:
             raise NotConnected("No state of the arm came yet; call connect() first.")
-        (then_s, before), (time_s, position) = reports[0], reports[-1]
-        velocity = (position - before) / max(time_s - then_s, 1e-3)
         mode, faults = self._judge()
-        return ArmState(
-            time_s, tuple(position.tolist()), tuple(velocity.tolist()), mode,
-            tuple(float(torque) for torque in api.joints_torque[:num]), faults=faults,
-        )  # fmt: skip
+        effort = tuple(float(torque) for torque in api.joints_torque[:num])
+        return ArmState(*newest, mode, effort, faults=faults)
 
     def start_servo(self) -> None:
         """Enable the motors, and the mode that follows a stream of positions.
@@ -255,9 +244,7 @@ class XArm:
         self._mode = ArmMode.FREEDRIVE if on else ArmMode.READY
 
     def _take_report(self, report: dict[str, Any]) -> None:
-        position = np.array(report["joints"][: self.spec.num_joints], float)
-        with self._lock:
-            self._reports.append((time.monotonic(), position))
+        self._track.add(time.monotonic(), report["joints"][: self.spec.num_joints])
 
     def _servo_to(self, target: list[float]) -> None:
         api = self._api

@@ -16,6 +16,11 @@ DRIVERS = Path(__file__).parents[2] / "hardware"
 # A driver calls an object of the SDK by one name, `control` or `self._control`, and its class
 # `make_control`; the test below finds nothing where it does not, and fails.
 SDKS = {
+    "lerobot": {
+        "robots": "lerobot.robots:",
+        "robot": "lerobot.robots:Robot",
+        "robot_config": "lerobot.robots:RobotConfig",
+    },
     "ros2": {
         "ros": "roslibpy:Ros",
         "topic": "roslibpy:Topic",
@@ -64,9 +69,7 @@ def problems(driver):
 def class_of(target):
     module, _, path = target.partition(":")
     found = importlib.import_module(module)
-    for name in path.split("."):
-        found = getattr(found, name)
-    return found
+    return getattr(found, path) if path else found
 
 
 def takes(member, call):
@@ -77,9 +80,10 @@ def takes(member, call):
         raise ValueError(
             f"Write the arguments out, so that they can be checked: {ast.unparse(call)}"
         )
+    own = () if inspect.ismethod(member) else ("self",)
     for signature in signatures(member):
         try:
-            signature.bind("self", *call.args, **{str(k.arg): k.value for k in call.keywords})
+            signature.bind(*own, *call.args, **{str(k.arg): k.value for k in call.keywords})
         except TypeError:
             continue
         return True

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from robopref.hardware import ARMS
+from robopref.hardware.arm_model import ArmModel
 from robopref.hardware.driver import ArmDriver
 from robopref.hardware.types import StopLevel
 from tests.hardware import sdk_calls
@@ -20,6 +21,14 @@ from tests.hardware.sdk_calls import SDKS, class_of, problems, takes, uses
 ROOT = Path(__file__).parents[2]
 SIDE = {"flexiv": ".venv-flexiv", "lerobot": ".venv-lerobot"}
 """Drivers whose SDK has no place beside robosuite; `make peers` builds their environments."""
+
+
+def build(name):
+    """Return a driver with as little said as it needs."""
+    config: Any = ARMS.config_class(name)
+    if name == "lerobot":
+        return config(ArmModel("ur5e")).build()
+    return config().build()
 
 
 @pytest.mark.parametrize("driver", SDKS)
@@ -67,7 +76,7 @@ def test_a_call_that_the_sdk_does_not_take_is_found():
 
 @pytest.mark.parametrize("name", SDKS)
 def test_a_driver_is_built_from_its_defaults_without_its_sdk(name):
-    arm: Any = ARMS.config_class(name)().build()
+    arm = build(name)
     with pytest.raises(dataclasses.FrozenInstanceError):
         arm.config.rate_hz = 1.0
     assert all(map(inspect.getdoc, (type(arm.config), type(arm))))
@@ -75,7 +84,7 @@ def test_a_driver_is_built_from_its_defaults_without_its_sdk(name):
 
 @pytest.mark.parametrize("name", SDKS)
 def test_a_driver_without_a_connection_lets_go_and_stops_without_a_word(name):
-    arm = ARMS.config_class(name)().build()
+    arm = build(name)
     assert isinstance(arm, ArmDriver)
     for level in StopLevel:
         arm.stop(level)
