@@ -9,10 +9,11 @@ EXTRAS := dev,postgresql,rl,robomimic,ros2,ur,xarm
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
-PEERS := lerobot imitation minari openpi
+PEERS := lerobot flexiv imitation minari openpi
 
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
 PEER_lerobot := 'lerobot[feetech]' mujoco==3.3.0 jaxtyping
+PEER_flexiv := 'flexivrdk>=2.1'
 PEER_imitation := imitation==1.0.1 'setuptools<81'
 PEER_openpi := openpi-client typing-extensions
 PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2' pillow
@@ -50,8 +51,10 @@ install:
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
 
-# The first interpreter that can run robopref; the newest for LeRobot, which asks for 3.12 by now.
+# The first interpreter that can run robopref; the newest for LeRobot, which asks for 3.12 by now, and
+# 3.12 for Flexiv, which has no wheels for its neighbours.
 oldest := python3.11 python3.12 python3.13 python3 python
+twelve := python3.12
 newest := python3.13 python3.12 python3.11 python3 python
 define find_python
 	python=; \
@@ -107,7 +110,7 @@ system:
 peers: $(PEERS:%=.venv-%/versions.txt)
 
 .venv-%/versions.txt:
-	@$(call find_python,$(if $(filter lerobot,$*),$(newest),$(oldest))); \
+	@$(call find_python,$(if $(filter lerobot,$*),$(newest),$(if $(filter flexiv,$*),$(twelve),$(oldest)))); \
 	"$$python" -m venv .venv-$*
 	.venv-$*/bin/python -m pip install -q $(PEER_$*)
 	.venv-$*/bin/python -m pip freeze > $@

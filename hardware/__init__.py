@@ -10,6 +10,7 @@ from robopref.registry import Registry
 ARMS = Registry("arm", "robopref.arms")
 CAMERAS = Registry("camera", "robopref.cameras")
 
+ARMS.register("flexiv", "robopref.hardware.flexiv:FlexivArmConfig", "Flexiv, by its RDK.")
 ARMS.register(
     "lerobot", "robopref.hardware.lerobot:LeRobotArmConfig", "Any robot of LeRobot, as SO-101."
 )

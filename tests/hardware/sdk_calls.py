@@ -8,6 +8,7 @@ import ast
 import importlib
 import inspect
 import json
+import operator
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ DRIVERS = Path(__file__).parents[2] / "hardware"
 # A driver calls an object of the SDK by one name, `control` or `self._control`, and its class
 # `make_control`; the test below finds nothing where it does not, and fails.
 SDKS = {
+    "flexiv": {
+        "robot": "flexivrdk:Robot",
+        "states": "flexivrdk:RobotStates",
+        "joint_command": "flexivrdk:NrtJointPositionCmd",
+        "sdk": "flexivrdk:",
+    },
     "lerobot": {
         "robots": "lerobot.robots:",
         "robot": "lerobot.robots:Robot",
@@ -48,6 +55,11 @@ def uses(driver):
         call = calls.get(id(node))
         if isinstance(node, ast.Attribute) and (name := _name_of(node.value)) in names:
             found.append((name, node.attr, call, node.lineno))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+            # A constant of a module, such as sdk.Mode.IDLE.
+            name = _name_of(node.value.value)
+            if name is not None and names.get(name, "").endswith(":"):
+                found.append((name, f"{node.value.attr}.{node.attr}", None, node.lineno))
         if isinstance(node, ast.Name) and node.id.removeprefix("make_") in names and call:
             found.append((node.id.removeprefix("make_"), "__init__", call, node.lineno))
     return found
@@ -59,9 +71,12 @@ def problems(driver):
     for name, member, call, line in uses(driver):
         cls = class_of(SDKS[driver][name])
         where = f"{driver}.py:{line}: {cls.__name__}.{member}"
-        if not hasattr(cls, member):
+        try:
+            operator.attrgetter(member)(cls)
+        except AttributeError:
             found.append(f"{where} is not there")
-        elif call is not None and not takes(getattr(cls, member), call):
+            continue
+        if call is not None and not takes(getattr(cls, member), call):
             found.append(f"{where} does not take this: {ast.unparse(call)}")
     return found
 

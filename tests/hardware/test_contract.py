@@ -26,7 +26,7 @@ SIDE = {"flexiv": ".venv-flexiv", "lerobot": ".venv-lerobot"}
 def build(name):
     """Return a driver with as little said as it needs."""
     config: Any = ARMS.config_class(name)
-    if name == "lerobot":
+    if name in ("flexiv", "lerobot"):
         return config(ArmModel("ur5e")).build()
     return config().build()
 
