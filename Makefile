@@ -5,17 +5,18 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/robopref-installed
-EXTRAS := dev,postgresql,rl,robomimic,ros2,ur,xarm
+EXTRAS := dev,postgresql,rl,robomimic,franka,ros2,ur,xarm
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS)
-PEERS := lerobot flexiv imitation minari openpi
+PEERS := lerobot flexiv imitation minari openpi franka
 
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
 PEER_lerobot := 'lerobot[feetech]' mujoco==3.3.0 jaxtyping
 PEER_flexiv := 'flexivrdk>=2.1'
 PEER_imitation := imitation==1.0.1 'setuptools<81'
 PEER_openpi := openpi-client typing-extensions
+PEER_franka := franky-sim==1.0.4
 PEER_minari := 'minari[hdf5,arrow]' 'numpy>=2' pillow
 
 .PHONY: help demo test test-slow check install system peers clean

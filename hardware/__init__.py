@@ -14,6 +14,9 @@ ARMS.register("flexiv", "robopref.hardware.flexiv:FlexivArmConfig", "Flexiv, by 
 ARMS.register(
     "lerobot", "robopref.hardware.lerobot:LeRobotArmConfig", "Any robot of LeRobot, as SO-101."
 )
+ARMS.register(
+    "franka", "robopref.hardware.franka:FrankaArmConfig", "Franka FR3 and Panda, by franky-control."
+)
 ARMS.register("mock", "robopref.hardware.mock:MockArmConfig", "In memory, with faults on request.")
 ARMS.register("sim", "robopref.hardware.sim:SimArmConfig", "In MuJoCo, in its own process.")
 ARMS.register("ros2", "robopref.hardware.ros2:Ros2ArmConfig", "Any arm of ROS 2, by rosbridge.")

@@ -53,6 +53,29 @@ def xarm7() -> ArmSpec:
     )
 
 
+def fr3() -> ArmSpec:
+    """Return the Franka Research 3 (Franka Control Interface documentation: joint space limits).
+
+    The nearer a joint is to its limit, the lower is the speed that its controller allows; the
+    speeds here hold in the middle. The supervisor brakes before a limit, which keeps below that.
+    """
+    return ArmSpec(
+        "fr3",
+        tuple(f"fr3_joint{k}" for k in range(1, 8)),
+        position_min_rad=(-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159),
+        position_max_rad=(2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159),
+        velocity_max_rad_s=(2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26),
+        acceleration_max_rad_s2=(10.0,) * 7,
+        jerk_max_rad_s3=(5000.0,) * 7,
+        rest_rad=(0.0, -0.3, 0.0, -2.0, 0.0, 1.9, 0.7),
+        effort_max_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
+        rate_hz=100.0,
+        model=Path(__file__).parent / "assets/fr3.xml",
+        tool="hand",
+        kinds=COMMANDS,
+    )
+
+
 def panda() -> ArmSpec:
     """Return Franka's Panda (Franka Control Interface documentation: joint space limits)."""
     return ArmSpec(
@@ -91,7 +114,7 @@ def sawyer() -> ArmSpec:
 
 
 MODELS: dict[str, Callable[[], ArmSpec]] = {
-    "ur5e": ur5e, "xarm7": xarm7, "panda": panda, "sawyer": sawyer
+    "ur5e": ur5e, "xarm7": xarm7, "panda": panda, "fr3": fr3, "sawyer": sawyer
 }  # fmt: skip
 """Arms by name."""
 

@@ -55,7 +55,7 @@ class MockArmConfig:
     """An arm in memory."""
 
     model: str = "xarm7"
-    """ur5e, xarm7 or panda."""
+    """ur5e, xarm7, panda, fr3 or sawyer."""
     error_rad: float = 0.0
     """How far it is from where it was sent, at most [rad]."""
     faults: MockFaults = MockFaults()

@@ -29,7 +29,7 @@ class SimArmConfig:
     """An arm in MuJoCo, in a controller process of its own."""
 
     model: str = "xarm7"
-    """ur5e, xarm7 or panda."""
+    """ur5e, xarm7, panda, fr3 or sawyer."""
     address: str = ""
     """HOST:PORT of a controller that runs; empty starts one."""
     scene: SimScene = field(default_factory=SimScene)

@@ -55,6 +55,15 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.deploy:DeployCommand",
         "Let a policy act on an arm, slowly and under a supervisor, and record it.",
     ),
+    "arm check": (
+        "robopref.commands.arm:CheckCommand",
+        "Show what an arm is, its limits and its state; nothing moves.",
+    ),
+    "arm recover": (
+        "robopref.commands.arm:RecoverCommand",
+        "Clear an arm's stop, on the word of a person who looked at it.",
+    ),
+    "arm stop": ("robopref.commands.arm:StopCommand", "Stop an arm."),
     "serve": (
         "robopref.commands.serve:ServeCommand",
         "Let arms on other machines ask a policy on this one.",
