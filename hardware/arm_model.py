@@ -40,7 +40,8 @@ class ArmModel:
     def __post_init__(self) -> None:
         """Check that it is one of the two."""
         if self.file is None:
-            check_choice("name", self.name, MODELS)
+            if self.name:
+                check_choice("name", self.name, MODELS)
         elif not self.tool:
             raise ValueError("`tool` must name the body of the model that is the tool's frame.")
         check_above("acceleration_max_rad_s2", self.acceleration_max_rad_s2, 0)
@@ -54,8 +55,14 @@ class ArmModel:
 
         Raises:
             FileNotFoundError: There is no such file.
+            ValueError: Nobody said which arm it is.
             HardwareError: The file does not say enough.
         """
+        if self.file is None and not self.name:
+            raise ValueError(
+                f"`model` must say which arm it is: a `name`, one of {sorted(MODELS)}, or a `file` "
+                "(MJCF or URDF) with its `tool`."
+            )
         spec = MODELS[self.name]() if self.file is None else self._read(self.file)
         return spec if rate_hz is None else replace(spec, rate_hz=rate_hz)
 

@@ -9,7 +9,7 @@ Shapes: J joints.
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robopref.errors import HardwareError, NotConnected, check_between
@@ -28,7 +28,7 @@ ANSWER_S, CONNECT_S, POWER_S, CLEAR_S = 5.0, 30.0, 20.0, 30
 class FlexivArmConfig:
     """A Flexiv arm."""
 
-    model: ArmModel
+    model: ArmModel = field(default_factory=ArmModel)
     """Which arm it is."""
     serial: str = ""
     """Its serial number, such as Rizon4-123456; the RDK finds the arm by it."""

@@ -13,7 +13,7 @@ import json
 import math
 import pkgutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robopref.errors import HardwareError, NotConnected, check_between, check_choice, check_name
@@ -37,7 +37,7 @@ UNITS = {"degrees": math.degrees(1.0), "radians": 1.0}
 class LeRobotArmConfig:
     """A robot of LeRobot's."""
 
-    model: ArmModel
+    model: ArmModel = field(default_factory=ArmModel)
     """Which arm it is; its zero has to be where the calibrated robot says 0."""
     robot: str = "so101_follower"
     """Its type, as `lerobot-teleoperate --robot.type` wants it."""

@@ -1,8 +1,8 @@
-"""Ids by which `gymnasium.make` knows an arm; Gymnasium calls `register` when it is imported.
+"""Ids by which `gymnasium.make` knows an arm, once this module was imported.
 
 Example:
     >>> import gymnasium
-    >>> env = gymnasium.make("robopref/SimArm-v0", model="ur5e")
+    >>> env = gymnasium.make("robopref.gymnasium_ids:robopref/SimArm-v0", model="ur5e")
     >>> env.action_space.shape
     (4,)
     >>> env.close()
@@ -12,16 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
+
 if TYPE_CHECKING:
     from robopref.real_arm import RealArmEnv
-
-
-def register() -> None:
-    """Register the ids, in the namespace `robopref`."""
-    import gymnasium
-
-    for name, maker in (("RealArm-v0", "make_real_arm"), ("SimArm-v0", "make_sim_arm")):
-        gymnasium.register(name, entry_point=f"{__name__}:{maker}", order_enforce=False)
 
 
 def make_real_arm(rig: str | Path, cameras: Sequence[str] = (), **_options: Any) -> "RealArmEnv":
@@ -54,3 +48,11 @@ def make_sim_arm(model: str = "xarm7", **_options: Any) -> "RealArmEnv":
     from robopref.rig import RigConfig
 
     return RealArmEnv(RigConfig(SimArmConfig(model)), "robopref/SimArm-v0")
+
+
+gymnasium.register(
+    "robopref/RealArm-v0", entry_point=f"{__name__}:make_real_arm", order_enforce=False
+)
+gymnasium.register(
+    "robopref/SimArm-v0", entry_point=f"{__name__}:make_sim_arm", order_enforce=False
+)

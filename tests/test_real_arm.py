@@ -26,6 +26,7 @@ from robopref.rig import RigConfig
 from robopref.seeding import make_generator
 from robopref.types import STATE, SimState
 
+IDS = "robopref.gymnasium_ids"
 BOX = {"stay_in": {"low_m": [-0.8, -0.8, -0.1], "high_m": [0.8, 0.8, 1.5]}}
 CELL = {"robot": {"type": "sim", "model": "xarm7"}, "task": "Reach for the cup.", "workspace": BOX}
 
@@ -131,13 +132,13 @@ def test_collection_runs_unchanged_on_an_arm(cell, tmp_path):
 
 
 def test_gymnasium_knows_it(cell):
-    env = gymnasium.make("robopref/RealArm-v0", rig=str(cell))
+    env = gymnasium.make(f"{IDS}:robopref/RealArm-v0", rig=str(cell))
     obs, _ = env.reset(seed=0)
     assert env.observation_space.contains(obs)
     obs, *_ = env.step(env.action_space.sample())
     assert env.observation_space.contains(obs)
     env.close()
-    sim = gymnasium.make("robopref/SimArm-v0", model="ur5e")
+    sim = gymnasium.make(f"{IDS}:robopref/SimArm-v0", model="ur5e")
     assert sim.observation_space.sample()[STATE].shape == (14,)
     sim.close()
 

@@ -44,7 +44,7 @@ class RecoverCommand:
     """Clear an arm's stop or fault, on the word of a person who looked at it.
 
     Example:
-        robopref arm recover --arm sim --operator ann --reason "moved the box away"
+        robopref arm recover --arm sim --operator ann --reason cleared
     """
 
     arm: Any = component("robopref.hardware:ARMS", default="sim")

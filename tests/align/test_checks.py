@@ -102,11 +102,11 @@ MISSPELT = {
     ),
     "metaworl/drawer-close-v3": (
         "No environment named 'metaworl'. Did you mean 'metaworld'? "
-        "Registered: ['arm', 'gymnasium', 'metaworld', 'planar', 'robomimic']."
+        "Registered: ['arm', 'gymnasium', 'metaworld', 'planar', 'real', 'robomimic']."
     ),
     "Pendulum-v1": (
         "--env must read '<name>/<task>', got 'Pendulum-v1'. "
-        "Names: ['arm', 'gymnasium', 'metaworld', 'planar', 'robomimic'], for example "
+        "Names: ['arm', 'gymnasium', 'metaworld', 'planar', 'real', 'robomimic'], for example "
         "'metaworld/reach-v3'."
     ),
 }

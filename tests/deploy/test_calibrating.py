@@ -16,6 +16,7 @@ from robopref.commands.camera import CalibrateCommand
 from robopref.config import load_yaml, to_dict
 from robopref.deploy.calibrating import tool_pose
 from robopref.deploy.operator import Word
+from robopref.deploy.steering import Steering
 from robopref.errors import HardwareError
 from robopref.hardware.arms import MODELS
 from robopref.hardware.calibration import (
@@ -75,6 +76,7 @@ class Pusher:
     """An operator who pushes the arm before each view."""
 
     name = "ann"
+    steering = Steering()
 
     def __init__(self, address, poses):
         self._link, self._poses = SimLink(address), list(poses)

@@ -200,7 +200,7 @@ def test_a_clip_is_a_success_where_that_is_asked(tmp_path, pages):
 
 def test_an_answer_is_taken_back_and_given_anew(project, pages):
     project.ask_clips(2, 3, length=12)
-    page = pages.open(project)
+    page = pages.open(project, "who takes back")
     query = page.evaluate("robopref.page.query.id")
     assert page.locator(".count").inner_text() == "0 answered · 2 to go"
     answer(page, "1")
