@@ -29,6 +29,7 @@ from robopref.errors import (
     check_choice,
 )
 from robopref.hardware.arms import MODELS
+from robopref.hardware.courier import wait_until
 from robopref.hardware.driver import check_servo
 from robopref.hardware.franka_gripper import FrankaGripper
 from robopref.hardware.franka_link import (
@@ -43,6 +44,8 @@ from robopref.hardware.franka_state import MODES, check_is_arm, faults_of, first
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
 
+RECOVERED_S = 0.5
+"""The state tells of a recovery within this time [s]."""
 ANSWER_S = 1.0
 """How long it may take to begin or end a motion [s]."""
 
@@ -233,7 +236,10 @@ class FrankaArm:
         mode = self.read().mode
         if mode is ArmMode.ESTOP:
             raise HardwareError(refuse_mode(mode, ()))
-        if not self._call(robot.recover_from_errors):
+        # What it answers with may still be of before: the state comes a packet later.
+        if not self._call(robot.recover_from_errors) and not wait_until(
+            lambda: self.read().mode is not ArmMode.PROTECTIVE_STOP, RECOVERED_S
+        ):
             raise HardwareError(f"The controller could not recover by itself. {BY_HAND}")
         self._fault = None
 

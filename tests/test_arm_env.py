@@ -34,6 +34,7 @@ def run_episode(env, seed):
     return np.stack(seen), info
 
 
+@pytest.mark.slow
 def test_an_expert_solves_a_task_through_the_hardware_layer(env):
     seen, info = run_episode(env, 3)
     assert info["success"]

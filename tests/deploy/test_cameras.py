@@ -45,6 +45,7 @@ class Clock(Script):
         return super().words()
 
 
+@pytest.mark.slow
 def test_what_the_camera_sees_is_recorded_and_becomes_a_video(env, tmp_path):
     store = open_or_create(tmp_path / "data", ENV)
     operator = Clock({30: Word.FAILURE})

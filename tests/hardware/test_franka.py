@@ -235,6 +235,7 @@ def test_the_hand_opens_and_closes_beside(arm):
             time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_under_the_supervisor_it_keeps_its_limits_and_survives_a_reflex(controller):
     config = config_for(controller, gripper=False)
     spec = config.build().spec

@@ -36,6 +36,7 @@ def most_apart(seen):
     return int(np.ptp(frames_of(seen), axis=1).max())
 
 
+@pytest.mark.slow
 def test_clips_are_within_a_frame_while_playing_looping_and_scrubbing(project, pages):
     page = pages.open(project)
     fps = page.evaluate("robopref.page.judge.stage.player.fps")

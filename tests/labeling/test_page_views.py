@@ -133,6 +133,7 @@ def test_pages_are_named_and_readable(project, pages, scheme):
     assert not page.get_by_role("dialog", name="Keys").is_visible()
 
 
+@pytest.mark.slow
 def test_a_disagreement_is_decided_by_keys(project, pages):
     queries = disagree(project, pages)
     page = pages.open(project, "cleo", path="/adjudicate")

@@ -1,6 +1,7 @@
 """A reward does not tell whether its answers came by the page or from the scripted teacher."""
 
 import numpy as np
+import pytest
 
 from robopref.preferences import Preference, Ranking
 from robopref.preferences.preference import PairwiseView
@@ -26,6 +27,7 @@ def train(location, episodes):
     return [p.confidence for p in preferences], reward.segment_return(segments)
 
 
+@pytest.mark.slow
 def test_the_export_of_the_page_teaches_what_the_scripted_teacher_teaches(tmp_path):
     episodes = record_real(tmp_path / "data")
     with (
