@@ -3,7 +3,7 @@
 Shapes: J joints.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robopref.config import component, resolve
@@ -12,6 +12,8 @@ from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmSpec
 from robopref.hardware.workspace import Box, Workspace
 
+STALL_S = 0.5
+"""Oldest state and longest silence of a simulated arm [s]."""
 SIMULATED = ("sim", "mock")
 """Drivers of arms that hurt nobody: their place need not be measured, nobody has to watch."""
 _ANYWHERE = Workspace(Box((-1.5, -1.5, -0.2), (1.5, 1.5, 2.0)))
@@ -106,4 +108,8 @@ class RigConfig:
     def safety(self, speed_factor: float) -> SafetyConfig:
         """Return what the arm is kept to, with a share of the greatest speeds."""
         space = self.workspace or (None if "workspace" in self.off else _ANYWHERE)
-        return SafetyConfig(space, speed_factor, tool_speed_m_s=self.tool_speed_m_s, off=self.off)
+        found = SafetyConfig(space, speed_factor, tool_speed_m_s=self.tool_speed_m_s, off=self.off)
+        if not self.is_simulated:
+            return found
+        # A machine that is shared may not run for so long, and nothing is at stake in a simulation.
+        return replace(found, state_age_s=STALL_S, watchdog_s=STALL_S)
