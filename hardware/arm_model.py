@@ -99,6 +99,20 @@ class ArmModel:
         )
 
 
+def names_for(spec: ArmSpec, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what others call an arm's joints; without names, they are those of its model.
+
+    Raises:
+        ValueError: They are not as many as the joints.
+    """
+    found = names or spec.joint_names
+    if len(found) != spec.num_joints:
+        raise ValueError(
+            f"`joints` must name the {spec.num_joints} joints of '{spec.name}', got {len(found)}."
+        )
+    return found
+
+
 def _range(model: mujoco.MjModel, name: str, file: Path) -> tuple[float, float]:
     """Return a joint's limits [rad]; one without turns once around either way."""
     found = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name)

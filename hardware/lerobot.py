@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robopref.errors import HardwareError, NotConnected, check_between, check_choice, check_name
-from robopref.hardware.arm_model import ArmModel
+from robopref.hardware.arm_model import ArmModel, names_for
 from robopref.hardware.courier import Courier, said_of
 from robopref.hardware.driver import check_servo
 from robopref.hardware.safety_config import SafetyConfig
@@ -84,12 +84,7 @@ class LeRobotArm:
     def __init__(self, config: LeRobotArmConfig) -> None:
         self.config = config
         self.spec = replace(config.model.spec(config.rate_hz), effort_max_nm=())
-        self.joints = config.joints or self.spec.joint_names
-        if len(self.joints) != self.spec.num_joints:
-            raise ValueError(
-                f"`joints` must name the {self.spec.num_joints} joints of '{self.spec.name}', got "
-                f"{len(self.joints)}."
-            )
+        self.joints = names_for(self.spec, config.joints)
         self._scale = UNITS[config.unit]
         self._robot: Any = None
         self._courier: Courier | None = None

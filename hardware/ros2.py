@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from robopref.errors import HardwareError, NotConnected, check_above, check_between, check_choice
-from robopref.hardware.arm_model import ArmModel
+from robopref.hardware.arm_model import ArmModel, names_for
 from robopref.hardware.courier import Courier, reach, said_of, wait_until
 from robopref.hardware.driver import check_servo
 from robopref.hardware.safety_config import SafetyConfig
@@ -93,12 +93,7 @@ class Ros2Arm:
         self.config = config
         # Efforts have the unit that a maker gives them.
         self.spec = replace(config.model.spec(config.rate_hz), effort_max_nm=())
-        self.joints = config.joints or self.spec.joint_names
-        if len(self.joints) != self.spec.num_joints:
-            raise ValueError(
-                f"`joints` must name the {self.spec.num_joints} joints of '{self.spec.name}', got "
-                f"{len(self.joints)}."
-            )
+        self.joints = names_for(self.spec, config.joints)
         self._ros: Any = None
         self._command_topic: Any = None
         self._courier: Courier | None = None

@@ -6,7 +6,7 @@ old means that nobody sees what the arm does.
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import numpy as np
@@ -84,6 +84,13 @@ class ArmCameras:
             except (TimeoutError, HardwareError) as error:
                 blind = blind or str(error)
         return blind
+
+    def watch(self, stop: Callable[[str], None]) -> dict[str, np.ndarray]:
+        """Look, and stop an arm that nobody sees; return how old the pictures are, as a column."""
+        blind = self.look()
+        if blind:
+            stop(blind)
+        return {"safety.camera_age_s": np.array([self.age_s], np.float32)}
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Return what was seen last, by the keys of observations, each (H, W, 3)."""

@@ -292,12 +292,7 @@ class ArmTaskEnv(MetaWorldEnv):
 
     def _look(self) -> dict[str, np.ndarray]:
         """Look through the cameras; an arm that nobody sees is stopped."""
-        if self._eyes is None:
-            return {}
-        blind = self._eyes.look()
-        if blind:
-            self.stop(blind)
-        return {"safety.camera_age_s": np.array([self._eyes.age_s], np.float32)}
+        return {} if self._eyes is None else self._eyes.watch(self.stop)
 
     def _pictures(self) -> dict[str, np.ndarray]:
         return {} if self._eyes is None else self._eyes.pictures()
