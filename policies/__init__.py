@@ -19,6 +19,11 @@ POLICIES.register(
     "The same, told to act well (classifier-free guidance).",
 )
 POLICIES.register(
+    "primitive-diffusion",
+    "robopref.policies.primitive_diffusion:PrimitiveDiffusionConfig",
+    "Two points of an action primitive on a point cloud, by denoising (DeformPAM).",
+)
+POLICIES.register(
     "gaussian",
     "robopref.policies.gaussian:GaussianPolicyConfig",
     "One action at a time, Gaussian around a bounded mean; what IQL trains.",

@@ -117,13 +117,15 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         self.encoder = config.encoder.build(obs_shapes, config.n_obs_steps)
         # Only what the encoder looks at is asked for later.
         self.obs_shapes: ObsShapes = {key: tuple(obs_shapes[key]) for key in self.encoder.keys}
-        self.denoiser = config.denoiser.build(
-            config.chunk_size, action_dim, self.encoder.feature_dim
-        )
+        self.denoiser = self.make_denoiser(config)
         self.action_normalizer = Normalizer(action_dim, "range")
         self.schedule = NoiseSchedule(config.num_train_steps)
         self.sampler = Sampler(config.sampler, config.num_train_steps, config.num_denoise_steps)
         self.reset()
+
+    def make_denoiser(self, config: Any) -> Any:
+        """Return the network that denoises; called once, when the encoder is there."""
+        return config.denoiser.build(config.chunk_size, self.action_dim, self.encoder.feature_dim)
 
     @property
     def device(self) -> torch.device:
@@ -145,6 +147,8 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
                 and, if chunks are not to count alike, "weight" (B,).
             generator: Draws the steps and the noise.
         """
+        if self.training:
+            batch = self.augmented(batch, generator)
         steps, noise = self.draw_noising(len(batch[ACTION]), generator)
         chunk, _, predicted = self._predict(batch, steps, noise)
         target = noise
@@ -152,6 +156,12 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
             target = self.schedule.velocity(chunk, noise, steps)
         loss = prediction_loss(predicted, target, batch.get(ACTION_IS_PAD), batch.get(WEIGHT))
         return loss, {}
+
+    def augmented(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Return a training batch as it is; what has a symmetry to teach returns another view."""
+        return batch
 
     def draw_noising(
         self, batch_size: int, generator: torch.Generator
@@ -189,10 +199,11 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         All candidates meet the same draws, and each observation (B, To, ...) is encoded once.
         """
         (rows, num), draws = candidates.shape[:2], len(denoise_step)
-        features = self.condition({key: obs[key].to(self.device) for key in self.encoder.keys})
+        obs = {key: obs[key].to(self.device) for key in self.encoder.keys}
+        features = self.condition(obs)
         steps = denoise_step.repeat(rows)
         modulation = self.denoiser.modulation(steps, features.repeat_interleave(draws, dim=0))
-        chunk = self.action_normalizer(candidates.to(self.device)).repeat_interleave(draws, dim=0)
+        chunk = self.to_network(candidates.to(self.device), obs).repeat_interleave(draws, dim=0)
         steps = steps.repeat_interleave(num)
         noise = noise.repeat(rows, 1, 1).repeat_interleave(num, dim=0)
         noisy = self.schedule.add_noise(chunk.flatten(0, 1), noise, steps)
@@ -220,9 +231,12 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         self, batch: Mapping[str, Tensor], denoise_step: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the normalised chunks, the same with noise, and what the network predicts."""
-        chunk = self.action_normalizer(batch[ACTION])
+        chunk = self.to_network(batch[ACTION], batch)
         noisy = self.schedule.add_noise(chunk, noise, denoise_step)
-        modulation = self.denoiser.modulation(denoise_step, self.condition(batch))
+        condition = self.condition(batch)
+        if len(condition) < len(chunk):
+            condition = condition.repeat_interleave(len(chunk) // len(condition), dim=0)
+        modulation = self.denoiser.modulation(denoise_step, condition)
         predicted: Tensor = self.denoiser(noisy[:, None], modulation)[:, 0]
         return chunk, noisy, predicted
 
@@ -254,9 +268,23 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
             noise = draw_noise(shape, generator, device=self.device)
         placed = {key: obs[key].to(self.device) for key in self.encoder.keys}
         chunk = self.sampler.sample(self.noise_predictor(placed), noise)
-        return self.action_normalizer.inverse(chunk)
+        return self.from_network(chunk, placed)
 
-    def condition(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B Dc"]:
+    def to_network(
+        self, action: Float[Tensor, "B *N Tp Da"], obs: Mapping[str, Tensor]
+    ) -> Float[Tensor, "B *N Tp Da"]:
+        """Return actions as the network sees them, for observations (B, To, ...)."""
+        normalized: Tensor = self.action_normalizer(action)
+        return normalized
+
+    def from_network(
+        self, action: Float[Tensor, "B *N Tp Da"], obs: Mapping[str, Tensor]
+    ) -> Float[Tensor, "B *N Tp Da"]:
+        """Return actions in their own units, of what `to_network` returned."""
+        inverse: Tensor = self.action_normalizer.inverse(action)
+        return inverse
+
+    def condition(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B *Dc"]:
         """Return what the network is told beside the chunk and the denoising step."""
         features: Tensor = self.encoder(batch)
         return features
@@ -268,7 +296,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         """
         return self.predictor_under(self.condition(obs))
 
-    def predictor_under(self, condition: Float[Tensor, "B Dc"]) -> Callable[[Tensor, int], Tensor]:
+    def predictor_under(self, condition: Float[Tensor, "B *Dc"]) -> Callable[[Tensor, int], Tensor]:
         """Return what predicts the noise in chunks (B, N, Tp, Da) under a condition."""
         modulations = self._sampling_modulations(condition)
         if self.config.prediction == "noise":
@@ -288,6 +316,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
             [step.denoise_step for step in self.sampler.steps], device=condition.device
         )
         modulation = self.denoiser.modulation(
-            steps.repeat_interleave(rows), condition.repeat(num_steps, 1)
+            steps.repeat_interleave(rows),
+            condition.repeat(num_steps, *(1 for _ in condition.shape[1:])),
         )
         return list(zip(*(part.chunk(num_steps) for part in modulation), strict=True))

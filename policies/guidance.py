@@ -99,7 +99,7 @@ class GuidedPolicy(ChunkExecution):
                 return self._shift(placed, x, predict(x, i), policy.sampler.steps[i])
 
             chunk = policy.sampler.sample(shifted, noise.clone())
-            result: Tensor = policy.action_normalizer.inverse(chunk)
+            result: Tensor = policy.from_network(chunk, placed)
         return result
 
     def _shift(self, obs: Mapping[str, Tensor], x: Tensor, predicted: Tensor, step: Any) -> Tensor:
@@ -120,7 +120,7 @@ class GuidedPolicy(ChunkExecution):
     def _gradient(self, obs: Mapping[str, Tensor], clean: Tensor) -> Tensor:
         with torch.enable_grad():
             chunk = clean.detach().requires_grad_()
-            candidates = self.policy.action_normalizer.inverse(chunk)
+            candidates = self.policy.from_network(chunk, obs)
             scores = self.scorer.candidate_scores(obs, candidates)
             score = scores.mean(0) - self.config.pessimism * scores.std(0, correction=0)
             if not score.requires_grad:

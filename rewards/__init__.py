@@ -91,4 +91,11 @@ TRANSFERS.register(
     "The labels of the source segment that looks most alike.",
 )
 
-__all__ = ["REWARDS", "TRANSFERS"]
+SCORERS = Registry("action scorer", "robopref.scorers")
+SCORERS.register(
+    "ranked-candidates",
+    "robopref.rewards.deformpam:CandidateRewardConfig",
+    "Ensemble that looks at a point cloud and an action, fitted to rankings of candidates.",
+)
+
+__all__ = ["REWARDS", "SCORERS", "TRANSFERS"]

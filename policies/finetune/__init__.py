@@ -64,6 +64,16 @@ FINETUNE.register(
     "Away from bad chunks, anchored to the good (NPO).",
 )
 FINETUNE.register(
+    "deformpam",
+    "robopref.policies.finetune.deformpam:DeformPAMConfig",
+    "All pairs of ranked action candidates, as published (DeformPAM).",
+)
+FINETUNE.register(
+    "deformpam-plus",
+    "robopref.policies.finetune.deformpam:DeformPAMPlusConfig",
+    "Whole rankings of action candidates, shared noise, safeguarded and anchored.",
+)
+FINETUNE.register(
     "dro",
     "robopref.policies.finetune.dro:DROConfig",
     "Chosen episodes above the policy's own chunks, nothing rejected (Diffusion-DRO).",

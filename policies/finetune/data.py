@@ -14,6 +14,7 @@ from jaxtyping import Float
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_between
+from robopref.preferences.candidates import CandidateView
 from robopref.preferences.preference import Preference
 
 SURE = 8.0
@@ -90,6 +91,7 @@ class FinetuneData:
         returns: Learned returns of the pool's episodes, by each member of the reward, in the
             units in which a difference of one makes the odds e : 1.
         scorer: The learned reward as an action scorer.
+        rankings: What was answered about action candidates.
     """
 
     chosen: Sequence[Episode] = ()
@@ -101,6 +103,7 @@ class FinetuneData:
     pool: Sequence[Episode] = ()
     returns: Float[np.ndarray, "M E"] | None = None
     scorer: Any = None
+    rankings: CandidateView | None = None
 
     def __post_init__(self) -> None:
         """Check that judgements and returns are of the episodes that are there.

@@ -53,9 +53,12 @@ class DPOConfig(PreferenceConfig):
 
     def losses(self, implicit: Tensor, gains: Tensor) -> Tensor:
         """Return the loss of each pair; a tie pulls the two together."""
-        link, smoothing = LINKS[self.link], self.label_smoothing
         held = derivative(self.divergence, implicit, self.alpha)
-        margin, gap = held[:, 0] - held[:, 1], gains[:, 0] - gains[:, 1]
+        return self.pair_losses(held[:, 0] - held[:, 1], gains[:, 0] - gains[:, 1])
+
+    def pair_losses(self, margin: Tensor, gap: Tensor) -> Tensor:
+        """Return the loss of pairs by the margin of their implicit rewards and the gap of gains."""
+        link, smoothing = LINKS[self.link], self.label_smoothing
         wanted = torch.sigmoid(gap) if self.soft_labels else 0.5 * (1 + gap.sign())
         wanted = wanted * (1 - smoothing) + (1 - wanted) * smoothing
         return wanted * link(margin) + (1 - wanted) * link(-margin)

@@ -109,7 +109,7 @@ class Collector:
             policy.check_obs(obs, policy.n_obs_steps)
             seen = {key: obs[key].to(policy.device) for key in policy.obs_shapes}
             chain = steps.sample(policy, policy.encoder(seen), random, generator)
-            chunk = policy.action_normalizer.inverse(chain.chunk)
+            chunk = policy.from_network(chain.chunk, seen)
             made.append(seen)
             chains.append(chain)
             scores.append(self._score(obs, chunk))

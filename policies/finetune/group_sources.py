@@ -2,9 +2,10 @@
 
 People judge episodes; a policy is trained on chunks. What lies between is credit assignment, and it
 decides: most chunks of two episodes do not differ in what was judged, and their terms are noise.
-Groups come from one of three places: the answers themselves, pairs of unlabelled episodes that the
-learned reward orders, or the policy's own candidates at observations it came by, which the learned
-reward scores. Candidates of one observation differ in nothing but what they do.
+Groups come from one of four places: the answers themselves, pairs of unlabelled episodes that the
+learned reward orders, the policy's own candidates at observations it came by, which the learned
+reward scores, or candidates that were themselves judged. Candidates of one observation differ in
+nothing but what they do.
 
 Shapes: G groups, K chunks of a group, To observation steps, Tp action chunk, Da action size.
 """
@@ -22,11 +23,11 @@ from robopref.data.segment import Segment
 from robopref.data.windows import ACTION_IS_PAD, WindowSampler
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.credit import advantages, likeness
-from robopref.policies.finetune.data import FinetuneData, Judgement
+from robopref.policies.finetune.data import SURE, FinetuneData, Judgement
 from robopref.policies.finetune.groups import ChunkGroups
 from robopref.types import ACTION
 
-Source = Literal["answers", "reward", "candidates"]
+Source = Literal["answers", "reward", "candidates", "rankings"]
 Credit = Literal["uniform", "advantage", "matched"]
 
 
@@ -36,7 +37,8 @@ class GroupsConfig:
 
     source: Source = "candidates"
     """answers: what was judged; reward: unlabelled episodes in the order of the learned return;
-    candidates: the policy's own proposals in the order of the learned score."""
+    candidates: the policy's own proposals in the order of the learned score; rankings: answers
+    about candidates for one observation."""
     credit: Credit = "uniform"
     """How much the chunks of an episode count for its judgement. uniform: all the same; advantage:
     by how much better the reward holds the better episode's chunk than what the policy would
@@ -60,7 +62,7 @@ class GroupsConfig:
         check_at_least("num_candidates", self.num_candidates, 2)
         check_between("keep_certain", self.keep_certain, 0, 1)
         check_between("easy_first", self.easy_first, 0, 1)
-        if self.credit != "uniform" and self.source == "candidates":
+        if self.credit != "uniform" and self.source in ("candidates", "rankings"):
             raise ValueError(
                 f"`credit` '{self.credit}' is for whole segments; candidates of one observation "
                 "need none. Take `source` answers or reward, or `credit` uniform."
@@ -85,6 +87,8 @@ class GroupsConfig:
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         if self.source == "candidates":
             groups = _of_candidates(self, policy, data, size or 4, rng, generator)
+        elif self.source == "rankings":
+            groups = _of_rankings(policy, data, size)
         else:
             groups = _of_episodes(self, policy, data, size, rng, generator)
         return groups.most_certain(self.keep_certain).coming_in(self.easy_first)
@@ -224,6 +228,35 @@ def _of_candidates(
     windows[ACTION_IS_PAD] = torch.zeros(windows[ACTION].shape[:3], dtype=torch.bool)
     certainty = (gains[:, 0] - gains[:, -1]) / (deviation[:, 0] + deviation[:, -1] + 1e-6)
     return ChunkGroups(windows, gains.float(), torch.ones(len(gains)), certainty.float())
+
+
+def _of_rankings(policy: Any, data: FinetuneData, size: int | None) -> ChunkGroups:
+    """Return the candidates of each ranking, or each pair of them that was put in an order.
+
+    The candidates of a group share their observation, which is there once.
+    """
+    view = data.rankings
+    if view is None:
+        raise ValueError(
+            "There are no rankings of action candidates to learn from. Answer queries about "
+            "candidates, or take `groups.source` candidates."
+        )
+    if policy.n_obs_steps != 1:
+        raise ValueError(
+            "Candidates were ranked for one observation each, and the policy needs "
+            f"{policy.n_obs_steps}. Take a policy with `n_obs_steps` 1."
+        )
+    rows, places = np.arange(len(view)), np.tile(np.arange(view.levels.shape[1]), (len(view), 1))
+    if size == 2:
+        rows, better, worse = np.nonzero(view.levels[:, :, None] > view.levels[:, None, :])
+        places = np.stack([better, worse], axis=1)
+    windows = {
+        key: torch.from_numpy(view.obs[key][rows][:, None, None]) for key in policy.obs_shapes
+    }
+    windows[ACTION] = torch.from_numpy(view.candidates[rows[:, None], places])
+    windows[ACTION_IS_PAD] = torch.zeros(windows[ACTION].shape[:3], dtype=torch.bool)
+    gains = SURE * torch.from_numpy(view.levels[rows[:, None], places]).float()
+    return ChunkGroups(windows, gains, torch.ones(len(rows)), torch.ones(len(rows)))
 
 
 def _scorer(data: FinetuneData) -> Any:

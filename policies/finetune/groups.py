@@ -23,7 +23,8 @@ class ChunkGroups:
     """Groups of chunks as training items, for `robopref.trainer.Trainer`.
 
     Args:
-        windows: Observations (G, K, To, ...) by key, "action" (G, K, Tp, Da), "action_is_pad".
+        windows: Observations (G, K, To, ...) by key, or (G, 1, To, ...) where the chunks of a group
+            share theirs; "action" (G, K, Tp, Da), "action_is_pad".
         gains: How good each chunk is held to be, less the group's mean; NaN for no chunk.
         weights: How much each group counts, of mean 1.
         certainty: How far the gains lie apart, in deviations of the reward's members.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from robopref.plackett_luce import plackett_luce_losses
 from robopref.policies.finetune.objective import PreferenceConfig
 
 
@@ -25,22 +26,8 @@ class PlackettLuceConfig(PreferenceConfig):
     group_size: ClassVar[int | None] = None
 
     def losses(self, implicit: Tensor, gains: Tensor) -> Tensor:
-        """Return minus the log-likelihood of each ranking [1], over its number of choices.
-
-        Chunks of equal gain are each chosen from the whole of their tie and what is below; the
-        lowest ones are chosen from nothing better, so a tail that was not ranked costs nothing.
-        """
-        there = ~gains.isnan()
-        filled = gains.nan_to_num(-torch.inf)
-        # remaining[b, i, j]: j can still be chosen when i is.
-        remaining = (filled[:, None, :] <= filled[:, :, None]) & there[:, None, :]
-        rest = implicit[:, None, :].masked_fill(~remaining, -torch.inf)
-        lowest = filled.masked_fill(~there, torch.inf).amin(1, keepdim=True)
-        chosen = there & (filled > lowest)
-        terms = torch.where(
-            chosen, rest.masked_fill(~chosen[..., None], 0.0).logsumexp(2) - implicit, 0.0
-        )
-        return terms.sum(1) / chosen.sum(1).clamp_min(1)
+        """Return minus the log-likelihood of each ranking [1], over its number of choices."""
+        return plackett_luce_losses(implicit, gains)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from robopref.data.windows import ACTION_IS_PAD
-from robopref.diffusion import noise_error
+from robopref.diffusion import draw_noise, noise_error
 from robopref.errors import check_above, check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.group_sources import GroupsConfig
@@ -58,12 +58,18 @@ class PreferenceConfig(ABC):
     0 leaves those gradients as they are."""
     anchor: float = 5.0
     """Weight of the denoising loss on the best chunk of each group."""
+    shared_noise: bool = True
+    """Give the chunks of a group the same noise; else only the denoising step is the same, which
+    makes their errors differ for another reason than what they do."""
+    draws_per_group: int = 1
+    """Steps and noises that each group of a batch meets."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         check_between("safeguard", self.safeguard, 0, 1)
         check_at_least("anchor", self.anchor, 0)
         check_above("dpo_beta", self.dpo_beta, 0)
+        check_at_least("draws_per_group", self.draws_per_group, 1)
 
     @abstractmethod
     def losses(
@@ -131,13 +137,19 @@ class PreferenceObjective(nn.Module):
         """Return the loss, and how well the implicit reward orders the groups.
 
         Args:
-            batch: Windows (B K, ...), the chunks of a group together, "gains" and "group_weight".
+            batch: Windows (B K, ...), the chunks of a group together, "gains" and "group_weight";
+                observations may be (B, ...), of whole groups.
             generator: Draws steps and noise, which the chunks of a group share.
         """
+        if self.training:
+            batch = self.policy.augmented(batch, generator)
+        batch = self._drawn_often(batch)
         gains, weights = batch[GAINS], batch[GROUP_WEIGHT]
         num, size = gains.shape
         steps, noise = self.policy.draw_noising(num, generator)
         steps, noise = (value.repeat_interleave(size, dim=0) for value in (steps, noise))
+        if not self.config.shared_noise:
+            noise = draw_noise(tuple(noise.shape), generator, device=noise.device)
         predicted = self.policy.predict_noise(batch, steps, noise)
         error = noise_error(predicted, noise, batch[ACTION_IS_PAD]).view(num, size)
         with torch.no_grad():
@@ -157,6 +169,24 @@ class PreferenceObjective(nn.Module):
         if self.config.anchor > 0:
             loss = loss + self.config.anchor * _mean_where(error, best * weights[:, None])
         return loss, _figures(error.detach(), reference, gains)
+
+    def _drawn_often(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return a batch with every group as often as it meets steps and noises.
+
+        Observations that are of whole groups are there once for all of them.
+        """
+        draws, (num, size) = self.config.draws_per_group, batch[GAINS].shape
+        if draws == 1:
+            return batch
+        often = {}
+        for key, value in batch.items():
+            of_groups = len(value) == num
+            if key in self.policy.obs_shapes and of_groups and size > 1:
+                often[key] = value
+            else:
+                groups = value.view(num, -1, *value.shape[1:])
+                often[key] = groups.repeat_interleave(draws, dim=0).flatten(0, 1)
+        return often
 
 
 def loser_scale(

@@ -176,9 +176,9 @@ class PolicySpec:
         return PolicyActor(self.load())
 
     def _scorer(self, policy: Any, device: Any) -> Any:
-        from robopref.policies.scorers import CombinedScorer, ImplicitScorer
         from robopref.policies.serialization import load_policy
         from robopref.rewards.serialization import load_reward
+        from robopref.scorers import CombinedScorer, ImplicitScorer
 
         scorers: list[Any] = []
         if self.reward is not None:

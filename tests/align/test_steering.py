@@ -14,8 +14,8 @@ from robopref.policies.finetune.at_run_time import GuideConfig, SelectConfig
 from robopref.policies.finetune.dpo import DPOConfig
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.guidance import GuidedPolicy
-from robopref.policies.scorers import CombinedScorer, ImplicitScorer
 from robopref.policies.selection import BestOfN
+from robopref.scorers import CombinedScorer, ImplicitScorer
 from tests.align.conftest import make_tiny, training
 
 DPO = DPOConfig(trainer=training(10), groups=GroupsConfig("reward", num_groups=20))

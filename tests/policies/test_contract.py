@@ -14,9 +14,9 @@ from robopref.policies import DENOISERS, POLICIES
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.serialization import load_policy
 from robopref.protocols import Policy
-from robopref.types import STATE
+from robopref.types import POINTS, STATE
 
-OBS_SHAPES = {STATE: (5,)}
+OBS_SHAPES = {STATE: (5,), POINTS: (12, 3)}
 ACTION_DIM = 3
 
 
@@ -38,7 +38,10 @@ def config(request):
 def episodes(rng):
     def make(index):
         zeros = np.zeros(20, np.float32)
-        obs = {STATE: rng.normal(size=(21, 5)).astype(np.float32)}
+        obs = {
+            key: (0.2 * rng.normal(size=(21, *shape))).astype(np.float32)
+            for key, shape in OBS_SHAPES.items()
+        }
         action = rng.uniform(-1, 1, (20, ACTION_DIM)).astype(np.float32)
         return Episode(
             str(uuid.UUID(int=index)), obs, action, zeros, zeros > 0, False, True,
@@ -64,8 +67,11 @@ def make_generator(seed=1):
 
 
 def make_obs(policy, batch=4):
-    shape = (batch, policy.n_obs_steps, 5)
-    return {STATE: torch.randn(shape, generator=make_generator(7))}
+    generator, steps = make_generator(7), policy.n_obs_steps
+    return {
+        key: 0.2 * torch.randn((batch, steps, *shape), generator=generator)
+        for key, shape in OBS_SHAPES.items()
+    }
 
 
 def test_config_is_frozen_and_round_trips(config):
@@ -116,13 +122,13 @@ def test_building_is_seeded_and_leaves_global_randomness_alone(config):
 def test_an_observation_gets_the_same_whatever_its_neighbours(policy):
     obs = make_obs(policy)
     together = policy.sample(obs, 3, [make_generator(i) for i in range(4)])
-    alone = policy.sample({STATE: obs[STATE][2:3]}, 3, [make_generator(2)])
+    alone = policy.sample({key: value[2:3] for key, value in obs.items()}, 3, [make_generator(2)])
     torch.testing.assert_close(together[2:3], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_candidates_answer_to_the_observation(policy):
     obs = make_obs(policy)
-    other = {STATE: obs[STATE] + 1}
+    other = {key: value + 1 for key, value in obs.items()}
     assert not torch.equal(
         policy.sample(obs, 2, make_generator()), policy.sample(other, 2, make_generator())
     )
@@ -151,8 +157,10 @@ def test_saved_policy_is_the_same_policy(policy, tmp_path):
 
 def test_select_action_executes_chunks(policy):
     obs = make_obs(policy)
-    newest = {STATE: obs[STATE][:, -1]}
-    repeated = {STATE: newest[STATE][:, None].expand(-1, policy.n_obs_steps, -1)}
+    newest = {key: value[:, -1] for key, value in obs.items()}
+    repeated = {
+        key: torch.stack([value] * policy.n_obs_steps, dim=1) for key, value in newest.items()
+    }
     chunk = policy.predict_action_chunk(repeated, make_generator())
     generator = make_generator()
     policy.reset()
@@ -178,16 +186,19 @@ def test_loss_is_positive_and_trains_every_weight(policy, generator):
 
 
 def test_bad_observations_are_refused(policy):
-    num = policy.n_obs_steps
+    num, (key,) = policy.n_obs_steps, policy.obs_shapes
+    *first, last = policy.obs_shapes[key]
+    names = ", ".join(str(size) for size in (num, *first, last))
+    other = (2, num, *first, last + 1)
     refused = [
-        ({}, "The policy needs 'observation.state', got only []."),
+        ({}, f"The policy needs '{key}', got only []."),
         (
-            {STATE: torch.zeros(2, num, 6)},
-            f"`obs['observation.state']` must have shape (B, {num}, 5), got (2, {num}, 6).",
+            {key: torch.zeros(other)},
+            f"`obs['{key}']` must have shape (B, {names}), got {other}.",
         ),
         (
-            {STATE: torch.full((2, num, 5), torch.nan)},
-            "`obs['observation.state']` holds values that are not finite.",
+            {key: torch.full((2, num, *first, last), torch.nan)},
+            f"`obs['{key}']` holds values that are not finite.",
         ),
     ]
     for obs, message in refused:

@@ -21,7 +21,8 @@ TRAINER = TrainerConfig(num_steps=150, batch_size=128, learning_rate=3e-3, ema_d
 
 # PPO needs an environment to act in; tests/policies/test_online.py checks the same of it.
 # What works at run time trains nothing; tests/align/test_steering.py checks that.
-ELSEWHERE = ("ppo", "best-of-n", "guidance")
+# Rankings of candidates need a policy for primitives: tests/policies/test_primitive_diffusion.py.
+ELSEWHERE = ("ppo", "best-of-n", "guidance", "deformpam", "deformpam-plus")
 
 
 @pytest.fixture(scope="session", params=[n for n in FINETUNE.names() if n not in ELSEWHERE])

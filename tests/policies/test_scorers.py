@@ -6,11 +6,11 @@ import dataclasses
 import pytest
 import torch
 
-from robopref.policies import scorers
+from robopref import scorers
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.distil import DistilConfig
-from robopref.policies.scorers import CombinedScorer, ImplicitScorer
 from robopref.policies.selection import BestOfN, BestOfNConfig
+from robopref.scorers import CombinedScorer, ImplicitScorer
 from robopref.trainer import TrainerConfig
 from robopref.types import ACTION
 

@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from robopref.errors import check_above, check_at_least
+from robopref.diffusion import draw_noise
+from robopref.errors import check_above, check_at_least, check_between
 from robopref.protocols import ActionScorer
 from robopref.seeding import make_generator
 
@@ -38,6 +39,10 @@ class ImplicitScorer:
         dpo_beta: Scale of the scores.
         num_noises: S; the steps are spread evenly over the schedule.
         seed: Decides the noise.
+        least_noisy: Share of the schedule that is looked at, from its least noisy end.
+        shared_noise: Let all candidates meet the same noise. Otherwise each meets its own, and what
+            it is differs from decision to decision with nothing to do with the candidates; it costs
+            as many calls as there are candidates.
 
     Raises:
         ValueError: The two policies differ in more than their weights, or a setting is out of
@@ -52,14 +57,21 @@ class ImplicitScorer:
         dpo_beta: float = 10.0,
         num_noises: int = 16,
         seed: int = 0,
+        least_noisy: float = 1.0,
+        shared_noise: bool = True,
     ) -> None:
         check_at_least("num_noises", num_noises, 2)
         check_above("dpo_beta", dpo_beta, 0)
+        check_above("least_noisy", least_noisy, 0)
+        check_between("least_noisy", least_noisy, 0, 1)
         _check_alike(tuned, reference)
         self.tuned = tuned
         self.reference = reference
         self.dpo_beta = dpo_beta
-        self._noising = tuned.draw_noising(num_noises, make_generator(seed, "implicit-scorer"))
+        self._generator = make_generator(seed, "implicit-scorer")
+        steps, noise = tuned.draw_noising(num_noises, self._generator)
+        self._noising = ((steps * least_noisy).long(), noise)
+        self.shared_noise = shared_noise
 
     def score(
         self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
@@ -85,12 +97,26 @@ class ImplicitScorer:
         parts = []
         for i in range(0, len(candidates), at_once):
             some = {key: obs[key][i : i + at_once] for key in self.tuned.obs_shapes}
-            tuned, reference = (
-                policy.candidate_errors(some, candidates[i : i + at_once], *self._noising)
-                for policy in (self.tuned, self.reference)
-            )
-            parts.append(self.dpo_beta * (reference - tuned))
+            parts.append(self._of_some(some, candidates[i : i + at_once]))
         return torch.cat(parts)
+
+    def _of_some(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N S"]:
+        if not self.shared_noise and candidates.shape[1] > 1:
+            return torch.cat(
+                [self._of_some(obs, one) for one in candidates.chunk(candidates.shape[1], dim=1)],
+                dim=1,
+            )
+        steps, noise = self._noising
+        if not self.shared_noise:
+            noise = draw_noise(tuple(noise.shape), self._generator, device=noise.device)
+        tuned, reference = (
+            policy.candidate_errors(obs, candidates, steps, noise)
+            for policy in (self.tuned, self.reference)
+        )
+        rewards: Tensor = self.dpo_beta * (reference - tuned)
+        return rewards
 
 
 class CombinedScorer:
