@@ -143,9 +143,11 @@ def _scores(outcomes: tuple[tuple[Outcome, int], ...], reveal: bool) -> Plain:
             }
         )  # fmt: skip
     pairs = []
-    for i, j in combinations(range(len(names)), 2):
+    two = np.array(list(combinations(range(len(names)), 2)))
+    values, bounds = found.differences(two)
+    for (i, j), *interval in zip(two.tolist(), values.tolist(), *bounds.T.tolist(), strict=True):
         met = ((a == i) & (b == j)) | ((a == j) & (b == i))
-        value, low, high = (x if math.isfinite(x) else None for x in found.difference(i, j))
+        value, low, high = (x if math.isfinite(x) else None for x in interval)
         pairs.append(
             {"a": shown[i], "b": shown[j], "difference": value, "low": low, "high": high,
              "num": int(count[met].sum())}

@@ -7,15 +7,14 @@ import sqlalchemy as sa
 
 from robopref.data.reader import Recent
 from robopref.labeling.answers import Stored
-from robopref.labeling.eligible import count_left
+from robopref.labeling.eligible import count_closed_to, count_open
+from robopref.labeling.last_known import AT_MOST_OFTEN
 from robopref.labeling.queue import ASK
 from robopref.preferences import tables
 from robopref.preferences.database import Database
 
-REMAINING_S = 5.0
+REMAINING_S = 20.0
 """How long what others do may leave the number of queries to go as it was [s]."""
-MOST_LEFT = 10_000
-"""Queries to go that are counted; to count these takes milliseconds."""
 
 annotators = tables.label_annotators.c
 
@@ -30,7 +29,9 @@ class Counting:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._left: Recent[tuple[float, int]] = Recent(20_000)
+        self._open: dict[str, tuple[float, int]] = {}
 
     def count(self, annotator: str, criterion: str) -> dict[str, int]:
         """Return how many answers there are, of an annotator and of all, and how many to go."""
@@ -57,6 +58,8 @@ class Counting:
 
     def outdate(self, annotator: str, criterion: str) -> None:
         """Count anew: an answer was taken back."""
+        with self._counting:
+            self._open.pop(criterion, None)
         with self._lock:
             self._left.pop((annotator, criterion), None)
 
@@ -67,7 +70,20 @@ class Counting:
         if now < until:
             return num
         with self._database.reading() as connection:
-            num = count_left(connection, annotator, criterion, MOST_LEFT)
+            closed = count_closed_to(connection, annotator, criterion)
+        num = max(self._num_open(criterion) - closed, 0)
         with self._lock:
             self._left.put(place, (now + REMAINING_S, num))
         return num
+
+    def _num_open(self, criterion: str) -> int:
+        """Return how many queries wait for anybody; many are counted less often than asked for."""
+        with self._counting:
+            until, num = self._open.get(criterion, (0.0, 0))
+            start = time.monotonic()
+            if start >= until:
+                with self._database.reading() as connection:
+                    num = count_open(connection, criterion)
+                now = time.monotonic()
+                self._open[criterion] = (now + AT_MOST_OFTEN * (now - start), num)
+            return num

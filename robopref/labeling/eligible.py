@@ -60,14 +60,23 @@ _others = (
     .where(leases.c.queue_seq == queue.c.seq, leases.c.annotator != _annotator)
     .scalar_subquery()
 )
-_LEFT = sa.select(sa.func.count()).select_from(
-    sa.select(queue.c.seq)
+_asked_of_all = (
+    queue.c.is_open, queue.c.criterion == _criterion, queue.c.role == ASK, queue.c.annotator == "",
+)  # fmt: skip
+_OPEN = sa.select(sa.func.count()).select_from(queue).where(*_asked_of_all)
+# From what there is little of, what somebody said and what is leased, to its place in the queue.
+_DONE = [
+    sa.select(sa.func.count())
+    .select_from(table.join(queue, queue.c.query_id == table.c.query_id))
     .where(
-        queue.c.is_open, queue.c.criterion == _criterion, queue.c.role == ASK,
-        queue.c.annotator == "", *_NOT_ANSWERED, queue.c.num_answers + _others < queue.c.overlap,
+        table.c.annotator == _annotator, table.c.criterion == _criterion, ~table.c.undone,
+        *_asked_of_all,
     )
-    .limit(sa.bindparam("num"))
-    .subquery()
+    for table in (tables.preferences, tables.ratings)
+]  # fmt: skip
+_TAKEN = sa.select(sa.func.count()).select_from(queue).where(
+    queue.c.seq.in_(sa.select(leases.c.queue_seq)), *_asked_of_all, *_NOT_ANSWERED,
+    queue.c.num_answers + _others >= queue.c.overlap,
 )  # fmt: skip
 
 
@@ -114,17 +123,15 @@ def askable_ahead(
     return [name for name in connection.scalars(_AHEAD, values) if name not in but][:num]
 
 
-def count_left(connection: sa.Connection, annotator: str, criterion: str, most: int) -> int:
-    """Return how many queries this annotator may still be asked, what they hold among them.
+def count_open(connection: sa.Connection, criterion: str) -> int:
+    """Return how many queries wait for somebody, whoever that is."""
+    return int(connection.scalar(_OPEN, {"criterion": criterion}) or 0)
 
-    Args:
-        connection: To the database.
-        annotator: Who is asked.
-        criterion: By what they judge.
-        most: Where the counting ends.
-    """
-    values = {"annotator": annotator, "criterion": criterion, "num": most}
-    return int(connection.scalar(_LEFT, values) or 0)
+
+def count_closed_to(connection: sa.Connection, annotator: str, criterion: str) -> int:
+    """Return how many of these an annotator is not asked: answered by them, or held by others."""
+    values = {"annotator": annotator, "criterion": criterion}
+    return sum(int(connection.scalar(each, values) or 0) for each in (*_DONE, _TAKEN))
 
 
 def first_reserved(

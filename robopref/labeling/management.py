@@ -1,6 +1,7 @@
 """What is done around the labelling: decisions, comparisons, files in and out."""
 
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from robopref.labeling.compared import ComparedQueries
 from robopref.labeling.comparison import NOTHING_LEFT, compare, make_comparisons, policy_of
 from robopref.labeling.eligible import find_entry
 from robopref.labeling.exporting import Exporter
+from robopref.labeling.last_known import AT_MOST_OFTEN
 from robopref.labeling.messages import AdjudicationIn, ComparisonIn
 from robopref.labeling.progress import Progress
 from robopref.labeling.queue import GOLD
@@ -26,6 +28,9 @@ from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.schema import StorageError
 
 Plain = dict[str, Any]
+
+NOTICED_S = 0.05
+"""What takes longer is not done again for everybody who looks [s]."""
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,8 @@ class Management:
         self.progress = Progress(service.store, service.queue)
         self.exporter = Exporter(service.store.database.location, service.episodes.root)
         self._compared = ComparedQueries(service.store.database)
+        self._comparing = threading.Lock()
+        self._comparisons: dict[bool, tuple[float, Plain]] = {}
 
     def close(self) -> None:
         """Give up files that are being written, let what is measured come to its end."""
@@ -147,17 +154,37 @@ class Management:
                 raise UnknownError(NOTHING_LEFT) from error
             self.store.add_queries(made, cut_hash=service.episodes.content_hash, context=context)
         service.queue.fill()
+        with self._comparing:
+            self._comparisons.clear()
         return [query.id for query in made]
 
     def comparison(self, *, reveal: bool) -> Plain:
-        """Return how policies compare, and how many comparisons wait."""
+        """Return how policies compare, and how many comparisons wait.
+
+        Where that takes long, several who look get the same, which may be a little old.
+        """
+        with self._comparing:
+            until, known = self._comparisons.get(reveal, (0.0, {}))
+            start = time.monotonic()
+            if start >= until:
+                known = self._compare(reveal=reveal)
+                now = time.monotonic()
+                spent = now - start
+                until = now + AT_MOST_OFTEN * spent if spent > NOTICED_S else now
+                self._comparisons[reveal] = (until, known)
+            return known
+
+    def _compare(self, *, reveal: bool) -> Plain:
         with self.service.lock:
             self.service.refresher.refresh()
-            policies = {row.episode_id: policy_of(row) for row in self.service.episodes.rows}
+            rows = self.service.episodes.rows
         return {
-            "criteria": compare(self._compared.judged(), policies, reveal=reveal),
+            "criteria": compare(
+                self._compared.judged(), {row.episode_id: policy_of(row) for row in rows},
+                reveal=reveal,
+            ),
             "waiting": self._compared.num_waiting(),
-        }
+        }  # fmt: skip
 
     def import_jsonl(self, path: Path) -> int:
         """Add what `export` wrote as jsonl; return how many answers were new.
