@@ -35,6 +35,7 @@ from robopref.align.config import AlignConfig
 from robopref.align.loop import AlignmentLoop
 from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
+from robopref.errors import NothingLearnedError
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.selection import BestOfNConfig
 from robopref.rewards.mlp import MLPRewardConfig
@@ -183,8 +184,11 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
         row |= run_control(item, prepared, directory, workers)
         shutil.rmtree(directory)
         return row | {"total_seconds": time.monotonic() - start}
-    labelled = _labelled(item, config, prepared, workers)
     compares = item.stage in ("main", "quick")
+    try:
+        labelled = _labelled(item, config, prepared, workers)
+    except NothingLearnedError:
+        return row | _as_base(row["base"], item, compares=compares)
     if compares:
         row["selected"] = labelled.evaluate_policy("selected").to_dict()
     row["pool_accuracy"] = labelled.label_curve()[-1]["pool_accuracy"]
@@ -203,6 +207,16 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     row |= {key: loop.run.figures("aligned")[key] for key in ("guard", "worse", "kept_base")}
     shutil.rmtree(directory)
     return row | {"total_seconds": time.monotonic() - start}
+
+
+def _as_base(base: dict[str, Any], item: Item, *, compares: bool) -> dict[str, Any]:
+    """Return what is measured where a few answers were all ties: whoever asked keeps the base."""
+    found = {"aligned": base, "worse": False, "kept_base": True, "nothing_learned": True}
+    if compares:
+        found["selected"] = base
+        if item.method.also_selected:
+            found |= {"selection_pays": False, "aligned-selected": base}
+    return found
 
 
 def prepare(item: Item, workers: Workers, *, runs: Path = RUNS) -> AlignmentLoop:

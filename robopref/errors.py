@@ -22,6 +22,10 @@ class DataError(RoboprefError):
     """Raised when episodes or preferences on disk are not what they should be."""
 
 
+class NothingLearnedError(DataError):
+    """The answers put nothing in an order, so that there is no reward to learn."""
+
+
 class CheckpointError(RoboprefError):
     """Raised when a checkpoint is damaged, or belongs to another model."""
 

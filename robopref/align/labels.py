@@ -20,7 +20,7 @@ from robopref.data.episode import Episode, batch_segments
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.envs import BEHAVIOURS
-from robopref.errors import DataError
+from robopref.errors import DataError, NothingLearnedError
 from robopref.preferences.pool import CandidatePool
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
@@ -89,10 +89,10 @@ class Labels:
         """Fit a fresh reward to all answers so far; return it and what `fit` measured.
 
         Raises:
-            DataError: No answer has a winner.
+            NothingLearnedError: No answer has a winner.
         """
         if not self._has_winner():
-            raise DataError(
+            raise NothingLearnedError(
                 f"All {self.preference_store.num_labels()} answers are ties, which tell a reward "
                 "nothing. Begin again in a new folder (--out) with more answers (--num-labels), "
                 "or with another teacher or behaviour."
