@@ -20,6 +20,7 @@ from benchmarks.align_figures import (
 from benchmarks.result_lines import append_row, read_rows
 from robopref.align.collect import Workers
 from robopref.align.run import with_null
+from robopref.errors import NothingLearnedError
 from robopref.statistics import wilson
 from tests.align.conftest import make_tiny
 
@@ -153,6 +154,15 @@ def test_a_queue_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     assert {k: v for k, v in first.items() if k not in timed} == {
         k: v for k, v in again.items() if k not in timed
     }
+
+    def nothing_but_ties(*_):
+        raise NothingLearnedError("All 4 answers are ties.")
+
+    monkeypatch.setattr(align, "_labelled", nothing_but_ties)
+    with Workers(0) as workers:
+        kept = with_null(align.do_item(item, tmp_path / "runs", workers))
+    assert kept["aligned"] == kept["selected"] == kept["base"] == first["base"]
+    assert kept["nothing_learned"]
     results = tmp_path / "align.jsonl"
     results.write_text(json.dumps(first) + "\n" + json.dumps(first)[:50])
     assert [found["key"] for found in read_rows(results)] == [item.key]
