@@ -1,11 +1,13 @@
 """Queries that annotators answered differently, and decisions about them."""
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from robopref.labeling.rated import rated_differently
 from robopref.labeling.refusals import ConflictError
 from robopref.preferences import tables
 from robopref.preferences.database import Database, DecidedError, IdTakenError
@@ -60,23 +62,52 @@ def decide(database: Database, connection: sa.Connection, row: Row) -> bool:
         ConflictError: The query is decided already, its answers do not differ, or another decision
             has its id.
     """
-    try:
+    with _conflicts(database):
         new = database.insert_decision(connection, row)
+    if new:
+        own = preferences.c.query_id == row["query_id"]
+        _check_differs(
+            connection, _answered_differently(row["criterion"]).where(own), row,
+            said="answers", done="answered",
+        )  # fmt: skip
+    return new
+
+
+def decide_rating(database: Database, connection: sa.Connection, row: Row) -> bool:
+    """Keep a decision about ratings, a row of `rating_adjudications`, as `decide` does others."""
+    with _conflicts(database):
+        new = database.insert_rating_decision(connection, row)
+    if new:
+        own = tables.ratings.c.query_id == row["query_id"]
+        _check_differs(
+            connection, rated_differently(row["criterion"]).where(own), row,
+            said="ratings", done="rated",
+        )  # fmt: skip
+    return new
+
+
+@contextlib.contextmanager
+def _conflicts(database: Database) -> Iterator[None]:
+    """Turn why a decision cannot be kept into what the page is told."""
+    try:
+        yield
     except DecidedError as error:
         raise ConflictError("decided-already", str(error)) from error
     except IdTakenError as error:
         # Where the store is, annotators need not know.
         words = str(error).replace(database.name, "the store")
         raise ConflictError("id-taken", words) from error
-    differing = _answered_differently(row["criterion"])
-    own = differing.where(preferences.c.query_id == row["query_id"])
-    if new and connection.execute(own).first() is None:
+
+
+def _check_differs(
+    connection: sa.Connection, differing: sa.Select[tuple[str]], row: Row, *, said: str, done: str
+) -> None:
+    if connection.execute(differing).first() is None:
         raise ConflictError(
             "nothing-to-decide",
-            f"Query '{row['query_id']}' has no answers that differ by the criterion "
-            f"'{row['criterion']}'. Only what was answered differently can be decided.",
+            f"Query '{row['query_id']}' has no {said} that differ by the criterion "
+            f"'{row['criterion']}'. Only what was {done} differently can be decided.",
         )
-    return new
 
 
 def _answered(criterion: str) -> Sequence[Any]:

@@ -135,11 +135,12 @@ class Client(Connection):
         added: list[str] = self.post("/api/queries", {"queries": named})["ids"]
         return added
 
-    def disagreements(self, criterion: str | None = None) -> list[Plain]:
-        """Return the queries that annotators answered differently."""
+    def disagreements(self, criterion: str | None = None, *, ratings: bool = False) -> list[Plain]:
+        """Return the queries that annotators answered differently, or the clips so rated."""
         query = "" if criterion is None else "?" + urlencode({"criterion": criterion})
-        found: list[Plain] = self.get("/api/adjudication" + query)["queries"]
-        return found
+        found = self.get("/api/adjudication" + query)
+        wanted: list[Plain] = found["ratings" if ratings else "queries"]
+        return wanted
 
     def adjudicate(
         self, query_id: str, criterion: str, order: Iterable[Iterable[int]] = (), **fields: Any
@@ -150,6 +151,18 @@ class Client(Connection):
             "order": [list(group) for group in order], "answer": "ranked", **fields,
         }  # fmt: skip
         self.post("/api/adjudication", body)
+        return str(body["id"])
+
+    def adjudicate_rating(
+        self, query_id: str, criterion: str, rating: str, mark_step: int | None = None,
+        **fields: Any,
+    ) -> str:  # fmt: skip
+        """Decide a disagreement about one clip; return the decision's id."""
+        body = {
+            "id": str(uuid.uuid4()), "query": query_id, "criterion": criterion, "rating": rating,
+            "mark_step": mark_step, **fields,
+        }  # fmt: skip
+        self.post("/api/adjudication/ratings", body)
         return str(body["id"])
 
     def undo_decision(self, decision_id: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.labeling.sidecar import write_sidecar
-from robopref.preferences.exchange import read_ratings
+from robopref.preferences.exchange import read_rating_decisions, read_ratings
 from robopref.preferences.records import preference_of, query_of
 from robopref.preferences.store import PreferenceStore
 
@@ -93,7 +93,10 @@ def export(form: str, path: Path, location: str | Path, data: Path) -> None:
         if form == "lerobot":
             answers = store.database.answers(None, None)
             preferences = (preference_of(row, query_of(query)) for row, query in answers)
-            write_sidecar(path, EpisodeStore.open(data), preferences, read_ratings(store.database))
+            write_sidecar(
+                path, EpisodeStore.open(data), preferences, read_ratings(store.database),
+                read_rating_decisions(store.database),
+            )  # fmt: skip
             return
         write: Callable[[Path], int] = getattr(store, f"export_{form}")
         write(path)

@@ -1,6 +1,7 @@
 """Answers and ratings as requests say them, made into what is stored."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from robopref.errors import check_choice
@@ -53,9 +54,8 @@ def rating_of(query: RatingQuery, criterion: Criterion, annotator: str, body: Ra
     Raises:
         RefusedError: The verdict is none of the criterion's, or the mark is outside of the clip.
     """
-    allowed = (*criterion.verdicts, Verdict.CANNOT_TELL, Verdict.SKIPPED)
     with refusing():
-        check_choice("rating", body.rating, [str(verdict) for verdict in allowed])
+        check_verdict(criterion, body.rating)
         return Rating(
             id=str(body.id),
             query=query,
@@ -68,6 +68,16 @@ def rating_of(query: RatingQuery, criterion: Criterion, annotator: str, body: Ra
             response_time_s=body.response_time_s,
             details={"tags": body.tags} if body.tags else {},
         )
+
+
+def check_verdict(criterion: Criterion, rating: str, but: Collection[str] = ()) -> None:
+    """Check that a clip can be rated so by a criterion, or passed on, `but` for some of that.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    every = (*criterion.verdicts, Verdict.CANNOT_TELL, Verdict.SKIPPED)
+    check_choice("rating", rating, [str(verdict) for verdict in every if verdict not in but])
 
 
 def _check_candidates(query: Query, body: AnswerIn) -> None:

@@ -1,4 +1,4 @@
-"""What is done around the labelling: decisions, comparisons, files in and out."""
+"""What is done around the labelling: comparisons, files in and out."""
 
 import logging
 import threading
@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 
 from robopref.errors import DataError
-from robopref.labeling.adjudication import decide, find_disagreements
+from robopref.labeling.adjudicator import Adjudicator
 from robopref.labeling.compared import ComparedQueries
 from robopref.labeling.comparison import NOTHING_LEFT, compare, make_comparisons, policy_of
-from robopref.labeling.eligible import find_entry
 from robopref.labeling.exporting import Exporter
 from robopref.labeling.last_known import AT_MOST_OFTEN
-from robopref.labeling.messages import AdjudicationIn, ComparisonIn
+from robopref.labeling.messages import ComparisonIn
 from robopref.labeling.progress import Progress
-from robopref.labeling.queue import GOLD
-from robopref.labeling.refusals import RefusedError, UnknownError, refusing
+from robopref.labeling.refusals import RefusedError, UnknownError
 from robopref.labeling.service import LabelService
-from robopref.labeling.worker import ClipError
-from robopref.preferences import tables
-from robopref.preferences.database import find
-from robopref.preferences.query import Query
-from robopref.preferences.ranking import Answer, Ranking
 from robopref.preferences.schema import StorageError
 
 Plain = dict[str, Any]
@@ -45,6 +38,7 @@ class Management:
     def __init__(self, service: LabelService) -> None:
         self.service = service
         self.store = service.store
+        self.adjudicator = Adjudicator(service)
         self.progress = Progress(service.store, service.queue)
         self.exporter = Exporter(service.store.database.location, service.episodes.root)
         self._compared = ComparedQueries(service.store.database)
@@ -55,70 +49,6 @@ class Management:
         """Give up files that are being written, let what is measured come to its end."""
         self.exporter.close()
         self.progress.close()
-
-    def disagreements(self, criterion: str) -> list[Plain]:
-        """Return the queries that were answered differently, as the page shows them."""
-        found: list[Plain] = []
-        for query_id, answers in find_disagreements(self.store.database, criterion).items():
-            query = self.service.query(query_id)
-            try:
-                # The others are asked for when their turn comes: annotators wait for theirs.
-                shown = self.service.presenter.describe(query, criterion, prefetch=not found)
-            except ClipError:
-                continue  # It can be decided by nobody who cannot see it.
-            found.append({"query": shown, "answers": answers})
-        return found
-
-    def adjudicate(self, annotator: str, body: AdjudicationIn) -> bool:
-        """Keep a decision; return whether it is new.
-
-        Raises:
-            UnknownError: There is no such query.
-            ConflictError: It is decided already, or there is nothing to decide.
-        """
-        query = self.service.query(body.query)
-        if not isinstance(query, Query):
-            raise RefusedError(f"Query '{body.query}' is rated, not ordered.")
-        order = tuple(tuple(group) for group in body.order)
-        with refusing():
-            ranking = Ranking(len(query.items), order, Answer(body.answer))
-        row = {
-            "id": str(body.id), "query_id": query.id,
-            "criterion": self.service.check_criterion(body.criterion),
-            "answer": body.answer, "order": [list(group) for group in ranking.order],
-            "annotator": annotator, "reason": body.note, "time_s": time.time(),
-        }  # fmt: skip
-        with self.store.database.writing() as connection:
-            new = decide(self.store.database, connection, row)
-            if new and body.gold:
-                before = find_entry(connection, query.id, body.criterion)
-                # By this, taking the decision back knows what it did.
-                known = {"answer": row["answer"], "order": row["order"], "decision": row["id"],
-                         "before": before.expected if before.role == GOLD else None}  # fmt: skip
-                self.service.queue.set_gold(connection, query.id, body.criterion, known)
-        return new
-
-    def undo_decision(self, annotator: str, decision_id: str) -> None:
-        """Take one's own decision back; what is known of its query is what was known before.
-
-        Raises:
-            UnknownError: There is no such decision of theirs.
-        """
-        with self.store.database.writing() as connection:
-            row = find(connection, tables.adjudications, decision_id)
-            if row is None or row["annotator"] != annotator:
-                raise UnknownError(f"'{annotator}' has made no decision '{decision_id}'.")
-            entry = find_entry(connection, row["query_id"], row["criterion"])
-            known = entry.expected or {}
-            if entry.role == GOLD and known.get("decision") == decision_id:
-                if known["before"] is None:
-                    self.service.queue.unset_gold(connection, entry)
-                else:
-                    self.service.queue.set_gold(
-                        connection, entry.query_id, entry.criterion, known["before"]
-                    )
-            table = tables.adjudications
-            connection.execute(table.delete().where(table.c.id == decision_id))
 
     def unblock(self, query_id: str) -> bool:
         """Ask a query again that could not be shown; return whether that was so.

@@ -113,6 +113,17 @@ class AdjudicationIn(Message):
     gold: bool = False
 
 
+class RatingDecisionIn(Message):
+    """How a disagreement about one clip is decided."""
+
+    id: UUID
+    query: Key
+    criterion: Key
+    rating: Literal["good", "bad", "success", "failure", "cannot tell"]
+    mark_step: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    note: Text = ""
+
+
 class SegmentIn(Message):
     """Some steps of an episode."""
 

@@ -13,11 +13,16 @@ from robopref.labeling.recent import IN_ONE
 from robopref.preferences import tables
 from robopref.preferences.agreement import Agreement, cohen_kappa, krippendorff_alpha
 from robopref.preferences.database import Database
+from robopref.preferences.details import tags_of
 from robopref.preferences.rating import Verdict
 
 ratings, rating_queries = tables.ratings, tables.rating_queries
+decisions = tables.rating_adjudications
 
 NOTHING = (str(Verdict.CANNOT_TELL), str(Verdict.SKIPPED))
+FAR = 4
+"""Marks differ that are more than this part of the clip apart: a fourth. Nobody sets one exactly
+where another does."""
 
 Plain = dict[str, Any]
 
@@ -56,7 +61,7 @@ def measure_rating_agreement(
 
 
 def find_contradictions(database: Database, criterion: str, limit: int) -> list[Plain]:
-    """Return the clips that were rated differently with all that was said, the oldest first."""
+    """Return the clips rated differently and not decided, with what was said, the oldest first."""
     differing = _differing(criterion).order_by(sa.func.min(ratings.c.seq)).limit(limit)
     given: dict[str, list[Plain]] = defaultdict(list)
     with database.reading() as connection:
@@ -71,7 +76,8 @@ def find_contradictions(database: Database, criterion: str, limit: int) -> list[
         for row in rows:
             items[row["query_id"]] = row["item"]
             given[row["query_id"]].append(
-                {key: row[key] for key in ("annotator", "rating", "mark_step")}
+                {key: row[key] for key in ("annotator", "rating", "mark_step", "reason", "time_s")}
+                | {"tags": tags_of(row["details"])}
             )
     return [
         {
@@ -84,7 +90,7 @@ def find_contradictions(database: Database, criterion: str, limit: int) -> list[
 
 
 def count_contradictions(database: Database, criterion: str) -> int:
-    """Return how many clips were rated differently."""
+    """Return how many clips were rated differently and are not decided."""
     statement = sa.select(sa.func.count()).select_from(_differing(criterion).subquery())
     with database.reading() as connection:
         return int(connection.scalar(statement) or 0)
@@ -96,10 +102,26 @@ def _stands(criterion: str) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _differing(criterion: str) -> sa.Select[tuple[str]]:
+def rated_differently(criterion: str) -> sa.Select[tuple[str]]:
+    """Return the selection of clips of which verdicts or marks differ, decided or not."""
+    mark = ratings.c.mark_step
+    length = sa.func.max(rating_queries.c["item"]["length"].as_integer())
     return (
         sa.select(ratings.c.query_id)
+        .join(rating_queries, rating_queries.c.id == ratings.c.query_id)
         .where(*_stands(criterion))
         .group_by(ratings.c.query_id)
-        .having(sa.func.min(ratings.c.rating) != sa.func.max(ratings.c.rating))
+        .having(
+            sa.or_(
+                sa.func.min(ratings.c.rating) != sa.func.max(ratings.c.rating),
+                (sa.func.max(mark) - sa.func.min(mark)) * FAR > length,
+            )
+        )
     )
+
+
+def _differing(criterion: str) -> sa.Select[tuple[str]]:
+    decided = sa.exists().where(
+        decisions.c.query_id == ratings.c.query_id, decisions.c.criterion == criterion
+    )
+    return rated_differently(criterion).where(~decided)

@@ -112,10 +112,13 @@ class Given(Reply):
     annotator: str
     rating: str
     mark_step: int | None
+    reason: str
+    tags: list[str]
+    time_s: float
 
 
 class Contradiction(Reply):
-    """A clip that was rated differently."""
+    """A clip that was rated differently, or marked far apart, and is not decided."""
 
     query_id: str
     criterion: str
@@ -186,10 +189,18 @@ class Disagreement(Reply):
     answers: list[Said]
 
 
+class RatingDisagreement(Reply):
+    """A clip that was rated differently, or marked far apart."""
+
+    query: QueryShown
+    answers: list[Given]
+
+
 class Disagreements(Reply):
-    """The queries that were answered differently."""
+    """The queries that were answered differently: those of several items, and single clips."""
 
     queries: list[Disagreement]
+    ratings: list[RatingDisagreement]
 
 
 class PolicyScore(Reply):

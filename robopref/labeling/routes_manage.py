@@ -22,6 +22,7 @@ from robopref.labeling.messages import (
     Key,
     Plain,
     QueriesIn,
+    RatingDecisionIn,
     Stored,
     Unblocked,
     Undone,
@@ -47,19 +48,28 @@ def disagreements(
 ) -> Plain:
     """Return the queries that annotators answered differently."""
     name = desk.service.check_criterion(criterion or desk.service.config.names[0])
-    return {"queries": desk.management.disagreements(name)}
+    return {
+        "queries": desk.management.adjudicator.disagreements(name),
+        "ratings": desk.management.adjudicator.rating_disagreements(name),
+    }
 
 
 @router.post("/adjudication", response_model=Stored)
 def adjudicate(body: AdjudicationIn, desk: ADesk, annotator: Annotator) -> Stored:
     """Decide a disagreement."""
-    return Stored(new=desk.management.adjudicate(annotator, body))
+    return Stored(new=desk.management.adjudicator.adjudicate(annotator, body))
+
+
+@router.post("/adjudication/ratings", response_model=Stored)
+def adjudicate_rating(body: RatingDecisionIn, desk: ADesk, annotator: Annotator) -> Stored:
+    """Decide a disagreement about one clip."""
+    return Stored(new=desk.management.adjudicator.adjudicate_rating(annotator, body))
 
 
 @router.post("/adjudication/{decision}/undo", response_model=Undone)
 def undo_decision(decision: UUID, desk: ADesk, annotator: Annotator) -> Undone:
     """Take one's own decision back."""
-    desk.management.undo_decision(annotator, str(decision))
+    desk.management.adjudicator.undo_decision(annotator, str(decision))
     return Undone()
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.preferences.exports import write_table
+from robopref.preferences.incoming import RATING, RATING_DECISION
 from robopref.preferences.preference import Preference
 from robopref.preferences.rating import Rating
 
@@ -36,11 +37,18 @@ Row = dict[str, Any]
 
 
 def write_sidecar(
-    path: Path, episodes: EpisodeStore, preferences: Iterable[Preference], ratings: Iterable[Rating]
-) -> int:
-    """Write answers and ratings about a data set's episodes as parquet; return how many rows."""
+    path: Path, episodes: EpisodeStore, preferences: Iterable[Preference],
+    ratings: Iterable[Rating], decided: Iterable[Rating] = (),
+) -> int:  # fmt: skip
+    """Write answers and ratings about a data set's episodes as parquet; return how many rows.
+
+    Ratings that were `decided` on are of a kind of their own, beside those that differ.
+    """
     index = {row.episode_id: row.episode_index for row in episodes.rows}
-    rows = itertools.chain(_of_preferences(preferences), _of_ratings(ratings))
+    rows = itertools.chain(
+        _of_preferences(preferences), _of_ratings(ratings, RATING),
+        _of_ratings(decided, RATING_DECISION),
+    )  # fmt: skip
     kept = (
         {"episode_index": index[r["episode_id"]], **r} for r in rows if r["episode_id"] in index
     )
@@ -66,12 +74,12 @@ def _of_preferences(preferences: Iterable[Preference]) -> Iterator[Row]:
             }  # fmt: skip
 
 
-def _of_ratings(ratings: Iterable[Rating]) -> Iterator[Row]:
+def _of_ratings(ratings: Iterable[Rating], kind: str) -> Iterator[Row]:
     for rating in ratings:
         item, mark = rating.query.item, rating.mark_step
         yield {
             "episode_id": item.episode_id, "from_frame": item.start,
-            "to_frame": item.start + item.length, "kind": "rating", "label_id": rating.id,
+            "to_frame": item.start + item.length, "kind": kind, "label_id": rating.id,
             "query_id": rating.query.id, "criterion": rating.criterion,
             "annotator": rating.annotator, "answer": str(rating.verdict), "num_items": 1,
             "mark_frame": None if mark is None else item.start + mark, "reason": rating.reason,

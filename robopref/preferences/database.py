@@ -123,7 +123,13 @@ class Database:
             IdTakenError: Another decision has its id.
             DecidedError: Its query was decided by its criterion.
         """
-        table = tables.adjudications
+        return self._insert_decision(connection, tables.adjudications, row)
+
+    def insert_rating_decision(self, connection: sa.Connection, row: Row) -> bool:
+        """Add a decision about ratings as `insert_decision` does one about answers."""
+        return self._insert_decision(connection, tables.rating_adjudications, row)
+
+    def _insert_decision(self, connection: sa.Connection, table: sa.Table, row: Row) -> bool:
         known = find(connection, table, row["id"])
         if known is not None:
             # Sent again, it may say another time.

@@ -13,6 +13,8 @@ from robopref.preferences.incoming import (
     DECISION_FIELDS,
     PREFERENCE,
     RATING,
+    RATING_DECISION,
+    RATING_DECISION_FIELDS,
     RATING_FIELDS,
     RATING_QUERY_FIELDS,
 )
@@ -33,12 +35,20 @@ def rows_of(database: Database) -> Iterator[Row]:
     of_them = decisions.c.query_id == queries.c.id
     for decision, query in read_together(database, decisions, queries, of_them):
         yield _row(DECISION, decision, DECISION_FIELDS, query, records.QUERY_FIELDS)
+    for decision, query in _rating_decisions(database):
+        yield _row(RATING_DECISION, decision, RATING_DECISION_FIELDS, query, RATING_QUERY_FIELDS)
 
 
 def read_ratings(database: Database) -> Iterator[Rating]:
     """Yield all ratings that stand, in the order in which they were given."""
     for row, query in _ratings(database):
         yield rating_of(row, rating_query_of(query))
+
+
+def read_rating_decisions(database: Database) -> Iterator[Rating]:
+    """Yield what was decided where ratings differed, as ratings of who decided."""
+    for row, query in _rating_decisions(database):
+        yield rating_of(row | {"response_time_s": 0.0, "details": {}}, rating_query_of(query))
 
 
 def add_rows(database: Database, rows: Iterable[Row]) -> int:
@@ -51,6 +61,7 @@ def add_rows(database: Database, rows: Iterable[Row]) -> int:
         PREFERENCE: (database.insert_query, database.insert_preference),
         RATING: (database.insert_rating_query, database.insert_rating),
         DECISION: (database.insert_query, database.insert_decision),
+        RATING_DECISION: (database.insert_rating_query, database.insert_rating_decision),
     }
     num_new = 0
     with database.writing() as connection:
@@ -67,6 +78,11 @@ def _ratings(database: Database) -> Iterator[tuple[Row, Row]]:
     ratings, queries = tables.ratings, tables.rating_queries
     chosen = sa.and_(ratings.c.query_id == queries.c.id, ~ratings.c.undone)
     return read_together(database, ratings, queries, chosen)
+
+
+def _rating_decisions(database: Database) -> Iterator[tuple[Row, Row]]:
+    decisions, queries = tables.rating_adjudications, tables.rating_queries
+    return read_together(database, decisions, queries, decisions.c.query_id == queries.c.id)
 
 
 def _row(

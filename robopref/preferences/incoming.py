@@ -23,12 +23,16 @@ from robopref.preferences.rating import (
 )
 from robopref.preferences.records import Row
 
-PREFERENCE, RATING, DECISION = "preference", "rating", "decision"
+PREFERENCE, RATING = "preference", "rating"
+DECISION, RATING_DECISION = "decision", "rating decision"
 RATING_FIELDS = (
     "id", "rating", "mark_step", "annotator", "criterion", "reason", "time_s", "response_time_s",
     "details",
 )  # fmt: skip
 DECISION_FIELDS = ("id", "answer", "order", "annotator", "criterion", "reason", "time_s")
+RATING_DECISION_FIELDS = (
+    "id", "rating", "mark_step", "annotator", "criterion", "reason", "time_s",
+)  # fmt: skip
 RATING_QUERY_FIELDS = ("id", "item", "strategy", "reason", "context", "created_s")
 LATEST_S = 250_000_000_000.0
 """Times are before the year 9892, the last that calendars here know being 9999."""
@@ -73,10 +77,22 @@ def _check_preference(row: Row) -> Row:
 
 def _check_rating(row: Row) -> Row:
     _has(row, RATING_FIELDS, RATING_QUERY_FIELDS)
+    _object("details", row["details"])
+    return _check_judged(row, RATING_FIELDS)
+
+
+def _check_rating_decision(row: Row) -> Row:
+    _has(row, RATING_DECISION_FIELDS, RATING_QUERY_FIELDS)
+    if row["rating"] == str(Verdict.SKIPPED):
+        raise ValueError("`rating` must be a verdict or 'cannot tell', got 'skipped'.")
+    return _check_judged(row, RATING_DECISION_FIELDS)
+
+
+def _check_judged(row: Row, fields: Sequence[str]) -> Row:
+    """Check what is said of one clip; return these fields of it with its query."""
     _check_said(row)
     _text("rating", row["rating"])
     check_choice("rating", row["rating"], [str(verdict) for verdict in Verdict])
-    _object("details", row["details"])
     if row["mark_step"] is not None:
         _whole("mark_step", row["mark_step"], 0, _WHOLE)
     query = row["query"]
@@ -89,13 +105,11 @@ def _check_rating(row: Row) -> Row:
     )  # fmt: skip
     rating = Rating(
         row["id"], asked, Verdict(row["rating"]), row["mark_step"], row["annotator"],
-        row["criterion"], row["reason"], float(row["time_s"]), float(row["response_time_s"]),
-        row["details"],
+        row["criterion"], row["reason"], float(row["time_s"]),
+        float(row.get("response_time_s", 0.0)), row.get("details", {}),
     )  # fmt: skip
-    return {
-        **{key: value for key, value in rating_row(rating).items() if key != "query_id"},
-        "query": normal,
-    }
+    said = rating_row(rating)
+    return {**{key: said[key] for key in fields}, "query": normal}
 
 
 def _check_decision(row: Row) -> Row:
@@ -111,6 +125,7 @@ def _check_decision(row: Row) -> Row:
 
 _CHECKS: dict[str, Callable[[Row], Row]] = {
     PREFERENCE: _check_preference, RATING: _check_rating, DECISION: _check_decision,
+    RATING_DECISION: _check_rating_decision,
 }  # fmt: skip
 
 

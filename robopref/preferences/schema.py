@@ -15,7 +15,7 @@ from robopref.errors import DataError
 from robopref.preferences.tables import meta, metadata, preferences, queries
 from robopref.registry import import_extra
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised whenever the tables change, with one more entry in `upgrade.UPGRADES`; a store of another
 version is refused, never guessed at."""
 BUSY_TIMEOUT_S = 30.0

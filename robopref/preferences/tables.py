@@ -106,6 +106,21 @@ adjudications = sa.Table(
     sa.Column("time_s", sa.Double, nullable=False),
     sa.UniqueConstraint("query_id", "criterion", name="one_adjudication_each"),
 )
+# Since version 4.
+rating_adjudications = sa.Table(
+    "rating_adjudications",
+    metadata,
+    sa.Column("seq", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("id", sa.String, nullable=False, unique=True),
+    sa.Column("query_id", sa.ForeignKey("rating_queries.id"), nullable=False),
+    sa.Column("criterion", sa.String, nullable=False),
+    sa.Column("rating", sa.String, nullable=False),
+    sa.Column("mark_step", sa.Integer),
+    sa.Column("annotator", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("time_s", sa.Double, nullable=False),
+    sa.UniqueConstraint("query_id", "criterion", name="one_rating_adjudication_each"),
+)
 label_queue = sa.Table(
     "label_queue",
     metadata,

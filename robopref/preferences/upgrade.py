@@ -25,6 +25,15 @@ def _add_confidence_and_details(connection: sa.Connection) -> None:
 
 
 def _add_desk_of_the_labelling_tool(connection: sa.Connection) -> None:
+    _execute(connection, _DESK)
+
+
+def _add_decisions_about_ratings(connection: sa.Connection) -> None:
+    _execute(connection, _RATING_DECISIONS)
+
+
+def _execute(connection: sa.Connection, statements: str) -> None:
+    """Execute statements in the words of the database that is there."""
     if connection.dialect.name == "sqlite":
         key, real, true = "INTEGER NOT NULL PRIMARY KEY", "DOUBLE", " = 1"
     else:
@@ -34,7 +43,7 @@ def _add_desk_of_the_labelling_tool(connection: sa.Connection) -> None:
         "KEY_TYPE": key, "REAL_TYPE": real, "IS_OPEN": f"is_open{true}",
         "STANDS": "undone = 0" if true else "NOT undone",
     }  # fmt: skip
-    for statement in _DESK.split(";\n"):
+    for statement in statements.split(";\n"):
         for word, meaning in words.items():
             statement = statement.replace(word, meaning)
         connection.exec_driver_sql(statement)
@@ -81,10 +90,19 @@ CREATE TABLE label_history (
     seq KEY_TYPE, time_s REAL_TYPE NOT NULL, criterion VARCHAR NOT NULL,
     num_labels INTEGER NOT NULL, figures JSON NOT NULL)
 """
+_RATING_DECISIONS = """
+CREATE TABLE rating_adjudications (
+    seq KEY_TYPE, id VARCHAR NOT NULL UNIQUE,
+    query_id VARCHAR NOT NULL REFERENCES rating_queries (id), criterion VARCHAR NOT NULL,
+    rating VARCHAR NOT NULL, mark_step INTEGER, annotator VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL, time_s REAL_TYPE NOT NULL,
+    CONSTRAINT one_rating_adjudication_each UNIQUE (query_id, criterion))
+"""
 
 UPGRADES: tuple[Callable[[sa.Connection], None], ...] = (
     _add_confidence_and_details,
     _add_desk_of_the_labelling_tool,
+    _add_decisions_about_ratings,
 )
 """`UPGRADES[v - 1]` leads from version v to v + 1, in a transaction. An entry stays as it is once
 it is out: it says what it does in words of its own, since the tables of `schema` go on changing."""

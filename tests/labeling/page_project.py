@@ -70,7 +70,10 @@ class Project:
         with self.service.store.database.writing() as connection:
             # Rows of queries stay: the queue counts on their numbers to rise.
             connection.execute(tables.label_queue.update().values(is_open=False, blocked=""))
-            answered = (tables.preferences, tables.ratings, tables.adjudications)
+            answered = (
+                tables.preferences, tables.ratings, tables.adjudications,
+                tables.rating_adjudications,
+            )  # fmt: skip
             for table in (tables.label_leases, *answered):
                 connection.execute(table.delete())
 

@@ -51,6 +51,7 @@ def test_every_route_works(tmp_path, location, called):
         (criterion,) = found["criteria"]
         assert criterion["disagreements"] == 0
         assert criterion["rating_disagreements"] == 1
+        decide_rating(anna, ben, found["contradictions"][0]["query_id"])
         assert criterion["agreement"]["kappa"]
         assert [row["episode_id"] for row in found["contradictions"]] == [episodes.ids[0]]
         newest = anna.mine()[0]["query_id"]
@@ -112,6 +113,25 @@ def rate(anna, ben, episode_id):
     anna.add_queries([{"items": [item]}])
     for client, verdict, mark in ((anna, "good", None), (ben, "bad", 3)):
         client.rate(client.next(kinds=["rating"])["query"], verdict, mark)
+
+
+def decide_rating(anna, ben, query_id):
+    (found,) = ben.disagreements(ratings=True)
+    assert (found["query"]["id"], found["query"]["kind"]) == (query_id, "rating")
+    assert [(a["annotator"], a["rating"], a["mark_step"]) for a in found["answers"]] == [
+        ("anna", "good", None), ("ben", "bad", 3),
+    ]  # fmt: skip
+    first = ben.adjudicate_rating(query_id, "overall", "bad", 2)
+    assert ben.disagreements(ratings=True) == []
+    with pytest.raises(ClientError) as error:
+        anna.adjudicate_rating(query_id, "overall", "good")
+    assert (error.value.status, error.value.code) == (409, "decided-already")
+    with pytest.raises(ClientError) as error:
+        anna.undo_decision(first)
+    assert error.value.status == 404
+    ben.undo_decision(first)
+    assert len(ben.disagreements(ratings=True)) == 1
+    anna.adjudicate_rating(query_id, "overall", "cannot tell", note="It is out of sight.")
 
 
 def show_a_cloud(client, episode_id):

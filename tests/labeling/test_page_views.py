@@ -175,6 +175,12 @@ def test_a_decision_is_taken_back_by_a_key(project, pages):
 
 
 @pytest.mark.slow
+def test_a_server_without_a_trainer_says_so(project, pages):
+    page = pages.open(project, path="/progress", ready=False)
+    page.get_by_text("this server fits no reward").wait_for()
+
+
+@pytest.mark.slow
 def test_a_query_that_could_not_be_shown_is_tried_again(project, pages):
     [query] = project.ask_clips(2)
     project.service.queue.block(query.id, "Its video cannot be read.")

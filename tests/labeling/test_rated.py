@@ -69,8 +69,9 @@ def test_contradictions_are_listed_oldest_first_without_what_is_no_verdict(datab
     assert found[1] == {
         "query_id": "overall1", "criterion": "overall", "episode_id": "e1", "start": 1,
         "length": 5, "ratings": [
-            {"annotator": "anna", "rating": "good", "mark_step": 1},
-            {"annotator": "cleo", "rating": "bad", "mark_step": 1},
+            {"annotator": name, "rating": said, "mark_step": 1, "reason": "", "time_s": 0.0,
+             "tags": []}
+            for name, said in (("anna", "good"), ("cleo", "bad"))
         ],
     }  # fmt: skip
     with database.writing() as connection:

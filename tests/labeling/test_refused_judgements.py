@@ -49,6 +49,25 @@ def test_a_verdict_of_another_criterion_and_a_mark_after_the_end_are_refused(run
         client.rate(query, "bad", 4)
 
 
+def test_a_decision_that_no_clip_can_have_is_refused(running):
+    with running.client() as client, running.client("ben") as ben:
+        client.add_queries([{"items": segments(running)[:1], "priority": 9}])
+        query = client.next(kinds=["rating"])["query"]
+        client.rate(query, "good")
+        ben.rate(ben.next(kinds=["rating"])["query"], "bad", 4)
+        name, pair = query["id"], client.next(kinds=["pair"])["query"]["id"]
+        decide = client.adjudicate_rating
+        words = "`rating` must be one of ['bad', 'cannot tell', 'good'], got 'success'."
+        refused(422, lambda: decide(name, "overall", "success"), words)
+        refused(422, lambda: decide(name, "overall", "bad", 5), "must be between 0 and 4, got 5")
+        refused(422, lambda: decide(pair, "overall", "bad"), "use /api/adjudication.")
+        words = "is rated, not ordered: use /api/adjudication/ratings."
+        refused(422, lambda: client.adjudicate(name, "overall", [[0], [1]]), words)
+        refused(404, lambda: decide("absent", "overall", "bad"))
+        decide(name, "overall", "bad", 4)
+        assert client.disagreements(ratings=True) == []
+
+
 def test_what_is_said_of_candidates_is_refused_of_clips_and_in_another_form(running):
     with running.client() as client:
         pair = client.next(kinds=["pair"])["query"]

@@ -15,7 +15,7 @@ from robopref.labeling.adjudication import find_disagreements
 from robopref.labeling.config import LabelConfig
 from robopref.labeling.progress import Progress
 from robopref.labeling.queue import LabelQueue
-from robopref.preferences.exchange import read_ratings
+from robopref.preferences.exchange import read_rating_decisions, read_ratings
 from robopref.preferences.incoming import check_row
 from robopref.preferences.rating import (
     Rating,
@@ -48,6 +48,15 @@ def add_decision(store, query):
         store.database.insert_decision(connection, row)
 
 
+def add_rating_decision(store, query_id):
+    row = {
+        "id": "rd", "query_id": query_id, "criterion": "overall", "rating": "bad", "mark_step": 2,
+        "annotator": "judge", "reason": "It slips.", "time_s": 9.5,
+    }  # fmt: skip
+    with store.database.writing() as connection:
+        store.database.insert_rating_decision(connection, row)
+
+
 @pytest.fixture
 def filled(store, make_query, make_answer, cut_hash):
     query = make_query()
@@ -55,19 +64,25 @@ def filled(store, make_query, make_answer, cut_hash):
     store.answer(make_answer(query, "a", annotator="anna"))
     add_rating(store, reason="too fast", response_time_s=1.5)
     add_decision(store, query)
+    add_rating_decision(store, "q-r")
     return store
 
 
 def test_ratings_and_decisions_go_from_store_to_store(filled, tmp_path):
     path = tmp_path / "out.jsonl"
-    assert filled.export_jsonl(path) == 3
+    assert filled.export_jsonl(path) == 4
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [row["type"] for row in rows] == ["preference", "rating", "decision"]
+    assert [row["type"] for row in rows] == [
+        "preference", "rating", "decision", "rating decision",
+    ]  # fmt: skip
     with PreferenceStore(tmp_path / "other.sqlite") as other:
-        assert other.import_jsonl(path) == 3
+        assert other.import_jsonl(path) == 4
         assert other.import_jsonl(path) == 0
         assert list(read_ratings(other.database)) == list(read_ratings(filled.database))
         assert other.database.decisions() == filled.database.decisions()
+        decided = list(read_rating_decisions(other.database))
+        assert decided == list(read_rating_decisions(filled.database))
+        assert [(each.verdict, each.mark_step) for each in decided] == [(Verdict.BAD, 2)]
         assert other.believed() == filled.believed()
         other.export_jsonl(tmp_path / "again.jsonl")
     assert (tmp_path / "again.jsonl").read_text() == path.read_text()
@@ -75,8 +90,8 @@ def test_ratings_and_decisions_go_from_store_to_store(filled, tmp_path):
 
 def test_parquet_has_a_row_for_each_with_its_type(filled, tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
-    assert filled.export_parquet(tmp_path / "out.parquet") == 3
-    answer, rating, decision = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert filled.export_parquet(tmp_path / "out.parquet") == 4
+    answer, rating, decision, about_rating = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert (answer["type"], answer["rating"], answer["mark_step"]) == ("preference", None, None)
     assert (rating["type"], rating["rating"], rating["mark_step"]) == ("rating", "bad", 3)
     assert (rating["answer"], rating["details"]) == (None, '{"tags": ["slow"]}')
@@ -84,18 +99,23 @@ def test_parquet_has_a_row_for_each_with_its_type(filled, tmp_path):
     assert (decision["type"], decision["order"], decision["strength"]) == (
         "decision", [[1], [0]], None,
     )  # fmt: skip
+    assert (about_rating["type"], about_rating["rating"], about_rating["mark_step"]) == (
+        "rating decision", "bad", 2,
+    )  # fmt: skip
     assert len(filled.chosen_rejected()) == 1
 
 
 def test_what_contradicts_the_store_is_refused(filled, tmp_path):
     path = tmp_path / "out.jsonl"
     filled.export_jsonl(path)
-    _, rating, decision = [json.loads(line) for line in path.read_text().splitlines()]
+    _, rating, decision, about_rating = [json.loads(line) for line in path.read_text().splitlines()]
     for row, problem in (
         (rating | {"rating": "good"}, "Rating 'r' is in"),
         (rating | {"id": "new"}, "Query 'q-r' was already rated by 'anna'"),
         (decision | {"order": [[0], [1]]}, "Decision 'd' is in"),
         (decision | {"id": "new"}, "Query 'q' was decided by "),
+        (about_rating | {"rating": "good"}, "Decision 'rd' is in"),
+        (about_rating | {"id": "new"}, "Query 'q-r' was decided by 'judge' by the criterion"),
         (rating | {"id": "x", "query": rating["query"] | {"id": "q"}}, "Query 'q' is in"),
     ):
         path.write_text(json.dumps(row))
@@ -170,7 +190,8 @@ def test_an_unknown_type_is_refused():
     with pytest.raises(DataError) as error:
         check_row(LINE | {"type": "rumour"}, "Line 1")
     assert str(error.value) == (
-        "Line 1 is of no known `type`: it must be one of ['decision', 'preference', 'rating']."
+        "Line 1 is of no known `type`: it must be one of ['decision', 'preference', 'rating', "
+        "'rating decision']."
     )
 
 

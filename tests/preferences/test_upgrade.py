@@ -11,6 +11,7 @@ from robopref import cli
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.preferences import Preference, Query, Ranking, schema, tables, upgrade
+from robopref.preferences.exchange import read_rating_decisions, read_ratings
 from robopref.preferences.store import PreferenceStore
 from robopref.preferences.upgrade import Upgraded, upgrade_store
 
@@ -25,7 +26,7 @@ def old(location):
     return restore(location, 1)
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def version(request):
     return request.param
 
@@ -81,7 +82,7 @@ def test_an_old_store_is_refused_with_the_command_that_upgrades_it(old):
     engine, name = schema.make_engine(old, create=False)
     engine.dispose()
     assert str(error.value) == (
-        f"{name} is a preference store of version 1; this robopref reads version 3. "
+        f"{name} is a preference store of version 1; this robopref reads version 4. "
         f"Upgrade it with: robopref data upgrade-preferences --db {name}."
     )
 
@@ -119,6 +120,29 @@ def test_what_version_2_added_is_kept(location):
     ]  # fmt: skip
 
 
+def test_what_version_3_added_is_kept(location):
+    assert upgrade_store(restore(location, 3)).before == 3
+    with PreferenceStore(location, create=False) as store:
+        assert store.database.decisions() == {("pair", "overall"): Ranking.prefer(1)}
+        assert [(r.id, r.verdict, r.mark_step) for r in read_ratings(store.database)] == [
+            ("r1", "good", None), ("r2", "bad", 3),
+        ]  # fmt: skip
+        desk = (
+            (tables.label_queue, 5), (tables.label_leases, 1), (tables.label_annotators, 1),
+            (tables.label_sessions, 1), (tables.label_history, 1),
+        )  # fmt: skip
+        with store.database.writing() as connection:
+            for table, num in desk:
+                statement = sa.select(sa.func.count()).select_from(table)
+                assert connection.scalar(statement) == num, table.name
+            decided = {
+                "id": "d2", "query_id": "clip", "criterion": "overall", "rating": "bad",
+                "mark_step": 3, "annotator": "cleo", "reason": "", "time_s": 1.75e9,
+            }  # fmt: skip
+            assert store.database.insert_rating_decision(connection, decided)
+        assert [r.mark_step for r in read_rating_decisions(store.database)] == [3]
+
+
 def test_an_upgraded_store_has_the_tables_of_a_new_one(location, version, tmp_path):
     old = restore(location, version)
     upgrade_store(old)
@@ -140,7 +164,7 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(location, version, tmp_pa
 
 def test_a_second_upgrade_finds_nothing_to_do(old):
     upgrade_store(old)
-    assert upgrade_store(old) == Upgraded(3, None)
+    assert upgrade_store(old) == Upgraded(4, None)
 
 
 def test_a_sqlite_store_is_kept_as_it_was(tmp_path):
@@ -211,7 +235,7 @@ def test_the_command_says_what_it_did(tmp_path, capsys):
     command = ["data", "upgrade-preferences", "--db", str(path)]
     assert cli.main(command) == 0
     assert capsys.readouterr().out == (
-        f"{path} is upgraded from version 1 to 3.\nAs it was, it is kept in {path}.v1.bak.\n"
+        f"{path} is upgraded from version 1 to 4.\nAs it was, it is kept in {path}.v1.bak.\n"
     )
     assert cli.main(command) == 0
-    assert f"{path} is of version 3; there is nothing to upgrade." in capsys.readouterr().out
+    assert f"{path} is of version 4; there is nothing to upgrade." in capsys.readouterr().out

@@ -8,9 +8,12 @@ import { inWords } from "./history.js";
 import { addKeys } from "./keys.js";
 import { PairJudge } from "./pair.js";
 import { RankingJudge } from "./ranking.js";
+import { RatingJudge } from "./rating.js";
 
 const RETRY_S = 2;
-const JUDGES = { pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge };
+const JUDGES = {
+  pair: PairJudge, ranking: RankingJudge, candidates: CandidatesJudge, rating: RatingJudge,
+};
 
 export class AdjudicatePage {
   constructor(app) {
@@ -38,7 +41,7 @@ export class AdjudicatePage {
           this.undoButton), this.words),
       this.stageBox, this.transportBox, this.barBox,
       h("div", { class: "extras" }, this.answers,
-        h("label", { class: "gold", for: "gold" }, this.gold,
+        this.goldLabel = h("label", { class: "gold", for: "gold" }, this.gold,
           "Ask it of everybody from now on, as one whose answer is known")));
   }
 
@@ -50,7 +53,7 @@ export class AdjudicatePage {
         { signal: this.stop.signal });
       this.app.setLost(null);
       const isFirst = ({ query }) => query.id === first;
-      this.queries = found.queries.toSorted((a, b) => isFirst(b) - isFirst(a));
+      this.queries = [...found.queries, ...found.ratings].toSorted((a, b) => isFirst(b) - isFirst(a));
       await this.show();
     } catch (error) {
       if (this.stop.signal.aborted || !this.app.handle(error)) return;
@@ -67,6 +70,7 @@ export class AdjudicatePage {
       this.question.textContent = "";
       this.words.textContent = "";
       this.answers.replaceChildren();
+      this.goldLabel.hidden = true;
       this.stageBox.replaceChildren(h("div", { class: "message" }, h("h2", {}, "Nothing to decide"),
         h("p", {}, "Where several annotators answer one query and disagree, it appears here.")));
       this.transportBox.replaceChildren();
@@ -77,9 +81,10 @@ export class AdjudicatePage {
     const { query, answers } = first;
     this.query = { ...query, order: query.order ?? query.items.map(({ index }) => index) };
     this.question.textContent = query.question;
-    this.words.textContent = `${answers.length} answers, ${this.queries.length} queries to decide.`;
+    this.words.textContent = `${answers.length} answers. To decide: ${this.queries.length}.`;
     this.answers.replaceChildren(...answers.map((answer) => this.given(answer)));
     this.gold.checked = false;
+    this.goldLabel.hidden = query.kind === "rating";  // Only answers to comparisons can be known.
     const judge = new JUDGES[query.kind](this.query, {
       submit: (fields, words) => this.decide(fields, words), showReward: false,
     });
@@ -114,15 +119,17 @@ export class AdjudicatePage {
       answer.reason ? h("span", { class: "muted" }, ` “${answer.reason}”`) : null);
   }
 
-  async decide({ answer, order }, words) {
+  async decide({ answer, order, rating, mark_step }, words) {
     if (this.element.dataset.state !== "ready") return;
     this.element.dataset.state = "sending";
     const { id: query, criterion } = this.query;
     const id = newId();
+    const said = { id, query, criterion };
     try {
-      await call("POST", "/api/adjudication", {
-        id, query, criterion, answer, order, gold: this.gold.checked,
-      });
+      if (rating) await call("POST", "/api/adjudication/ratings", { ...said, rating, mark_step });
+      else {
+        await call("POST", "/api/adjudication", { ...said, answer, order, gold: this.gold.checked });
+      }
       this.keep([...this.decided, { id, query }]);
       say(`Decided: ${words}`);
       this.queries.shift();

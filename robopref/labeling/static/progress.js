@@ -105,6 +105,10 @@ function timeOf(seconds) {
 }
 
 const TRAINER = { off: "off", waiting: "waiting", fitting: "fitting", failed: "failed" };
+const FITS = "fits a reward as labels come";
+const TRAINER_WORDS = {
+  off: "this server fits no reward", waiting: FITS, fitting: FITS, failed: FITS,
+};
 
 function tiles(own, { trainer, blocked = [] }) {
   const { agreement, value_of_ten: gain, position } = own;
@@ -121,7 +125,7 @@ function tiles(own, { trainer, blocked = [] }) {
     heldOut(own),
     tile("Ten more labels", isKnown(gain) ? `${gain < 0 ? "−" : "+"}${Math.abs(100 * gain).toFixed(1)} %` : "–",
       "of held-out accuracy, estimated"),
-    tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || "fits a reward as labels come"));
+    tile("Trainer", TRAINER[trainer?.state] ?? "off", trainer?.message || TRAINER_WORDS[trainer?.state ?? "off"]));
 }
 
 /** Return the newest accuracy of the reward on pairs that it was not fitted to. */
@@ -230,7 +234,7 @@ function contradictions(rows = [], { criterion, rating_disagreements: num }) {
   if (!own.length) return "";
   const words = ({ annotator, rating, mark_step: mark }) =>
     `${annotator}: ${rating}${mark === null ? "" : ` (step ${mark})`}`;
-  return section(`Clips rated differently: ${num}`, table(["Clip", "Steps", "Ratings"], own.map((row) => [
+  return section(`Clips rated differently, to decide at Adjudicate: ${num}`, table(["Clip", "Steps", "Ratings"], own.map((row) => [
     shortened(row.episode_id), `${row.start} to ${row.start + row.length}`,
     row.ratings.map(words).join(", "),
   ])));
