@@ -234,7 +234,7 @@ class Assignment:
         # would where one waits that is passed over.
         waits = self.but and first_reserved(connection, annotator, criterion, kinds) is not None
         if "pair" in kinds and not waits and checks.make_due(
-            connection, self.config, annotator, criterion, num, self.rng
+            connection, self.config, annotator, criterion, self.rng
         ):  # fmt: skip
             reserved = first_reserved(connection, annotator, criterion, kinds, self.but)
         return reserved or first_askable(connection, annotator, criterion, kinds, but=self.but)

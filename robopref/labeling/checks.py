@@ -40,28 +40,29 @@ def make_due(
     config: LabelConfig,
     annotator: str,
     criterion: str,
-    num_answered: int,
     rng: np.random.Generator,
 ) -> bool:
     """Queue the check for an annotator that is due; return whether one was."""
-    if _lacks_attention(connection, annotator, criterion, config.attention_every):
+    if _lacks(connection, annotator, criterion, ATTENTION, config.attention_every):
         # Its clips do not matter: where nothing is answered yet, it shows those of another pair.
         found = _answered(connection, annotator, criterion) or _asked(connection, criterion)
         return _make(connection, annotator, criterion, found, rng, attention=True)
-    if is_due(num_answered, config.repeat_every):
+    if _lacks(connection, annotator, criterion, REPEAT, config.repeat_every):
         found = _answered(connection, annotator, criterion, ordered=True)[FEWEST_BETWEEN:]
         return _make(connection, annotator, criterion, found, rng, attention=False)
     return False
 
 
-def _lacks_attention(connection: sa.Connection, annotator: str, criterion: str, every: int) -> bool:
+def _lacks(
+    connection: sa.Connection, annotator: str, criterion: str, role: str, every: int
+) -> bool:
     """Return whether none of the last `every` - 1 answers, ratings too, is to such a check.
 
     Other checks may take the turn of one: it then comes after them.
     """
     if every == 0:
         return False
-    is_check = (queries.c.strategy == ATTENTION).label("is_check")
+    is_check = (queries.c.strategy == role).label("is_check")
     own = [
         sa.select(table.c.time_s, flag)
         .select_from(joined)

@@ -63,6 +63,25 @@ def test_checks_come_as_often_as_promised_from_the_first_on(tmp_path):
             assert other.next()["query"]["role"] == "attention"
 
 
+def test_a_repetition_whose_turn_is_taken_comes_at_the_next_one(tmp_path):
+    record_real(tmp_path / "data")
+    every = {"gold_every": 4, "repeat_every": 8, "attention_every": 8}
+    with Running(tmp_path, tmp_path / "data", **every) as running, running.client() as client:
+        ids = running.service.episodes.ids
+        items = [[{"episode_id": e, "start": s, "length": 7} for e in ids] for s in range(3)]
+        known = client.add_queries({"items": i, "gold": {"order": [[0], [1]]}} for i in items)
+        came = []
+        for _ in range(12):
+            query = client.next()["query"]
+            strategy = running.service.query(query["id"]).strategy
+            came.append("gold" if query["id"] in known else strategy)
+            client.answer(query, [[0], [1]])
+    # The eighth turn is the second known answer's, the next one the attention check's.
+    assert [came.index(each) for each in ("gold", "attention", "repeat")] == [3, 8, 9]
+    assert came.count("repeat") == came.count("attention") == 1
+    assert [number for number, each in enumerate(came) if each == "gold"] == [3, 7, 11]
+
+
 def test_no_reward_is_fitted_to_it(failed):
     running, _, check = failed
     database = running.service.store.database

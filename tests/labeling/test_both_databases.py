@@ -3,6 +3,7 @@
 import re
 import uuid
 
+import pyarrow.parquet as pq
 import pytest
 
 from robopref.labeling.client import Client, ClientError
@@ -59,6 +60,9 @@ def test_every_route_works(tmp_path, location, called):
         assert anna.clips(newest)
         for form in ("jsonl", "parquet", "chosen_rejected", "lerobot"):
             anna.export(form, tmp_path / form)
+        rows = pq.read_table(tmp_path / "lerobot").to_pylist()
+        said = [(r["annotator"], r["answer"]) for r in rows if r["kind"] == "rating decision"]
+        assert said == [("anna", "cannot tell")]
         assert anna.import_jsonl(tmp_path / "jsonl") == 0
         anna.request("DELETE", "/api/session")
         described = anna.get("/api/openapi.json")["paths"]

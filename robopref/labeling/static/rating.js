@@ -40,8 +40,9 @@ export class RatingJudge {
   toggleMark() {
     const { player, transport } = this.stage;
     player.pause();
+    const frame = player.target ?? player.frame;  // Keys may be quicker than the picture.
     // Set again at another picture, it moves there.
-    this.markFrame = this.markFrame === player.frame ? null : player.frame;
+    this.markFrame = this.markFrame === frame ? null : frame;
     transport.setMark(this.markFrame);
     const isOn = this.markFrame !== null;
     this.marker.setAttribute("aria-pressed", String(isOn));
