@@ -4,10 +4,11 @@ import { ApiError, LostConnectionError, call, newId, pause } from "./api.js";
 import { CandidatesJudge } from "./candidates.js";
 import { prefetch } from "./clips.js";
 import { criterionPicker } from "./criterion.js";
-import { button, h, say, toast } from "./dom.js";
+import { button, say, toast } from "./dom.js";
 import { Extras } from "./extras.js";
 import { History } from "./history.js";
 import { addKeys } from "./keys.js";
+import { LabelFrame } from "./label_frame.js";
 import { LeaseKeeper } from "./lease.js";
 import { PairJudge } from "./pair.js";
 import { RankingJudge } from "./ranking.js";
@@ -26,19 +27,6 @@ export class LabelPage {
   constructor(app) {
     this.app = app;
     this.title = "Label";
-    this.criterion = h("p", { class: "criterion" });
-    this.question = h("h1", { class: "question" });
-    this.why = h("p", { class: "why" });
-    this.count = h("p", { class: "count muted" });
-    this.stageBox = h("section", { class: "stage", "aria-label": "What is judged" });
-    this.transportBox = h("div", { class: "transport-box" });
-    this.barBox = h("div", { class: "bar-box" });
-    this.extrasBox = h("div", { class: "extras-box" });
-    this.element = h("div", { class: "label-page", "data-state": "loading" },
-      h("div", { class: "ask" },
-        h("div", { class: "ask-words" }, this.criterion, this.question),
-        h("div", { class: "ask-side" }, this.count, this.undoButton()), this.why),
-      this.stageBox, this.transportBox, this.barBox, this.extrasBox);
     this.history = new History((id) => this.undo(id));
     this.stopKeys = addKeys({
       Z: () => this.undo(), "Shift+Z": () => this.history.open(), X: () => this.skip(),
@@ -48,7 +36,11 @@ export class LabelPage {
       await this.leave();
       this.next();
     }, { all: "All criteria" });
-    this.element.querySelector(".ask-side").prepend(this.picker.element);
+    this.frame = new LabelFrame(app, {
+      picker: this.picker.element, onskip: () => this.skip(), onundo: () => this.undo(),
+      onhistory: () => this.history.open(),
+    });
+    this.element = this.frame.element;
   }
 
   /** Called once the page is on the screen. */
@@ -59,23 +51,11 @@ export class LabelPage {
     if (!this.stop.signal.aborted) await this.next();
   }
 
-  undoButton() {
-    return h("div", { class: "undo-box" },
-      button("Skip", { class: "quiet skip", key: "X", onclick: () => this.skip() }),
-      button("Undo", { class: "quiet", key: "Z", onclick: () => this.undo() }),
-      button("History", { class: "quiet", "aria-keyshortcuts": "Shift+Z",
-        onclick: () => this.history.open() }));
-  }
-
-  setState(state) {
-    this.element.dataset.state = state;
-  }
-
   // ---- the next query -------------------------------------------------------------------------
 
   async next() {
     const turn = (this.turn = {});
-    this.setState("loading");
+    this.frame.state = "loading";
     while (turn === this.turn && !this.stop.signal.aborted) {
       try {
         const only = this.picker.value;
@@ -97,12 +77,7 @@ export class LabelPage {
   async show({ query, ahead = [], progress }) {
     this.clear();
     this.query = query;
-    this.criterion.textContent = query.criterion;
-    this.question.textContent = query.question;
-    this.why.replaceChildren(query.why ?? "", query.compares_policies
-      ? this.link("/compare", "All comparisons of policies") : "");
-    this.element.classList.toggle("attention", query.role === "attention");
-    this.showProgress(progress);
+    this.frame.ask(query, progress);
     const options = {
       submit: (fields, words) => this.submit(fields, words),
       showReward: this.app.project.settings.show_reward_lane,
@@ -113,10 +88,7 @@ export class LabelPage {
       strength: this.app.project.settings.strength_default ?? 2,
       hasStrength: this.judge.hasStrength,
     });
-    this.stageBox.replaceChildren(this.judge.element);
-    this.transportBox.replaceChildren(this.judge.transport);
-    this.barBox.replaceChildren(this.judge.bar);
-    this.extrasBox.replaceChildren(this.extras.element);
+    this.frame.show(this.judge, this.extras);
     this.keep(query.lease);
     await this.load(query, ahead);
   }
@@ -145,7 +117,7 @@ export class LabelPage {
     if (judge !== this.judge) return;
     this.isDrawing = false;
     this.shownAt = performance.now();
-    this.setState("ready");
+    this.frame.state = "ready";
     this.setKeys();
     judge.onkeys = () => this.setKeys();
     say(`${query.question} By ${query.criterion}.`);
@@ -173,19 +145,12 @@ export class LabelPage {
     });
   }
 
-  showProgress(progress) {
-    if (!progress) return;
-    const { answered_mine: mine, remaining } = progress;
-    const by = this.app.project.criteria.length > 1 ? ` by “${this.query.criterion}”` : "";
-    this.count.textContent = `${mine} answered · ${remaining} to go${by}`;
-  }
-
   // ---- answers --------------------------------------------------------------------------------
 
   async submit(fields, words) {
     if (this.isDrawing) this.tellDrawing();
-    if (this.element.dataset.state !== "ready") return;
-    this.setState("sending");
+    if (this.frame.state !== "ready") return;
+    this.frame.state = "sending";
     const { query } = this;
     const isRating = query.kind === "rating";
     const body = {
@@ -209,9 +174,9 @@ export class LabelPage {
   }
 
   skip() {
-    const isWaiting = this.isDrawing || this.element.dataset.state === "unplayable";
+    const isWaiting = this.isDrawing || this.frame.state === "unplayable";
     if (this.isDrawing) this.closeJudge();  // What is still being drawn is not waited for.
-    if (isWaiting) this.setState("ready");
+    if (isWaiting) this.frame.state = "ready";
     const isRating = this.query?.kind === "rating";
     this.submit(isRating ? { rating: "skipped", mark_step: null } : { answer: "skipped", order: [] },
       "Skipped");
@@ -253,17 +218,13 @@ export class LabelPage {
 
   showEmpty(reason) {
     // Only there it is said which ones, and why.
-    const link = reason === "cannot be shown" ? this.link("/progress", "To Progress")
-      : this.query?.compares_policies ? this.link("/compare", "To Compare") : null;
+    const link = reason === "cannot be shown" ? this.frame.link("/progress", "To Progress")
+      : this.query?.compares_policies ? this.frame.link("/compare", "To Compare") : null;
     this.showMessage("empty", ...whyNothing(reason), link);
   }
 
-  link(path, words) {
-    return h("a", { class: "link", href: path, onclick: (event) => this.app.follow(event) }, words);
-  }
-
   showExpired() {
-    if (this.element.dataset.state === "sending") return;
+    if (this.frame.state === "sending") return;
     this.showMessage("expired", "This query was given back",
       "It was open for a while without a sign of you, so that somebody else may answer it.",
       button("Go on", { class: "primary", key: "Enter", onclick: () => this.next() }));
@@ -275,34 +236,21 @@ export class LabelPage {
     const words = whyNotShown(error, this.app.project.settings.codec);
     const again = error instanceof LostConnectionError;
     if (again) this.app.handle(error);
-    this.setState("unplayable");
     this.shownAt = performance.now();
-    this.stageBox.append(h("div", { class: "message covering" },
-      h("h2", {}, "This query cannot be shown"), h("p", {}, words),
-      h("div", { class: "row" },
-        button("Try again", { class: "primary", key: "Enter", onclick: () => this.next() }),
-        again ? null : button("Skip", { class: "quiet", key: "X", onclick: () => this.skip() }))));
+    this.frame.cover("unplayable", "This query cannot be shown", words,
+      button("Try again", { class: "primary", key: "Enter", onclick: () => this.next() }),
+      again ? null : button("Skip", { class: "quiet", key: "X", onclick: () => this.skip() }));
     this.stopJudgeKeys = addKeys({ Enter: () => this.next() });
-    say(`This query cannot be shown. ${words}`, { urgent: true });
   }
 
-  showMessage(state, title, words, ...actions) {
-    if (this.element.dataset.state === state && this.shownMessage === title + words) return;
+  showMessage(...notice) {
+    if (this.frame.says(...notice)) return;
     this.clear();
-    this.shownMessage = title + words;
-    this.setState(state);
-    this.criterion.textContent = "";
-    this.question.textContent = "";
-    this.why.textContent = "";
-    this.count.textContent = "";
-    this.stageBox.replaceChildren(h("div", { class: "message" },
-      h("h2", {}, title), h("p", {}, words), ...actions));
-    for (const box of [this.transportBox, this.barBox, this.extrasBox]) box.replaceChildren();
-    say(`${title}. ${words}`);
+    this.frame.tell(...notice);
   }
 
   clear() {
-    this.shownMessage = null;
+    this.frame.message = null;
     this.stopJudgeKeys?.();
     this.stopJudgeKeys = null;
     this.lease?.stop();
