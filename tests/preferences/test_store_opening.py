@@ -51,7 +51,7 @@ def test_a_store_of_a_newer_version_is_refused(location):
     with pytest.raises(DataError) as error:
         PreferenceStore(location)
     assert str(error.value) == (
-        f"{name} is a preference store of version 7; this robopref reads version 3. Open it "
+        f"{name} is a preference store of version 7; this robopref reads version 4. Open it "
         "with the robopref that made it, or upgrade this one with: pip install --upgrade robopref."
     )
 
