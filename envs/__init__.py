@@ -23,6 +23,11 @@ ENVS.register(
     "planar", "robopref.envs.planar.env:PlanarConfig", "Blocks to push over a table, by four hands."
 )
 ENVS.register(
+    "deformable",
+    "robopref.envs.deformable.env:DeformableConfig",
+    "A rope or granules on a table, moved by action primitives.",
+)
+ENVS.register(
     "arm", "robopref.arm_env:ArmTaskConfig", "Meta-World's tasks by an arm under its supervisor."
 )
 
