@@ -20,7 +20,7 @@ from robopref.envs.deformable.primitives import (
     HIGHEST_M,
     REACH_M,
     InfeasiblePrimitiveError,
-    check_points,
+    checked_points,
 )
 from robopref.envs.deformable.tasks import MATERIALS, TASKS, parse
 from robopref.envs.pictures import DrawsStates
@@ -75,10 +75,11 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
 
     ## Description
     A step is a whole primitive: its two points say where a tool begins and where it ends, and the
-    step ends when all is at rest again. "rope" is a closed rope of 1.2 m that is picked and placed.
+    step ends when all is at rest again. "rope" is a closed rope of 1.2 m that is picked
+    and placed.
 
-    Between primitives everything is at rest: positions alone are the state, and states are exact. The
-    cloud is that of a depth camera above the table, with noise that the state decides.
+    Between primitives everything is at rest: positions alone are the state, and states are exact.
+    The cloud is that of a depth camera above the table, with noise that the state decides.
 
     ## Action Space
     `Box((6,), float32)`.
@@ -181,14 +182,7 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
         done: dict[str, Any] = {"primitive": self.task.primitive, "grasped": False}
         done |= {"seconds": 0.0, "problem": ""}
         try:
-            # The box's corners are float32, a hair beyond what is checked.
-            points[:, :2] = np.where(
-                np.isclose(np.abs(points[:, :2]), REACH_M, atol=1e-6),
-                points[:, :2].clip(-REACH_M, REACH_M),
-                points[:, :2],
-            )
-            check_points(points)
-            performed = self.task.perform(points)
+            performed = self.task.perform(checked_points(points))
             done |= {"primitive": performed.primitive, "grasped": performed.touched}
             done["seconds"] = performed.seconds
         except InfeasiblePrimitiveError as error:

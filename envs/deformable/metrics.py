@@ -113,7 +113,7 @@ def normalized_performance(now: float, at_first: float, best: float) -> float:
     """
     if at_first == best:
         raise ValueError(f"The start must be worse than the best, got {at_first} for both.")
-    return round((now - at_first) / (best - at_first), 12)
+    return round((now - at_first) / (best - at_first), 12) + 0.0  # Never -0.0.
 
 
 def _centred(points: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Action primitives as paths of tools: where each tool is at every moment, and whether it holds.
 
-A primitive is two points. What becomes of them is decided here and nowhere else, so that a simulated
-table and an arm do the same.
+A primitive is two points. What becomes of them is decided here and nowhere else, so that a
+simulated table and an arm do the same.
 
 Shapes: A tools, W way points, S moments.
 """
@@ -36,19 +36,21 @@ class InfeasiblePrimitiveError(RoboprefError, ValueError):
     """Raised when two points make no primitive that a tool could perform."""
 
 
-def check_points(points_m: Float[np.ndarray, "2 3"]) -> None:
-    """Check that two points make a primitive.
+def checked_points(points_m: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
+    """Return the two points of a primitive, after checking that they make one.
 
     Raises:
         InfeasiblePrimitiveError: A point is outside of the workspace, or the two are the same.
     """
+    # What was float32 may lie a hair beyond.
+    points_m = np.where(np.abs(points_m) > REACH_M, points_m.round(6), points_m)
     if (
         np.abs(points_m[:, :2]).max() > REACH_M
         or not ((points_m[:, 2] >= 0) & (points_m[:, 2] <= HIGHEST_M)).all()
     ):
         raise InfeasiblePrimitiveError(
-            f"The points of a primitive must lie within {REACH_M} m of the middle along x and y, and "
-            f"0 to {HIGHEST_M} m above the table, got {points_m.round(3).tolist()}."
+            f"The points of a primitive must lie within {REACH_M} m of the middle along x and y, "
+            f"and 0 to {HIGHEST_M} m above the table, got {points_m.round(3).tolist()}."
         )
     apart = float(np.linalg.norm(np.diff(points_m[:, :2], axis=0)))
     if apart < LEAST_APART_M:
@@ -56,6 +58,7 @@ def check_points(points_m: Float[np.ndarray, "2 3"]) -> None:
             f"The points of a primitive must be at least {LEAST_APART_M} m apart seen from above, "
             f"got {apart:.3f} m."
         )
+    return points_m
 
 
 @dataclass(frozen=True, eq=False)

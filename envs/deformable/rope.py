@@ -1,6 +1,6 @@
 """A closed rope that is to be laid as a circle, a square or an S by picking and placing.
 
-Source: Chen et al., DeformPAM, 2024, arXiv:2410.11584, whose rope is laid as a circle by a real arm.
+Source: Chen et al., DeformPAM, 2024, arXiv:2410.11584, whose rope a real arm lays as a circle.
 
 Shapes: V vertices of the rope.
 """
@@ -31,7 +31,7 @@ SNAP_M = 0.03
 """A pick takes the nearest place of the rope, if it is within this [m]."""
 GRIP_M = 0.02
 """Vertices within this of the place that is taken are held [m]."""
-NUM_TANGLES = 4
+NUM_TANGLES = 3
 """Random picks and places that a start is made by."""
 SPREAD_M = 0.15
 """How far from the middle they end [m]."""
@@ -61,6 +61,7 @@ class Rope(Task):
     measured_as: ClassVar[str] = "earth_movers_m"
 
     def __init__(self, goal: str, physics: str) -> None:
+        super().__init__(goal, physics)
         held_to = self.PHYSICS[physics]
         self.sim = Simulation(
             _model(held_to),

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from robopref.envs.deformable.simulation import Simulation
+from robopref.errors import check_choice
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Task(ABC):
 
     sim: Simulation
     goal: Float[np.ndarray, "M 2"]
+
+    def __init__(self, goal: str, physics: str) -> None:
+        check_choice("goal", goal, self.GOALS)
+        check_choice("physics", physics, self.PHYSICS)
 
     @abstractmethod
     def start(self, rng: np.random.Generator) -> None:
