@@ -76,7 +76,7 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
     ## Description
     A step is a whole primitive: its two points say where a tool begins and where it ends, and the
     step ends when all is at rest again. "rope" is a closed rope of 1.2 m that is picked
-    and placed.
+    and placed; "granular" are 80 almonds that a plate of 0.10 m sweeps.
 
     Between primitives everything is at rest: positions alone are the state, and states are exact.
     The cloud is that of a depth camera above the table, with noise that the state decides.
@@ -101,16 +101,17 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
     | observation.num_points | points before they were thinned out or repeated, `Box((1,))` | - |
 
     ## Rewards
-    Gain of the quality, which is 0 at the start and 1 for the goal. `info["success"]`: it is at
-    least 0.85 for a rope. `info` also has `quality`, what it is made of,
+    Gain of the quality, which is 1 for the goal: for a rope the share of the start's distance that is
+    gone, for granules the overlap with the goal. `info["success"]`: it is at least 0.85 for a rope,
+    0.75 for granules. `info` also has `quality`, what it is made of,
     `primitive`, `grasped`, `seconds` of simulation and `problem`.
 
     ## Starting State
-    Decided by the seed: crumpled by random primitives.
+    Decided by the seed: a rope crumpled by random primitives, granules strewn over a disc.
 
     ## Episode End
     Terminated when the task is solved (unless `terminate_on_success=False`), truncated after
-    `max_episode_steps`, by default 20 for a rope.
+    `max_episode_steps`, by default 20 for a rope and 15 for granules.
 
     ## Arguments
     See `DeformableConfig`. `fps` is 0.5 [Hz], about what a primitive takes.

@@ -1,10 +1,10 @@
 """The shapes that deformable things are to be brought into.
 
-Shapes: N points.
+Shapes: N points, C corners.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 
 def _along(corners: list[tuple[float, float]], num: int) -> Float[np.ndarray, "{num} 2"]:
@@ -44,3 +44,46 @@ def s_shape(length_m: float, num: int) -> Float[np.ndarray, "{num} 2"]:
     scale = length_m / np.linalg.norm(np.diff(ring, axis=0), axis=1).sum()
     outline = scale * outline
     return _along([(float(x), float(y)) for x, y in outline], num)
+
+
+BAR_M = 0.066
+"""Width of the bars that T, L and line are made of [m]."""
+OUTLINES: dict[str, list[tuple[float, float]]] = {
+    "T": [(1, 0), (2, 0), (2, 2), (3, 2), (3, 3), (0, 3), (0, 2), (1, 2)],
+    "L": [(0, 0), (3, 0), (3, 1), (1, 1), (1, 3), (0, 3)],
+    "line": [(0, 0), (5, 0), (5, 1), (0, 1)],
+}
+"""Corners of each, counter-clockwise, in bar widths; all have the same area."""
+
+
+def outline(name: str) -> Float[np.ndarray, "C 2"]:
+    """Return the corners of a shape of bars [m], whose area's middle is the origin."""
+    corners = BAR_M * np.array(OUTLINES[name], float)
+    centred: np.ndarray = corners - _grid(corners).mean(axis=0)
+    return centred
+
+
+def filled(name: str) -> Float[np.ndarray, "N 2"]:
+    """Return points spread evenly over a shape of bars [m], whose middle is the origin."""
+    return _grid(outline(name))
+
+
+def is_inside(
+    points: Float[np.ndarray, "N 2"], corners: Float[np.ndarray, "C 2"]
+) -> Bool[np.ndarray, " N"]:
+    """Return which points are inside of a closed line."""
+    inside = np.zeros(len(points), bool)
+    x, y = points.T
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 != y1:
+            inside ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) / (y1 - y0) * (x1 - x0))
+    return inside
+
+
+def _grid(corners: np.ndarray) -> np.ndarray:
+    step = BAR_M / 10
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    xs, ys = (np.arange(low[i] + step / 2, high[i], step) for i in (0, 1))
+    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    kept: np.ndarray = points[is_inside(points, corners)]
+    return kept

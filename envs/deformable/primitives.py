@@ -28,6 +28,8 @@ LEAST_APART_M = 0.01
 """Seen from above, the two points are at least so far apart [m]."""
 SWEEP_BACK_M = 0.04
 """How far behind its first point a sweep touches down [m]."""
+SWEEP_SPEED_M_S = 0.3
+"""Greatest speed of a sweeping plate: what is pushed faster slides on by itself [m/s]."""
 SWEEP_LIFT_M = 0.08
 """Height from which the plate comes down and to which it goes up again [m]."""
 
@@ -139,7 +141,7 @@ def sweep(points_m: Float[np.ndarray, "2 3"]) -> ToolPath:
     back = start - SWEEP_BACK_M * (end - start) / np.linalg.norm(end - start)
     up = np.array([0.0, 0.0, SWEEP_LIFT_M])
     ways = np.stack([back + up, back, end, end + up])
-    return make_path(ways[:, None], np.zeros((4, 1), bool))
+    return make_path(ways[:, None], np.zeros((4, 1), bool), speed_m_s=SWEEP_SPEED_M_S)
 
 
 def sweep_yaw(points_m: Float[np.ndarray, "2 3"]) -> float:

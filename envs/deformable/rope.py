@@ -116,7 +116,7 @@ class Rope(Task):
         away = np.linalg.norm(vertices[:, :2] - places, axis=1)
         away *= 1 + 0.1 * rng.standard_normal(NUM_VERTICES)
         chosen: list[int] = []
-        for vertex in np.argsort(-away):
+        for vertex in np.argsort(-away).tolist():
             if len(chosen) < num and all(_steps_between(vertex, other) >= 3 for other in chosen):
                 chosen.append(int(vertex))
         ends = np.concatenate([places, np.full((NUM_VERTICES, 1), RADIUS_M)], axis=1)

@@ -17,6 +17,8 @@ from robopref.render import import_mujoco
 
 GREATEST_SPEED_M_S = 30.0
 """What moves faster is not of this world [m/s]."""
+SUNK_M = 0.02
+"""What is so far under the table has gone through it [m]."""
 STILL_M_S = 0.01
 """What moves more slowly is at rest [m/s]."""
 SETTLE_S = 2.0
@@ -25,8 +27,8 @@ AT_ONCE = 25
 """Steps between two looks at the speeds."""
 BENDING_DAMPING_S = 0.02
 """How much bending is slowed down, relative to how stiff it is [s]."""
-PARK_M = 1.0
-"""Height at which tools wait [m]."""
+PARK_M = 3.0
+"""Height at which tools wait, above the cameras [m]."""
 
 
 class UnstableSimulationError(RoboprefError):
@@ -65,6 +67,8 @@ class Simulation:
             ],
             dtype=np.int64,
         ).reshape(num_tools, num_held)
+        kinds = self._mujoco.mjtWarning
+        self._warnings = [kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC]
         self._bending = bending_n_per_m
         self.restore(self.data.qpos.copy())
         self._at_first = self.vertices
@@ -90,13 +94,20 @@ class Simulation:
         # The line above wrote the solver's warm start, which the next step would begin with.
         self.data.qacc_warmstart[:] = 0
 
-    def follow(self, path: ToolPath, held: list[Int[np.ndarray, " _"]] | None = None) -> float:
+    def follow(
+        self,
+        path: ToolPath,
+        held: list[Int[np.ndarray, " _"]] | None = None,
+        *,
+        yaw_rad: float = 0.0,
+    ) -> float:
         """Move the tools along a path, wait until all is at rest, and return how long it took [s].
 
         Args:
             path: Of every tool.
             held: Vertices that each tool takes hold of where it holds; they keep their places
                 relative to the tool. None where nothing is held.
+            yaw_rad: How the tools are turned about the vertical [rad].
 
         Raises:
             UnstableSimulationError: The physics went wrong; all is where it was.
@@ -106,6 +117,7 @@ class Simulation:
         times = np.arange(1, round(path.times_s[-1] / step_s) + 1) * step_s
         places, holding = path.at(times), path.holding(times)
         self.data.mocap_pos[:] = path.places_m[0]
+        self.data.mocap_quat[:] = [np.cos(yaw_rad / 2), 0.0, 0.0, np.sin(yaw_rad / 2)]
         self._mujoco.mj_kinematics(self.model, self.data)
         held = held or [np.zeros(0, np.int64)] * places.shape[1]
         now = np.zeros(places.shape[1], bool)
@@ -159,10 +171,17 @@ class Simulation:
     def _check(self) -> float:
         """Return the greatest speed [m/s]."""
         speed = float(np.abs(self.data.qvel).max())
+        problem = ""
         if not speed < GREATEST_SPEED_M_S:  # NaN too.
+            problem = f"something moves at {speed:.0f} m/s"
+        elif not self.data.xpos[:, 2].min() > -SUNK_M:
+            problem = f"something is {-self.data.xpos[:, 2].min():.3f} m under the table"
+        elif any(self.data.warning[kind].number for kind in self._warnings):
+            problem = "MuJoCo has met numbers that are too large"
+        if problem:
             raise UnstableSimulationError(
-                f"The simulation went unstable: something moves at {speed:.0f} m/s. The material "
-                "is back where it was before this primitive. Choose another one."
+                f"The simulation went unstable: {problem}. The material is back where it was "
+                "before this primitive. Choose another one."
             )
         return speed
 

@@ -1,9 +1,10 @@
 """The deformable tasks by name."""
 
+from robopref.envs.deformable.granular import Granular
 from robopref.envs.deformable.rope import Rope
 from robopref.envs.deformable.task import Task
 
-MATERIALS: dict[str, type[Task]] = {"rope": Rope}
+MATERIALS: dict[str, type[Task]] = {"rope": Rope, "granular": Granular}
 """What may lie on the table."""
 TASKS = {
     f"{material}-{goal}-v0": words
