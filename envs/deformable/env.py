@@ -101,8 +101,8 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
     | observation.num_points | points before they were thinned out or repeated, `Box((1,))` | - |
 
     ## Rewards
-    Gain of the quality, which is 1 for the goal: for a rope the share of the start's distance that is
-    gone, for granules the overlap with the goal. `info["success"]`: it is at least 0.85 for a rope,
+    Gain of the quality, which is 1 for the goal: for a rope the share of the start's distance that
+    is gone, for granules the overlap with the goal. `info["success"]`: it is at least 0.85 for a rope,
     0.75 for granules. `info` also has `quality`, what it is made of,
     `primitive`, `grasped`, `seconds` of simulation and `problem`.
 
