@@ -102,9 +102,9 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
 
     ## Rewards
     Gain of the quality, which is 1 for the goal: for a rope the share of the start's distance that
-    is gone, for granules the overlap with the goal. `info["success"]`: it is at least 0.85 for a rope,
-    0.75 for granules. `info` also has `quality`, what it is made of,
-    `primitive`, `grasped`, `seconds` of simulation and `problem`.
+    is gone, for granules the overlap with the goal. `info["success"]`: it is at least 0.85 for a
+    rope, 0.75 for granules. `info` also has `quality`, what it is made of, `primitive`, `grasped`,
+    `seconds` of simulation and `problem`.
 
     ## Starting State
     Decided by the seed: a rope crumpled by random primitives, granules strewn over a disc.
