@@ -170,13 +170,12 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
         """
         reward, info = self.perform(action)
         terminated = bool(info["success"]) and self.config.terminate_on_success
-        truncated = self._num_steps >= self.max_episode_steps
-        return self._obs(), reward, terminated, truncated, info
+        return self._obs(), reward, terminated, self.is_over, info
 
     def perform(self, action: np.ndarray) -> tuple[float, dict[str, Any]]:
         """Perform one primitive as `step` does, without looking; return reward and info."""
         points = checked_action(action, (6,)).astype(np.float64).reshape(2, 3)
-        if self._at_first is None or self._num_steps >= self.max_episode_steps:
+        if self._at_first is None or self.is_over:
             raise RuntimeError("No episode is running. Call reset() first.")
         points[:, 2] = points[:, 2].clip(0.0, HIGHEST_M)
         before = self.quality()
@@ -191,6 +190,11 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
         self._num_steps += 1
         info = self._info()
         return info["quality"] - before, info | done
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further primitive may be performed in this episode."""
+        return self._num_steps >= self.max_episode_steps
 
     def quality(self, state: SimState | None = None) -> float:
         """Return how good a state is, or this one; the running episode is not disturbed."""
