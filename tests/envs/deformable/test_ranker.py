@@ -81,7 +81,7 @@ def test_a_scripted_teacher_ranks_by_it(recorded, trials):
 
 
 def test_what_cannot_be_tried_is_refused(recorded, trials):
-    episode, candidates = recorded
+    episode, _ = recorded
     with pytest.raises(DataError) as error:
         state_at(episode, 1, "rope-S-v0")
     assert str(error.value) == (
