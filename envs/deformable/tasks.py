@@ -3,8 +3,9 @@
 from robopref.envs.deformable.granular import Granular
 from robopref.envs.deformable.rope import Rope
 from robopref.envs.deformable.task import Task
+from robopref.envs.deformable.tshirt import TShirt
 
-MATERIALS: dict[str, type[Task]] = {"rope": Rope, "granular": Granular}
+MATERIALS: dict[str, type[Task]] = {"rope": Rope, "granular": Granular, "tshirt": TShirt}
 """What may lie on the table."""
 TASKS = {
     f"{material}-{goal}-v0": words
