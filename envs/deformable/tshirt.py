@@ -121,7 +121,8 @@ class TShirt(Task):
         score -= self._buried(pairs)
         score += 0.03 * rng.standard_normal(len(pairs))
         chosen = pairs[np.argsort(-score)][:num]
-        return vertices[chosen]
+        proposed: np.ndarray = vertices[chosen]
+        return proposed
 
     def _favourites(self) -> Int[np.ndarray, "_ 2"]:
         """Return the vertices of both shoulders, and of both corners of the hem."""
@@ -150,7 +151,8 @@ class TShirt(Task):
         away = away - 0.5 * vertices[None, :, 2]
         nearest = away.argmin(axis=1)
         reached = away.min(axis=1) <= SNAP_M
-        return vertices[nearest[reached]]
+        found: np.ndarray = vertices[nearest[reached]]
+        return found
 
     def _fling(self, places: Float[np.ndarray, "2 3"]) -> ToolPath | None:
         """Return the fling by two places, or None where it is not feasible."""
