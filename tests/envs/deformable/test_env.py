@@ -33,7 +33,7 @@ def stretch(vertices):
     return ring / (LENGTH_M / NUM_VERTICES)
 
 
-@pytest.mark.parametrize("name", ["rope", "granular"])
+@pytest.mark.parametrize("name", [pytest.param("rope", marks=pytest.mark.slow), "granular"])
 def test_a_primitive_that_moves_something_is_the_same_in_a_fresh_environment(name, request):
     env = request.getfixturevalue(name)
     env.reset(seed=2)
@@ -64,6 +64,7 @@ def test_the_cloud_lies_where_the_material_is(name, request):
     assert obs[NUM_POINTS][0] >= 8
 
 
+@pytest.mark.slow
 def test_a_rope_keeps_its_length_and_stays_on_the_table(rope, rng):
     rope.reset(seed=3)
     for _ in range(15):
@@ -137,7 +138,7 @@ def test_other_physics_end_elsewhere_from_the_same_state(rope):
     other.close()
 
 
-@pytest.mark.parametrize("num_processes", [0, 2])
+@pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_trials_foretell_what_a_step_does(rope, num_processes):
     rope.reset(seed=5)
     state = rope.get_state()
