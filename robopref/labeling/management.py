@@ -24,6 +24,8 @@ Plain = dict[str, Any]
 
 NOTICED_S = 0.05
 """What takes longer is not done again for everybody who looks [s]."""
+OLD_S = 2.0
+"""So old at most is what they get [s]."""
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,8 @@ class Management:
                 known = self._compare(reveal=reveal)
                 now = time.monotonic()
                 spent = now - start
-                until = now + AT_MOST_OFTEN * spent if spent > NOTICED_S else now
+                old = min(AT_MOST_OFTEN * spent, OLD_S) if spent > NOTICED_S else 0.0
+                until = now + old
                 self._comparisons[reveal] = (until, known)
             return known
 

@@ -188,3 +188,38 @@ def test_bad_comparisons_are_named():
     assert str(error.value) == "`a` and `b` must name two different of 2 items each time."
     with pytest.raises(ValueError, match="one equal length of at least 1, got 0, 0 and 0"):
         fit_bradley_terry(np.zeros(0, int), np.zeros(0, int), np.zeros(0), num_items=2)
+
+
+def test_bounds_hold_where_the_best_for_the_others_has_several_peaks():
+    """Few comparisons of many items; a search from one place stops too early here."""
+    rng = np.random.default_rng(2)
+    items, num = int(rng.integers(2, 8)), int(rng.integers(1, 60))
+    a = rng.integers(items, size=num)
+    b = (a + 1 + rng.integers(items - 1, size=num)) % items
+    truth = 3 * rng.normal(size=items)
+    prefers_b = (rng.random(num) < 1 / (1 + np.exp(truth[a] - truth[b]))) * 1.0
+    prefers_b[rng.random(num) < 0.1] = 0.5
+    found = fit_bradley_terry(a, b, prefers_b, num_items=items)
+
+    def twice_log(score):
+        p = 1 / (1 + np.exp(score[a] - score[b]))
+        design = np.eye(items)[b] - np.eye(items)[a]
+        information = (design * (p * (1 - p))[:, None]).T @ design
+        likely = prefers_b * np.log(p) + (1 - prefers_b) * np.log(1 - p)
+        return 2 * likely.sum() + np.linalg.slogdet(information[1:, 1:])[1]
+
+    def best(ahead):
+        """Return the highest value with item 1 that far ahead of item 2, searched for 20 times."""
+        others = [i for i in range(items) if i != 1]
+
+        def negative(x):
+            score = np.zeros(items)
+            score[others] = x
+            score[1] = score[2] + ahead
+            return -twice_log(score)
+
+        starts = np.random.default_rng(0).normal(scale=3, size=(20, items - 1))
+        return max(-minimize(negative, start).fun for start in starts)
+
+    _, _, high = found.difference(1, 2)
+    assert twice_log(found.score) - best(high) == pytest.approx(3.841459, abs=1e-2)
