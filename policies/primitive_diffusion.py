@@ -21,16 +21,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robopref.cloud_encoders import turned
+from robopref.cloud_encoders import check_positions, turned
 from robopref.config import component
-from robopref.diffusion import prediction_loss
 from robopref.encoders import ObsShapes, Statistics
 from robopref.errors import check_at_least, check_between
 from robopref.point_attention import PointAttention, PointAttentionConfig
 from robopref.policies.denoiser import Modulation, Sinusoids
-from robopref.policies.diffusion import WEIGHT, DiffusionPolicy, DiffusionPolicyConfig
+from robopref.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from robopref.seeding import seeded_weights
-from robopref.types import ACTION
 
 
 @dataclass(frozen=True)
@@ -143,11 +141,7 @@ class PrimitiveDiffusionPolicy(DiffusionPolicy):
     def __init__(
         self, config: PrimitiveDiffusionConfig, obs_shapes: ObsShapes, action_dim: int
     ) -> None:
-        if action_dim % 3:
-            raise ValueError(
-                f"A primitive is made of positions, three numbers each, got actions of size "
-                f"{action_dim}."
-            )
+        check_positions(action_dim)
         super().__init__(config, obs_shapes, action_dim)
 
     def make_denoiser(self, config: Any) -> PointDenoiser:
@@ -164,19 +158,12 @@ class PrimitiveDiffusionPolicy(DiffusionPolicy):
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Return the denoising loss of a batch, each of its actions under several noises."""
-        if self.training:
-            batch = self.augmented(batch, generator)
         draws = self.config.draws_per_state
         many = {
             key: value if key in self.obs_shapes else value.repeat_interleave(draws, dim=0)
             for key, value in batch.items()
         }
-        steps, noise = self.draw_noising(len(many[ACTION]), generator)
-        chunk, _, predicted = self._predict(many, steps, noise)
-        target = noise
-        if self.config.prediction == "velocity":
-            target = self.schedule.velocity(chunk, noise, steps)
-        return prediction_loss(predicted, target, None, many.get(WEIGHT)), {}
+        return super().forward(many, generator)
 
     def augmented(
         self, batch: Mapping[str, Tensor], generator: torch.Generator

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopref.cloud_encoders import turned
+from robopref.cloud_encoders import check_positions, turned
 from robopref.config import component, resolve
 from robopref.encoders import ObsShapes
 from robopref.errors import check_at_least, check_between, check_choice
@@ -161,11 +161,7 @@ class CandidateReward(PretrainedModel):
         self, config: CandidateRewardConfig, obs_shapes: ObsShapes, action_dim: int
     ) -> None:
         super().__init__()
-        if action_dim % 3:
-            raise ValueError(
-                "A primitive is made of positions, three numbers each, got actions of size "
-                f"{action_dim}."
-            )
+        check_positions(action_dim)
         self.config = config
         self.obs_shapes: ObsShapes = {POINTS: tuple(obs_shapes.get(POINTS, ()))}
         self.action_dim = action_dim

@@ -139,6 +139,19 @@ class CloudEncoder(nn.Module, ABC):
         """Return where the tokens are, and their features, for points of the normalised frame."""
 
 
+def check_positions(action_dim: int) -> None:
+    """Raise unless actions can be made of positions.
+
+    Raises:
+        ValueError: Their size is no multiple of three.
+    """
+    if action_dim % 3:
+        raise ValueError(
+            "A primitive is made of positions, three numbers each, got actions of size "
+            f"{action_dim}."
+        )
+
+
 def turned(
     batch: Mapping[str, Tensor], largest_deg: float, generator: torch.Generator
 ) -> dict[str, Tensor]:

@@ -42,11 +42,7 @@ class PointAttentionConfig:
         """Check ranges."""
         for name in ("width", "num_layers", "num_heads"):
             check_at_least(name, getattr(self, name), 1)
-        if self.width % (6 * self.num_heads):
-            raise ValueError(
-                f"`width` (={self.width}) must be a multiple of 6 times `num_heads` "
-                f"(={self.num_heads}): a pair of features turns for each of three axes."
-            )
+        check_turns(self.width, self.num_heads)
 
 
 class PointAttention(nn.Module):
@@ -168,6 +164,19 @@ class _Layer(nn.Module):
         """Return (B, T, W) by heads, (B, R, T, W / R)."""
         split: Tensor = x.reshape(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
         return split
+
+
+def check_turns(width: int, num_heads: int) -> None:
+    """Raise unless the features of each head can be turned by positions.
+
+    Raises:
+        ValueError: The width is no multiple of six for each head.
+    """
+    if width % (6 * num_heads):
+        raise ValueError(
+            f"`width` (={width}) must be a multiple of 6 times `num_heads` (={num_heads}): a pair "
+            "of features turns for each of three axes."
+        )
 
 
 def rotate(x: Float[Tensor, "*B T H"], positions: Float[Tensor, "*#B T 3"]) -> Tensor:

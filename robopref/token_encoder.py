@@ -13,7 +13,7 @@ from torch.nn import functional
 from robopref.cloud_encoders import CloudConfig, CloudEncoder
 from robopref.encoders import ObsShapes
 from robopref.errors import check_at_least
-from robopref.point_attention import rotate
+from robopref.point_attention import check_turns, rotate
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,7 @@ class TokenEncoderConfig(CloudConfig):
         super().__post_init__()
         for name in ("num_tokens", "num_neighbours", "width", "num_layers", "num_heads"):
             check_at_least(name, getattr(self, name), 1)
-        if self.width % (6 * self.num_heads):
-            raise ValueError(
-                f"`width` (={self.width}) must be a multiple of 6 times `num_heads` "
-                f"(={self.num_heads})."
-            )
+        check_turns(self.width, self.num_heads)
 
     def build(self, obs_shapes: ObsShapes, n_obs_steps: int) -> "TokenEncoder":
         """Return the encoder."""

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_between
-from robopref.preferences.candidates import CandidateView
+from robopref.preferences.candidates import CandidateView, levels_of
 from robopref.preferences.preference import Preference
+from robopref.preferences.ranking import Ranking
 
 SURE = 8.0
 """Difference of utilities between what was judged better and worse, in log-odds; a judgement
@@ -154,18 +155,13 @@ def judgements_of(
         if len(segments) == 2:
             judgement = Judgement.of_pair(*pairs[0][:2], held[0], weight=weight)
         else:
-            judgement = _of_ranking(segments, preference.ranking.order, weight)
+            judgement = _of_ranking(segments, preference.ranking, weight)
         judgements.append(judgement)
     ids = dict.fromkeys(s.episode_id for j in judgements for s in j.segments)
     return [episode(key) for key in ids], judgements
 
 
-def _of_ranking(
-    segments: tuple[Segment, ...], order: Sequence[Sequence[int]], weight: float
-) -> Judgement:
-    unranked = frozenset(range(len(segments))).difference(*order)
-    utilities = [0.0] * len(segments)
-    for place, group in enumerate(reversed(order), start=1 if unranked else 0):
-        for item in group:
-            utilities[item] = SURE * place
-    return Judgement(segments, tuple(utilities), unranked, weight)
+def _of_ranking(segments: tuple[Segment, ...], ranking: Ranking, weight: float) -> Judgement:
+    unranked = frozenset(range(len(segments))).difference(*ranking.order)
+    utilities = tuple(SURE * level for level in levels_of(ranking))
+    return Judgement(segments, utilities, unranked, weight)
