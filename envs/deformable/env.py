@@ -168,17 +168,18 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
             RuntimeError: The environment was not reset, or is past its time limit.
             UnstableSimulationError: The physics went wrong. All is as before the step.
         """
-        reward, info = self.perform(action)
+        before = self.quality() if self._at_first is not None else 0.0
+        info = self.perform(action)
+        reward = info["quality"] - before
         terminated = bool(info["success"]) and self.config.terminate_on_success
         return self._obs(), reward, terminated, self.is_over, info
 
-    def perform(self, action: np.ndarray) -> tuple[float, dict[str, Any]]:
-        """Perform one primitive as `step` does, without looking; return reward and info."""
+    def perform(self, action: np.ndarray) -> dict[str, Any]:
+        """Perform one primitive as `step` does, without looking; return info."""
         points = checked_action(action, (6,)).astype(np.float64).reshape(2, 3)
         if self._at_first is None or self.is_over:
             raise RuntimeError("No episode is running. Call reset() first.")
         points[:, 2] = points[:, 2].clip(0.0, HIGHEST_M)
-        before = self.quality()
         done: dict[str, Any] = {"primitive": self.task.primitive, "grasped": False}
         done |= {"seconds": 0.0, "problem": ""}
         try:
@@ -188,8 +189,7 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
         except InfeasiblePrimitiveError as error:
             done["problem"] = str(error)
         self._num_steps += 1
-        info = self._info()
-        return info["quality"] - before, info | done
+        return self._info() | done
 
     @property
     def is_over(self) -> bool:

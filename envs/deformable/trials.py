@@ -107,7 +107,7 @@ def _try_there(state: SimState, action: np.ndarray) -> tuple[float, np.ndarray, 
 def _try(env: DeformableEnv, state: SimState, action: np.ndarray) -> tuple[float, np.ndarray, str]:
     env.put(state)
     try:
-        _, info = env.perform(action)
+        info = env.perform(action)
     except UnstableSimulationError as error:
         return env.quality(), env.get_state().step, str(error)
     return info["quality"], env.get_state().step, info["problem"]

@@ -70,7 +70,7 @@ def test_a_rope_keeps_its_length_and_stays_on_the_table(rope, rng):
     for _ in range(15):
         pick = rope.task.material()[rng.integers(NUM_VERTICES)]
         action = np.array([*pick, *rng.uniform(-0.3, 0.3, 2), 0.0], np.float32)
-        assert rope.perform(action)[1]["grasped"]
+        assert rope.perform(action)["grasped"]
         vertices = rope.task.material()
         assert np.percentile(stretch(vertices), 95) <= 1.06
         assert vertices[:, 2].min() > 0  # Less than a radius deep.
@@ -149,7 +149,7 @@ def test_trials_foretell_what_a_step_does(rope, num_processes):
     assert outcomes.problems[:2] == ["", ""]
     assert "apart" in outcomes.problems[2]
     rope.put(state)
-    _, info = rope.perform(actions[0])
+    info = rope.perform(actions[0])
     assert info["quality"] == outcomes.qualities[0]
     np.testing.assert_array_equal(rope.get_state().step, outcomes.states[0])
 
@@ -167,6 +167,6 @@ def test_the_demonstrator_lays_a_circle(rope):
     for step in range(20):
         if info["success"]:
             break
-        _, info = rope.perform(rope.propose(np.random.default_rng(step), 1)[0])
+        info = rope.perform(rope.propose(np.random.default_rng(step), 1)[0])
     assert info["success"]
     assert info["quality"] >= 0.85
