@@ -4,13 +4,9 @@ Counts are of all answers; agreement and what is said of an annotator are of the
 """
 
 import math
-import os
-import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -18,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from robopref.labeling.adjudication import count_disagreements
-from robopref.labeling.last_known import LastKnown
 from robopref.labeling.queue import GOLD, LabelQueue
 from robopref.labeling.rated import (
     count_contradictions,
@@ -49,24 +44,9 @@ queue = tables.label_queue
 
 Plain = dict[str, Any]
 
-NOT_YET: Plain = {
-    "computed_s": None, "criteria": [], "ratings": [], "contradictions": [], "blocked": [],
-    "skipped": [],
-}  # fmt: skip
-
-
-def _stand_back() -> None:
-    """Let this thread run when the others leave time, where each has a priority of its own.
-
-    Only what the database does by itself belongs into such a thread: one that runs Python would
-    keep all others waiting for the interpreter whenever it is set aside.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-
 
 class Progress:
-    """Looks how far a project is, not too often.
+    """Measures how far a project is.
 
     Args:
         store: Its answers.
@@ -76,29 +56,12 @@ class Progress:
     def __init__(self, store: PreferenceStore, labels: LabelQueue) -> None:
         self._store = store
         self._queue = labels
-        self._last = LastKnown(self._measure)
-        # Counts of a million answers take ten seconds of a core that annotators wait for.
-        self._behind = ThreadPoolExecutor(1, "counting", initializer=_stand_back)
 
-    def look(self) -> Plain:
-        """Return how far the project was when that was measured last.
+    def measure(self) -> Plain:
+        """Return how far the project is; see the description of the interface.
 
-        See the description of the interface. Lists are empty and `computed_s` is None until it was
-        measured once; nobody waits for that.
+        With a million answers that takes ten seconds of a core.
         """
-        known, is_measuring = self._last.look()
-        return {**(known or NOT_YET), "is_measuring": is_measuring}
-
-    def outdate(self) -> None:
-        """Have the next look measure: somebody changed what they look at."""
-        self._last.outdate()
-
-    def close(self) -> None:
-        """Let a measurement that is under way come to its end."""
-        self._last.close()
-        self._behind.shutdown(wait=False, cancel_futures=True)
-
-    def _measure(self) -> Plain:
         return {
             "computed_s": time.time(),
             "criteria": [self._of(criterion) for criterion in self._queue.config.names],
@@ -113,15 +76,15 @@ class Progress:
                  "reason": row["blocked"]}
                 for row in self._queue.blocked()[:NUM_SHOWN]
             ],
-            "skipped": self._behind.submit(self._skipped).result(),
+            "skipped": self._skipped(),
         }  # fmt: skip
 
     def _of(self, criterion: str) -> Plain:
         database = self._store.database
         answers, _ = recent_answers(database, criterion, LAST)
         roles = self._roles(criterion, [answer.query.id for answer in answers])
-        counts = self._behind.submit(self._counts, criterion).result()
-        num_labels, per_day = self._behind.submit(self._labels, criterion).result()
+        counts = self._counts(criterion)
+        num_labels, per_day = self._labels(criterion)
         rated, num_rated = measure_rating_agreement(database, criterion, LAST)
         history = read_history(database, criterion, NUM_SHOWN)
         # Attention checks say nothing of the clips.
@@ -147,7 +110,7 @@ class Progress:
             "history": history,
             "value_of_ten": history[-1]["value_of_ten"] if history else None,
             "value_method": METHOD,
-            "disagreements": self._behind.submit(count_disagreements, database, criterion).result(),
+            "disagreements": count_disagreements(database, criterion),
         }
 
     def _roles(self, criterion: str, ids: Sequence[str]) -> dict[str, tuple[str, Any]]:

@@ -91,6 +91,12 @@ def num_queries(database: Database) -> int:
         return int(connection.scalar(sa.select(sa.func.count(queries.c.seq))) or 0)
 
 
+def newest_query(database: Database) -> int:
+    """Return the number of the newest query: about how many there are, found at once."""
+    with database.reading() as connection:
+        return int(connection.scalar(sa.select(sa.func.max(queries.c.seq))) or 0)
+
+
 def read_history(database: Database, criterion: str, limit: int) -> list[Plain]:
     """Return the newest figures of rewards fitted while people labelled, in their order."""
     statement = (

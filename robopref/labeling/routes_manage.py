@@ -36,7 +36,7 @@ def progress(desk: ADesk, annotator: Annotator) -> Plain:
     """Return how far the labelling is."""
     trainer = {"state": "off", "message": "", "since_s": None}
     return {
-        **desk.management.progress.look(),
+        **desk.management.figures.progress(),
         "trainer": trainer if desk.trainer is None else desk.trainer.state(),
         "trouble": desk.service.trouble,
     }
@@ -78,7 +78,7 @@ def comparison(
     desk: ADesk, annotator: Annotator, reveal: Annotated[bool, Query()] = False
 ) -> Plain:
     """Return how policies compare; their names only where that is asked for."""
-    return desk.management.comparison(reveal=reveal)
+    return desk.management.figures.comparison(reveal=reveal)
 
 
 @router.post("/comparison", response_model=Added)

@@ -20,7 +20,7 @@ from typing import Any
 from robopref.errors import MissingExtraError, RoboprefError
 
 TIMEOUT_S = 300.0
-"""A child that is silent for longer [s] is taken to hang, and killed."""
+"""How long a child may be silent, where nothing else is said [s]."""
 ATTEMPTS = 2
 """Children that a job may bring down before it is given up."""
 MAX_WAITING = 256
@@ -64,13 +64,15 @@ class Workers:
         settings: What it is called with.
         num_processes: Children, each doing one job at a time.
         what: What they do, for messages.
+        timeout_s: A child that is silent for longer [s] is taken to hang, and killed.
     """
 
     def __init__(
         self, make: Callable[[Any], Callable[[Any], Any]], settings: Any, *,
-        num_processes: int = 1, what: str = "work",
+        num_processes: int = 1, what: str = "work", timeout_s: float = TIMEOUT_S,
     ) -> None:  # fmt: skip
         self.what = what
+        self._timeout_s = timeout_s
         self._arguments = (make, settings)
         self._number = itertools.count()
         self._queue: list[_Task] = []
@@ -173,7 +175,7 @@ class Workers:
         while (task := self._next()) is not None:
             task.attempts += 1
             try:
-                reply = self._child(number).do(task.job)
+                reply = self._child(number).do(task.job, self._timeout_s)
             except (EOFError, OSError) as error:
                 self._bury(number, task, error)
                 continue
@@ -229,11 +231,11 @@ class _Child:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def do(self, job: Any) -> Any:
+    def do(self, job: Any, timeout_s: float) -> Any:
         """Return the reply; EOFError or OSError when the process died."""
         self._pipe.send(job)
-        if not self._pipe.poll(TIMEOUT_S):
-            raise TimeoutError(f"did not answer within {TIMEOUT_S:g} s")
+        if not self._pipe.poll(timeout_s):
+            raise TimeoutError(f"did not answer within {timeout_s:g} s")
         return self._pipe.recv()
 
     def end(self, *, grace_s: float = 0.0) -> str:

@@ -151,7 +151,7 @@ def test_a_child_that_cannot_be_started_fails_its_job_for_now(workers, tmp_path)
 
 def test_a_child_that_hangs_is_killed(workers, monkeypatch):
     pid = workers.submit("pid", ("pid",)).result(30)
-    monkeypatch.setattr(worker, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(workers, "_timeout_s", 0.3)
     monkeypatch.setattr(worker, "ATTEMPTS", 1)
     with pytest.raises(ClipError) as error:
         workers.submit("block", ("wait", "never")).result(30)

@@ -33,13 +33,13 @@ def at_once(running, request):
 
 @pytest.mark.slow
 def test_nobody_waits_for_progress_to_be_measured(tmp_path, data, monkeypatch):
-    going, measure = threading.Event(), Progress._measure
+    going, measure = threading.Event(), Progress.measure
 
     def slowly(self):
         assert going.wait(60)
         return measure(self)
 
-    monkeypatch.setattr(Progress, "_measure", slowly)
+    monkeypatch.setattr(Progress, "measure", slowly)
     with Running(tmp_path, data) as running, running.client() as client:
         client.next()
         threads, replies = at_once(running, lambda each: each.get("/api/progress"))

@@ -236,7 +236,7 @@ def test_any_line_is_refused_in_words_or_does_no_harm(texts):
                     raise
                 assert store.queries() == [], "all or none"
             queue.fill()
-            json.dumps(Progress(store, queue)._measure(), allow_nan=False)
+            json.dumps(Progress(store, queue).measure(), allow_nan=False)
             find_disagreements(store.database, "overall")
             store.believed()
             store.export_parquet(path)
