@@ -17,7 +17,8 @@ from benchmarks.timing import figure, matmul_seconds
 from robopref.distances import vector_distances
 from robopref.quantised_transport import align_large_sets
 from robopref.seeding import make_rng
-from robopref.transport import Problem, SolverConfig, align_sets, make_starts
+from robopref.transport import Problem, SolverConfig, align_sets
+from robopref.transport_starts import make_starts
 
 NUM_STARTS, NUM_ITEMS, DIMENSIONS = 100, 64, 7
 STRENGTH = 0.05

@@ -32,7 +32,8 @@ from robopref.distances import vector_distances, warped_distances
 from robopref.errors import DataError, check_at_least, check_between, check_choice
 from robopref.preferences.clustering import greedy_k_centre
 from robopref.rewards.transfer import TaskSegments, Transferred, check_tasks, standardise
-from robopref.transport import Problem, SolverConfig, align_sets, make_starts
+from robopref.transport import Problem, SolverConfig, align_sets
+from robopref.transport_starts import make_starts
 
 Metric = Literal["euclidean", "cosine", "dtw"]
 Represented = Literal["steps", "features"]

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from robopref.distances import Metric, vector_distances
 from robopref.errors import check_at_least
-from robopref.transport import Problem, SolverConfig, align_sets, make_starts
+from robopref.transport import Problem, SolverConfig, align_sets
+from robopref.transport_starts import make_starts
 
 
 @dataclass(frozen=True, eq=False)

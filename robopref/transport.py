@@ -21,24 +21,22 @@ References:
     [2] Vayer et al., Optimal transport for structured data, 2019, arXiv:1805.09114.
     [3] Xu et al., Gromov-Wasserstein learning for graph matching and node embedding, 2019,
         arXiv:1901.06003, algorithm 1.
-    [4] Memoli, Gromov-Wasserstein distances and the metric approach to object matching, 2011,
-        section 6 (third lower bound).
 """
 
 import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-import ot
 import torch
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from robopref.errors import check_above, check_at_least, check_between, check_choice
+from robopref.vertices import Vertices, cheapest_couplings, cheapest_matchings
 
 Solver = Literal["conditional-gradient", "proximal", "entropic"]
+ROUNDING = 1e-13
+"""A loss of so small a share of what it is computed from is none."""
 TINY = 1e-300
 """Keeps logarithms and quotients of empty cells finite; far below any mass that counts."""
 
@@ -151,7 +149,7 @@ class Problem:
         self, plan: Float[Tensor, "B N J"], product: Float[Tensor, "B N J"]
     ) -> Float[Tensor, " B"]:
         """Return the objective of couplings; `product` is theirs."""
-        structure = self._constant - 2 * (product * plan).sum((1, 2))
+        structure = self._constant - 2 * _dot(product, plan)
         features = (self.feature_cost * plan).sum((1, 2))
         return self.structure_weight * structure + (1 - self.structure_weight) * features
 
@@ -160,16 +158,17 @@ class Problem:
         weight = self.structure_weight
         return (1 - weight) * self.feature_cost - 4 * weight * product
 
-    def cheapest(self, cost: Float[Tensor, "B N J"]) -> Float[Tensor, "B N J"]:
+    def cheapest(self, cost: Float[Tensor, "B N J"]) -> Vertices:
         """Return the couplings of least linear cost."""
-        plan = np.zeros(cost.shape)
-        for index, values in enumerate(cost.cpu().numpy()):
-            if self.is_assignment:
-                plan[index][linear_sum_assignment(values)] = 1 / len(values)
-            else:
-                p, q = (mass.cpu().numpy() for mass in (self.first_mass, self.second_mass))
-                plan[index] = ot.emd(p, q, values)
-        return torch.from_numpy(plan).to(cost.device)
+        if self.is_assignment:
+            return cheapest_matchings(cost)
+        return cheapest_couplings(cost, self.first_mass, self.second_mass)
+
+    def least(self) -> Tensor:
+        """Return a loss that is as good as none, (B) or (1); -inf where costs may be negative."""
+        if self.structure_weight < 1:
+            return torch.full_like(self._constant, -torch.inf)
+        return ROUNDING * self._constant
 
 
 def align_sets(
@@ -192,60 +191,21 @@ def align_sets(
         )
     plans = starts.clone()
     advance = _descend if config.solver == "conditional-gradient" else _scale
-    moving, iteration = torch.arange(len(starts), device=starts.device), 0
+    iteration = 0
     product, scale = problem.product(plans), torch.ones_like(plans[:, 0])
     losses = problem.loss(plans, product)
+    moving = (losses > problem.least()).nonzero()[:, 0]
+    product, scale = product[moving], scale[moving]
     while len(moving) and iteration < config.max_iterations:
         iteration += 1
         part = problem.at(moving)
         plan, product, scale = advance(part, plans[moving], product, scale, config)
         loss = part.loss(plan, product)
         goes_on = (losses[moving] - loss).abs() > config.tolerance * loss.abs()
+        goes_on &= loss > part.least()
         plans[moving], losses[moving] = plan, loss
         moving, product, scale = moving[goes_on], product[goes_on], scale[goes_on]
     return Alignment(plans, losses, iteration)
-
-
-def make_starts(problem: Problem, num: int, rng: np.random.Generator) -> Float[Tensor, "num N J"]:
-    """Return couplings to begin with: by profiles, the independent one, and random ones.
-
-    By profiles is what the third lower bound of the distance [4] matches: items whose distances to
-    all others are distributed alike. It finds a shuffled copy at once.
-
-    Raises:
-        ValueError: `num` is below 1, or the problem is a batch.
-    """
-    check_at_least("num", num, 1)
-    if problem.batch != 1:
-        raise ValueError(f"`problem` must be one problem, got a batch of {problem.batch}.")
-    independent = problem.independent[None]
-    profiles = problem.cheapest(profile_costs(problem.first, problem.second))
-    cost = torch.from_numpy(rng.standard_normal((max(num - 2, 0), *independent.shape[1:])))
-    # Half way to the independent one: from a corner, conditional gradient hardly gets away.
-    drawn = (problem.cheapest(cost.to(independent.device)) + independent) / 2
-    return torch.cat([profiles, independent, drawn])[:num]
-
-
-def profile_costs(
-    first: Float[Tensor, "B N N"], second: Float[Tensor, "B J J"], *, num_quantiles: int = 128
-) -> Float[Tensor, "B N J"]:
-    """Return how differently the distances to all others are distributed ([4], section 6).
-
-    Squared 2-Wasserstein distances between the rows as distributions, by quantiles of them.
-    """
-    levels = (torch.arange(num_quantiles, dtype=first.dtype) + 0.5) / num_quantiles
-    profiles, others = (_quantiles(rows, levels.to(first.device)) for rows in (first, second))
-    return torch.cdist(profiles, others).square() / num_quantiles
-
-
-def _quantiles(rows: Float[Tensor, "B N N"], levels: Float[Tensor, " Q"]) -> Tensor:
-    """Return the quantiles of each row, interpolated between its sorted values, (B, N, Q)."""
-    ordered = rows.sort(dim=-1).values
-    place = levels * (rows.shape[-1] - 1)
-    low = place.floor().long()
-    share = place - low
-    high = (low + 1).clamp_max(rows.shape[-1] - 1)
-    return ordered[..., low] * (1 - share) + ordered[..., high] * share
 
 
 def _descend(
@@ -254,12 +214,21 @@ def _descend(
     """Go towards the best vertex, as far as is best: on the way the objective is a parabola."""
     gradient = problem.gradient(product)
     vertex = problem.cheapest(gradient)
-    direction, change = vertex - plan, problem.product(vertex) - product
-    linear = (gradient * direction).sum((1, 2))
-    quadratic = -2 * problem.structure_weight * (change * direction).sum((1, 2))
-    inner = (-linear / (2 * quadratic).clamp_min(TINY)).clamp(0, 1)
-    step = torch.where(quadratic > 0, inner, (linear + quadratic < 0).double())[:, None, None]
-    return plan + step * direction, product + step * change, scale
+    towards = vertex.product(problem.first, problem.second)
+    # <C1 V C2, T> is <C1 T C2, V>, as distances are symmetric: few cells are summed.
+    inner = _dot(product, plan)
+    linear = vertex.dot(gradient) - _dot(gradient, plan)
+    curvature = vertex.dot(towards) - 2 * vertex.dot(product) + inner
+    quadratic = -2 * problem.structure_weight * curvature
+    best = (-linear / (2 * quadratic).clamp_min(TINY)).clamp(0, 1)
+    step = torch.where(quadratic > 0, best, (linear + quadratic < 0).double())
+    product = product.lerp(towards, step[:, None, None])
+    return vertex.approach(plan, step), product, scale
+
+
+def _dot(a: Float[Tensor, "B N J"], b: Float[Tensor, "B N J"]) -> Float[Tensor, " B"]:
+    """Return sums of products, without their table."""
+    return (a.flatten(1)[:, None] @ b.flatten(1)[..., None])[:, 0, 0]
 
 
 def _scale(
@@ -307,7 +276,8 @@ def _finite(name: str, values: Tensor) -> Tensor:
 
 def _distances(name: str, values: Tensor) -> Tensor:
     values = _finite(name, values)
-    if values.shape[-1] != values.shape[-2] or not torch.allclose(values, values.mT):
+    square = values.shape[-1] == values.shape[-2]
+    if not square or not (torch.equal(values, values.mT) or torch.allclose(values, values.mT)):
         raise ValueError(f"`{name}` must hold symmetric distances, one row and column an item.")
     return values
 

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robopref.transport import Problem, SolverConfig, align_sets, make_starts, profile_costs
+from robopref.transport import Problem, SolverConfig, align_sets
+from robopref.transport_starts import make_starts, profile_costs
+from robopref.vertices import LARGE, cheapest_couplings, cheapest_matchings
 
 SOLVERS = ("conditional-gradient", "proximal", "entropic")
 PROXIMAL = SolverConfig("proximal", strength=0.05, max_iterations=300)
@@ -82,14 +84,32 @@ def test_plans_have_the_masses_and_no_loss_rises(num, other, solver, seed):
         assert (found.loss <= problem.loss(starts, problem.product(starts)) + 1e-12).all()
 
 
-def test_a_shuffled_copy_is_recognised_by_its_profiles():
-    first = distances(40, 0)
-    order = torch.from_numpy(np.random.default_rng(1).permutation(40))
+@pytest.mark.parametrize("num", [40, LARGE])
+def test_a_shuffled_copy_is_recognised_by_its_profiles(num):
+    first = distances(num, 0)
+    order = torch.from_numpy(np.random.default_rng(1).permutation(num))
     problem = Problem(first, first[order][:, order])
     found = align_sets(problem, make_starts(problem, 1, np.random.default_rng(2)))
     assert torch.equal(found.plan[0].argmax(0), order)
     assert float(found.loss[0]) == pytest.approx(0, abs=1e-12)
     assert profile_costs(first[None], first[None])[0].diagonal().abs().max() < 1e-12
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([1, 2, 5, LARGE]), st.booleans(), st.integers(0, 99))
+def test_matchings_are_the_couplings_of_equal_masses(num, shared, seed):
+    """What is computed from N numbers is what the whole tables give."""
+    rng = torch.Generator().manual_seed(seed)
+    cost = torch.randn(2, num, num, generator=rng, dtype=torch.float64)
+    mass = torch.full((num,), 1 / num, dtype=torch.float64)
+    found, whole = cheapest_matchings(cost), cheapest_couplings(cost, mass, mass)
+    torch.testing.assert_close(found.dense(), whole.dense())
+    torch.testing.assert_close(found.dot(cost), whole.dot(cost))
+    sets = torch.stack([torch.nan_to_num(distances(num, seed + n)) for n in (0, 1)])
+    first, second = (sets[:1], sets[1:]) if shared else (sets, sets.flip(0))
+    torch.testing.assert_close(found.product(first, second), whole.product(first, second))
+    plan, step = mass.expand(2, num, num) / num, torch.tensor([0.3, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(found.approach(plan, step), whole.approach(plan, step))
 
 
 def test_many_problems_are_solved_as_each_by_itself():
