@@ -150,10 +150,12 @@ class App {
   }
 
   async signOut() {
+    const { annotator } = this;
     await this.outbox.flush();
     await this.page?.leave?.();  // Who is signed out can give nothing back.
+    if (this.annotator !== annotator) return;  // It was told that somebody else is signed in.
     try {
-      await call("DELETE", "/api/session");
+      await call("DELETE", "/api/session", undefined, { annotator });
     } catch (error) {
       this.handle(error);
       return;
