@@ -31,18 +31,27 @@ def square(length_m: float, num: int) -> Float[np.ndarray, "{num} 2"]:
 
 
 def s_shape(length_m: float, num: int) -> Float[np.ndarray, "{num} 2"]:
-    """Return points of a closed line of that length that lies as a broad S [m]."""
+    """Return points of a closed line of that length that lies as a broad S [m].
+
+    Two half circles make its middle line; half as wide to both sides as they are, with round ends,
+    it bends nowhere more sharply than the friction of a rope can hold.
+    """
     angle = np.linspace(0, np.pi, 25)
-    radius = 1.0
-    upper = np.stack([radius * np.cos(angle + np.pi / 2), radius * np.sin(angle + np.pi / 2)], 1)
-    middle = np.concatenate([upper + np.array([0, radius]), -upper - np.array([0, radius])])
-    tangent = np.gradient(middle, axis=0)
-    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    outline = np.concatenate([middle + 0.3 * normal, (middle - 0.3 * normal)[::-1]])
+    half_circle = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
+    upper, lower = half_circle + np.array([0, 1]), -half_circle[::-1] - np.array([0, 1])
+    normals = np.concatenate([half_circle, half_circle[::-1]])
+    middle, width = np.concatenate([upper, lower]), 0.5
+    end = width * half_circle
+    outline = np.concatenate(
+        [
+            middle + width * normals,
+            end + middle[-1],
+            (middle - width * normals)[::-1],
+            middle[0] - end,
+        ]
+    )
     ring = np.concatenate([outline, outline[:1]])
-    scale = length_m / np.linalg.norm(np.diff(ring, axis=0), axis=1).sum()
-    outline = scale * outline
+    outline *= length_m / np.linalg.norm(np.diff(ring, axis=0), axis=1).sum()
     return _along([(float(x), float(y)) for x, y in outline], num)
 
 

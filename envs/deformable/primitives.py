@@ -14,8 +14,10 @@ from jaxtyping import Bool, Float
 
 from robopref.errors import RoboprefError, check_above
 
-LIFT_M = (0.06, 0.2)
-"""Least and greatest height of a carrying arc [m]; between them it is the distance carried."""
+LIFT_M = (0.02, 0.2)
+"""Least and greatest height of a carrying arc [m]; between them it is the distance carried.
+
+A rope that is lifted higher than it is carried pulls in what lies beside."""
 SPEED_M_S = 0.5
 """Greatest speed of a tool [m/s]."""
 REST_S = 0.05

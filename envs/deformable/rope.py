@@ -31,6 +31,8 @@ SNAP_M = 0.03
 """A pick takes the nearest place of the rope, if it is within this [m]."""
 GRIP_M = 0.02
 """Vertices within this of the place that is taken are held [m]."""
+HELD_BESIDE = 2
+"""At most so many vertices to either side of it are held."""
 NUM_TANGLES = 3
 """Random picks and places that a start is made by."""
 SPREAD_M = 0.15
@@ -38,6 +40,11 @@ SPREAD_M = 0.15
 FAR_M = 0.045
 """A start is at least so far from the goal [m]."""
 
+_APART = np.abs(np.arange(NUM_VERTICES)[:, None] - np.arange(NUM_VERTICES))
+_APART = np.minimum(_APART, NUM_VERTICES - _APART)
+"""How many vertices apart two are along the rope."""
+_DRAGGED = (1 - (_APART - HELD_BESIDE).clip(0) / 8).clip(0)
+"""Share of the motion of a held vertex with which another goes along, about."""
 _SHAPES = {"circle": goals.circle, "square": goals.square, "S": goals.s_shape}
 _TURNS = {"circle": (0.0,)}
 """A circle is the same however it is turned."""
@@ -106,21 +113,23 @@ class Rope(Task):
         return normalized_performance(measured, at_first, 0.0)
 
     def propose(self, rng: np.random.Generator, num: int) -> Float[np.ndarray, "K 2 3"]:
-        """Return picks of the vertices that are furthest from their places, which they are put to.
+        """Return picks of single vertices that are put to their places, the most helpful first.
 
         The places are those of the goal's turn, and of the vertex that it begins with, which ask
-        for the least motion.
+        for the least motion. A vertex drags along those beside it: what helps most is the move
+        after which all of them are nearest to their places.
         """
-        places = self._places()
-        vertices = self.sim.vertices
-        away = np.linalg.norm(vertices[:, :2] - places, axis=1)
-        away *= 1 + 0.1 * rng.standard_normal(NUM_VERTICES)
+        places, flat = self._places(), self.sim.vertices[:, :2]
+        missing = places - flat
+        left = missing[None] - _DRAGGED[:, :, None] * missing[:, None]
+        gain = (missing**2).sum() - (left**2).sum(axis=(1, 2))
+        gain = gain.clip(0) * (1 + 0.1 * rng.standard_normal(NUM_VERTICES))
         chosen: list[int] = []
-        for vertex in np.argsort(-away).tolist():
-            if len(chosen) < num and all(_steps_between(vertex, other) >= 3 for other in chosen):
+        for vertex in np.argsort(-gain).tolist():
+            if len(chosen) < num and all(_APART[vertex, other] >= 3 for other in chosen):
                 chosen.append(int(vertex))
         ends = np.concatenate([places, np.full((NUM_VERTICES, 1), RADIUS_M)], axis=1)
-        return np.stack([vertices[chosen], ends[chosen]], axis=1)
+        return np.stack([self.sim.vertices[chosen], ends[chosen]], axis=1)
 
     def _places(self) -> Float[np.ndarray, "V 2"]:
         """Return where each vertex belongs."""
@@ -148,14 +157,7 @@ class Rope(Task):
             return np.zeros(0, np.int64)
         around = np.linalg.norm(vertices - vertices[nearest], axis=1)
         # Another strand that lies across is not meant.
-        along = np.array([_steps_between(nearest, other) for other in range(NUM_VERTICES)])
-        return np.flatnonzero((around <= GRIP_M) & (along <= 2))
-
-
-def _steps_between(vertex: int, other: int) -> int:
-    """Return how many vertices apart two are along the rope."""
-    apart = abs(int(vertex) - int(other))
-    return min(apart, NUM_VERTICES - apart)
+        return np.flatnonzero((around <= GRIP_M) & (_APART[nearest] <= HELD_BESIDE))
 
 
 def _ring() -> Float[np.ndarray, "V 3"]:

@@ -84,6 +84,17 @@ def test_a_rope_at_rest_stays_at_rest(rope):
     assert np.abs(rope.task.material() - before).max() < RADIUS_M
 
 
+def test_a_short_carry_leaves_the_rest_of_the_rope_where_it_is(rope):
+    rope.reset(seed=0)
+    sim = rope.task.sim
+    sim.restore(np.zeros_like(sim.positions))  # A circle.
+    before = rope.task.material()
+    rope.task.perform(np.stack([before[0], before[0] * [1.1, 1.1, 1.0]]))
+    moved = np.linalg.norm(rope.task.material() - before, axis=1)
+    assert moved[0] > 0.01
+    assert moved[12 : NUM_VERTICES - 12].max() < RADIUS_M
+
+
 def test_a_pick_beside_the_rope_moves_nothing(rope):
     rope.reset(seed=0)
     before = rope.get_state().step

@@ -69,3 +69,13 @@ def test_bars_have_the_area_they_should():
     for name, corners in goals.OUTLINES.items():
         assert goals.is_inside(goals.filled(name), goals.outline(name)).all()
         assert len(goals.filled(name)) == len(goals.filled("T")), (name, corners)
+
+
+def test_no_rope_goal_but_a_corner_bends_more_sharply_than_friction_holds():
+    for shape in (goals.circle, goals.s_shape):
+        ring = shape(1.2, 64)
+        edges = np.roll(ring, -1, axis=0) - ring
+        angles = np.unwrap(np.arctan2(edges[:, 1], edges[:, 0]), period=2 * np.pi)
+        bends = (np.diff(np.append(angles, angles[0])) + np.pi) % (2 * np.pi) - np.pi
+        assert abs(bends.sum()) == pytest.approx(2 * np.pi)  # Once around: it crosses nowhere.
+        assert np.abs(bends).max() < 1.2 / 64 / 0.033
