@@ -3,7 +3,7 @@
 Between primitives everything is at rest, so that positions alone are the state: whoever goes back
 to them goes on as the first time, bit for bit.
 
-Shapes: V vertices that can be held, A tools, Dq positions.
+Shapes: V vertices that can be held, A tools, Dq positions, Dv velocities.
 """
 
 from typing import Any
@@ -70,6 +70,7 @@ class Simulation:
         kinds = self._mujoco.mjtWarning
         self._warnings = [kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC]
         self._bending = bending_n_per_m
+        self._levers_m = _levers(self._mujoco, self.model)
         self.restore(self.data.qpos.copy())
         self._at_first = self.vertices
 
@@ -169,8 +170,8 @@ class Simulation:
                 return
 
     def _check(self) -> float:
-        """Return the greatest speed [m/s]."""
-        speed = float(np.abs(self.data.qvel).max())
+        """Return the greatest speed of anything, turning included [m/s]."""
+        speed = float(np.abs(self._levers_m * self.data.qvel).max())
         problem = ""
         if not speed < GREATEST_SPEED_M_S:  # NaN too.
             problem = f"something moves at {speed:.0f} m/s"
@@ -195,3 +196,12 @@ class Simulation:
                 self.model.eq_data[names, :3] = 0
                 self.model.eq_data[names, 3:6] = offsets
             self.data.eq_active[names] = holds[tool]
+
+
+def _levers(mujoco: Any, model: Any) -> Float[np.ndarray, " Dv"]:
+    """Return what makes each velocity one in m/s: the size of what turns for a turn, else 1."""
+    levers = np.ones(model.nv)
+    for kind, body, first in zip(model.jnt_type, model.jnt_bodyid, model.jnt_dofadr, strict=True):
+        if kind == mujoco.mjtJoint.mjJNT_FREE:
+            levers[first + 3 : first + 6] = model.geom_rbound[model.body_geomadr[body]]
+    return levers

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from robopref.envs.deformable.env import DeformableConfig
+from robopref.envs.deformable.primitives import sweep
 from robopref.envs.deformable.rope import LENGTH_M, NUM_VERTICES, RADIUS_M
 from robopref.envs.deformable.simulation import UnstableSimulationError
 from robopref.envs.deformable.trials import Trials
@@ -93,6 +94,16 @@ def test_a_short_carry_leaves_the_rest_of_the_rope_where_it_is(rope):
     moved = np.linalg.norm(rope.task.material() - before, axis=1)
     assert moved[0] > 0.01
     assert moved[12 : NUM_VERTICES - 12].max() < RADIUS_M
+
+
+def test_almonds_that_only_spin_on_the_spot_are_not_waited_for(granular):
+    granular.reset(seed=3)
+    action = granular.propose(np.random.default_rng(0), 1)[0]
+    path = sweep(action.reshape(2, 3).astype(float))
+    assert granular.perform(action)["seconds"] < path.times_s[-1] + 0.5
+    before = granular.task.material()
+    granular.task.sim.settle()
+    assert np.abs(granular.task.material() - before).max() < 0.002
 
 
 def test_a_pick_beside_the_rope_moves_nothing(rope):
