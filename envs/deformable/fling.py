@@ -10,18 +10,20 @@ from robopref.envs.deformable.primitives import REACH_M, SPEED_M_S, ToolPath, ma
 
 LIFT_M = 0.45
 """Height at which the cloth hangs, its lower hem at the table [m]."""
-FORWARD_M = 0.22
-"""How far the tools swing forward of the middle [m]."""
-SWING_M_S = 1.6
+BACK_M, FORWARD_M = 0.07, 0.3
+"""How far the tools swing back, and forward, of the middle [m]."""
+SWING_M_S = 2.0
 """Greatest speed of the swing: slower, the cloth does not fly out before the tools [m/s]."""
-LAY_M_S = 0.8
-"""Greatest speed while it is laid down [m/s]."""
+LAY_M_S = 1.4
+"""Greatest speed while it is laid down: slower, it swings back under the tools before [m/s]."""
+TIGHTEN_M, TIGHTEN_M_S = 0.12, 0.3
+"""How far, and at most how fast, what is laid is pulled straight."""
 LOW_M = 0.012
 """Height at which cloth is laid down or dragged [m]."""
 
 
 def fling(points_m: Float[np.ndarray, "2 3"], *, width_m: float, length_m: float) -> ToolPath:
-    """Return a path that lifts cloth at two points, stretches, swings and lays it in the middle.
+    """Return a path that lifts cloth at two points, stretches, swings, lays and tightens it.
 
     The pair has no order: which point comes first changes nothing but which tool takes it. The
     cloth flies out to the side of the tools' line that has the greater y.
@@ -31,7 +33,7 @@ def fling(points_m: Float[np.ndarray, "2 3"], *, width_m: float, length_m: float
     Args:
         points_m: Where the tools take hold.
         width_m: How far apart the tools stretch the cloth [m].
-        length_m: How far it hangs down; half of it is how far behind the middle it is laid [m].
+        length_m: How far it hangs down; it is laid back by as much while it flies forward [m].
     """
     across = (points_m[1] - points_m[0])[:2]
     across = np.append(across / np.linalg.norm(across), 0.0)
@@ -40,13 +42,14 @@ def fling(points_m: Float[np.ndarray, "2 3"], *, width_m: float, length_m: float
         forward = -forward
     half = width_m / 2 * np.stack([-across, across])
     up = np.array([0.0, 0.0, LIFT_M])
-    back = -length_m / 2 * forward + np.array([0.0, 0.0, LOW_M])
+    low = np.array([0.0, 0.0, LOW_M])
+    laid = half + (FORWARD_M - length_m) * forward + low
+    tightened = laid - TIGHTEN_M * forward
     legs = [
         ([points_m, points_m, points_m + up, half + up, half + up], SPEED_M_S),
-        ([half + up - 0.3 * FORWARD_M * forward], LAY_M_S),
-        ([half + up + FORWARD_M * forward], SWING_M_S),
-        ([half + back], LAY_M_S),
-        ([half + back], SPEED_M_S),
+        ([half + up - BACK_M * forward, half + up + FORWARD_M * forward], SWING_M_S),
+        ([laid], LAY_M_S),
+        ([tightened, tightened], TIGHTEN_M_S),
     ]
     return _joined(legs)
 

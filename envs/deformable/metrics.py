@@ -3,7 +3,8 @@
 Shapes are clouds of points seen from above. Each is centred, and the best of 20 rotations counts,
 as in DeformPAM's evaluation [1]; but here every trial counts, not the successful ones alone.
 
-Shapes: N points, M points of the goal, R rotations, G cells along a side of a grid.
+Shapes: N points, M points of the goal, R rotations, G cells along a side of a grid; V vertices, E
+edges, F triangles of a mesh.
 
 References:
     [1] Chen et al., DeformPAM, 2024, arXiv:2410.11584, and its public code for the metrics.
@@ -13,7 +14,7 @@ References:
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
@@ -99,6 +100,31 @@ def coverage(points: Float[np.ndarray, "N _"], flat: Float[np.ndarray, "M _"]) -
     cell = max(1.5 * float(spacing), 2 * float(np.abs(flat).max()) / NUM_CELLS)
     area = [len(np.unique(np.floor(some / cell).astype(int), axis=0)) for some in (points, flat)]
     return area[0] / area[1]
+
+
+def num_crossings(
+    vertices: Float[np.ndarray, "V 3"],
+    edges: Int[np.ndarray, "E 2"],
+    triangles: Int[np.ndarray, "F 3"],
+) -> int:
+    """Return how often an edge of a mesh passes through a triangle of which it has no corner.
+
+    Source: Moeller and Trumbore, Fast, minimum storage ray/triangle intersection, 1997.
+    """
+    start, along = vertices[edges[:, 0]], vertices[edges[:, 1]] - vertices[edges[:, 0]]
+    corner, one, other = (vertices[triangles[:, i]] for i in range(3))
+    one, other = one - corner, other - corner
+    across = np.cross(along[:, None], other)
+    scale = (across * one).sum(axis=-1)
+    scale = np.where(scale == 0, np.inf, scale)  # An edge in the plane passes through nowhere.
+    away = start[:, None] - corner
+    turned = np.cross(away, one)
+    u = (away * across).sum(axis=-1) / scale
+    v = (along[:, None] * turned).sum(axis=-1) / scale
+    share = (turned * other).sum(axis=-1) / scale
+    passes = (u > 0) & (v > 0) & (u + v < 1) & (share > 0) & (share < 1)
+    apart = ~(edges[:, None, :, None] == triangles[None, :, None]).any(axis=(2, 3))
+    return int((passes & apart).sum())
 
 
 def normalized_performance(now: float, at_first: float, best: float) -> float:

@@ -3,9 +3,10 @@
 Between primitives everything is at rest, so that positions alone are the state: whoever goes back
 to them goes on as the first time, bit for bit.
 
-Shapes: V vertices that can be held, A tools, Dq positions, Dv velocities.
+Shapes: V vertices that can be held, A tools, Dq positions, Dv velocities, E edges.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ class Simulation:
         num_held: V; 0 where nothing is held, such as granules.
         bending_n_per_m: Force on each vertex for the place of each, negative [N/m]. MuJoCo's lines
             do not resist bending. None for material that does not.
+
+    Attributes:
+        watch: Called after each step of the physics, by who measures it.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Simulation:
         self._warnings = [kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC]
         self._bending = bending_n_per_m
         self._levers_m = _levers(self._mujoco, self.model)
+        self.watch: Callable[[], None] | None = None
         self.restore(self.data.qpos.copy())
         self._at_first = self.vertices
 
@@ -79,6 +84,17 @@ class Simulation:
         """Everything there is to know while all is at rest."""
         positions: np.ndarray = self.data.qpos.copy()
         return positions
+
+    @property
+    def stretch(self) -> Float[np.ndarray, " E"]:
+        """How long each edge of the flexible material is, relative to what it should be."""
+        ratio: np.ndarray = self.data.flexedge_length / self.model.flexedge_length0
+        return ratio
+
+    @property
+    def depth_m(self) -> float:
+        """How deep the deepest contact goes into what it touches [m]."""
+        return float(max(0.0, -self.data.contact.dist.min(initial=0.0)))
 
     @property
     def vertices(self) -> Float[np.ndarray, "V 3"]:
@@ -160,6 +176,8 @@ class Simulation:
             damped = places + BENDING_DAMPING_S * self.data.qvel.reshape(-1, 3)
             self.data.qfrc_applied[:] = -(self._bending @ damped).ravel()
         self._mujoco.mj_step(self.model, self.data)
+        if self.watch is not None:
+            self.watch()
 
     def _settle(self) -> None:
         for _ in range(round(SETTLE_S / float(self.model.opt.timestep) / AT_ONCE)):

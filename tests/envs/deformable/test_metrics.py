@@ -79,3 +79,17 @@ def test_no_rope_goal_but_a_corner_bends_more_sharply_than_friction_holds():
         bends = (np.diff(np.append(angles, angles[0])) + np.pi) % (2 * np.pi) - np.pi
         assert abs(bends.sum()) == pytest.approx(2 * np.pi)  # Once around: it crosses nowhere.
         assert np.abs(bends).max() < 1.2 / 64 / 0.033
+
+
+def test_an_edge_crosses_a_triangle_only_where_it_passes_through():
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    triangles, edge = np.array([[0, 1, 2]]), np.array([[3, 4]])
+
+    def crossings(start: list[float], end: list[float]) -> int:
+        return metrics.num_crossings(np.array([*corners, start, end]), edge, triangles)
+
+    assert crossings([0.2, 0.2, -1], [0.3, 0.3, 1]) == 1
+    assert crossings([0.2, 0.2, 0.1], [0.3, 0.3, 1]) == 0  # Above it.
+    assert crossings([0.8, 0.8, -1], [0.8, 0.8, 1]) == 0  # Beside it.
+    assert crossings([0.1, 0.1, 0], [0.3, 0.3, 0]) == 0  # In its plane.
+    assert metrics.num_crossings(corners, np.array([[0, 1], [1, 2]]), triangles) == 0

@@ -1,11 +1,20 @@
 """Tests of the T-shirt: its cloth, and how it is flung and dragged."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from robopref.envs.deformable.fling import SWING_M_S, drag, fling, is_within_reach
+from robopref.envs.deformable.fling import (
+    BACK_M,
+    FORWARD_M,
+    SWING_M_S,
+    TIGHTEN_M,
+    drag,
+    fling,
+    is_within_reach,
+)
 from robopref.envs.deformable.tshirt import CELL_M, RADIUS_M, TShirt, shirt_mesh
 from robopref.envs.make import make_env
 from robopref.types import POINTS
@@ -18,20 +27,13 @@ def shirt() -> TShirt:
     return TShirt("flat", "standard")
 
 
-def watched(shirt: TShirt, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return a list that fills with the 95th percentile of the edges' stretch as time goes on."""
-    flat, edges = shirt.goal, shirt.sim.model.flex_edge
-    rest = np.linalg.norm(flat[edges[:, 0]] - flat[edges[:, 1]], axis=1)
-    step, seen = shirt.sim._step, []
-
-    def look() -> None:
-        step()
-        vertices = shirt.sim.vertices
-        now = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
-        seen.append(float(np.percentile(now / rest, 95)))
-
-    monkeypatch.setattr(shirt.sim, "_step", look)
-    return seen
+@pytest.fixture
+def stretch(shirt: TShirt) -> Iterator[list[float]]:
+    """Yield a list that fills with the 95th percentile of the edges' stretch as time goes on."""
+    seen: list[float] = []
+    shirt.sim.watch = lambda: seen.append(float(np.percentile(shirt.sim.stretch, 95)))
+    yield seen
+    shirt.sim.watch = None
 
 
 def lay(shirt: TShirt, vertices: np.ndarray) -> None:
@@ -77,12 +79,16 @@ def test_the_pair_of_a_fling_has_no_order():
     np.testing.assert_allclose(one.places_m, other.places_m[:, ::-1], atol=1e-12)
 
 
-def test_a_fling_stretches_swings_and_lays_in_the_middle():
+def test_a_fling_stretches_swings_lays_and_tightens():
     path = fling(PAIR, width_m=0.3, length_m=0.4)
     np.testing.assert_array_equal(path.places_m[0], PAIR)
     apart = np.linalg.norm(np.diff(path.places_m[-1], axis=0))
     assert apart == pytest.approx(0.3)
-    assert np.linalg.norm(path.places_m[-1].mean(axis=0)[:2]) == pytest.approx(0.2)
+    middles = path.places_m.mean(axis=1)[:, :2]
+    forward = np.linalg.norm(middles[-4] - middles[-5]) - BACK_M
+    assert forward == pytest.approx(FORWARD_M)
+    back = np.linalg.norm(middles[-1] - middles[-4])
+    assert back == pytest.approx(0.4 + TIGHTEN_M)
     times = np.linspace(0, path.times_s[-1], 5000)
     speeds = np.linalg.norm(np.diff(path.at(times), axis=0), axis=-1) / (times[1] - times[0])
     assert 0.9 * SWING_M_S < speeds.max() <= SWING_M_S + 1e-6
@@ -102,17 +108,19 @@ def test_a_drag_stays_low_and_moves_one_tool():
 def test_friction_holds_a_folded_shirt(shirt):
     before = folded(shirt)
     lay(shirt, before)
-    covered = shirt.measure()
     shirt.sim.settle()
     # What was pressed together in the crease lets go; the layers stay on one another.
     assert np.abs(shirt.sim.vertices - before)[:, :2].max() < CELL_M
+    assert shirt.num_crossings() == 0
+    covered, at_rest = shirt.measure(), shirt.sim.vertices
+    shirt.sim.settle()
+    assert np.abs(shirt.sim.vertices - at_rest).max() < RADIUS_M
     assert shirt.measure() == pytest.approx(covered, abs=0.02)
 
 
-def test_a_fling_does_not_stretch_the_shirt(shirt, monkeypatch):
+def test_a_fling_does_not_stretch_the_shirt(shirt, stretch):
     lay(shirt, folded(shirt))
     tips = [shirt.goal[:, 0].argmin(), shirt.goal[:, 0].argmax()]
-    stretch = watched(shirt, monkeypatch)
     performed = shirt.perform(shirt.sim.vertices[tips])
     assert performed.primitive == "fling"
     assert max(stretch) <= 1.06
@@ -120,12 +128,22 @@ def test_a_fling_does_not_stretch_the_shirt(shirt, monkeypatch):
     assert shirt.sim.vertices[:, 2].min() > 0  # Less than a radius deep.
 
 
-def test_where_a_fling_is_not_feasible_the_shirt_is_dragged(shirt, monkeypatch):
+def test_where_a_fling_is_not_feasible_the_shirt_is_dragged(shirt, stretch):
     lay(shirt, folded(shirt))
-    stretch = watched(shirt, monkeypatch)
     performed = shirt.perform(np.array([[0.14, -0.2, 0], [0.14, -0.17, 0]]))
     assert (performed.primitive, performed.touched) == ("drag", True)
     assert max(stretch) <= 1.06
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_point_beside_the_shirt_is_where_the_other_is_dragged_to(shirt, is_first):
+    lay(shirt, folded(shirt))
+    corner = int(np.argmax(shirt.sim.vertices[:, :2] @ [1.0, -1.0]))
+    before, beside = shirt.sim.vertices[corner], np.array([0.25, -0.3, 0.0])
+    points = np.stack([before, beside] if is_first else [beside, before])
+    performed = shirt.perform(points)
+    assert (performed.primitive, performed.touched) == ("drag", True)
+    assert np.linalg.norm((shirt.sim.vertices[corner] - beside)[:2]) < 0.02
 
 
 def test_points_beside_the_shirt_move_nothing(shirt):
@@ -155,15 +173,16 @@ def test_a_step_is_the_same_in_a_fresh_environment():
 
 
 @pytest.mark.slow
-def test_random_primitives_neither_stretch_nor_sink_the_shirt(shirt, rng, monkeypatch):
+def test_random_primitives_neither_stretch_nor_sink_the_shirt(shirt, rng, stretch):
     # 6 and not more: each takes four seconds.
     shirt.start(rng)
-    stretch = watched(shirt, monkeypatch)
     for _ in range(6):
         pair = shirt.sim.vertices[rng.choice(len(shirt.goal), 2, replace=False)]
         shirt.perform(pair)
         assert np.isfinite(shirt.sim.vertices).all()
         assert shirt.sim.vertices[:, 2].min() > 0
+        # A corner pokes through another layer now and then: 0 to 5 edges were seen to.
+        assert shirt.num_crossings() <= 0.02 * len(shirt.sim.stretch)
     assert max(stretch) <= 1.06
 
 
