@@ -74,9 +74,14 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """Something limp on a table, seen as a point cloud and moved by action primitives.
 
     ## Description
-    A step is a whole primitive: its two points say where a tool begins and where it ends, and the
-    step ends when all is at rest again. "rope" is a closed rope of 1.2 m that is picked
-    and placed; "granular" are 80 almonds that a plate of 0.10 m sweeps.
+    A step is a whole primitive of two points, and ends when all is at rest again.
+
+    | material | what it is | primitive | points |
+    | --- | --- | --- | --- |
+    | rope | closed, of 1.2 m | pick and place | where it is picked, where it is placed |
+    | granular | 80 almonds | sweep of a plate of 0.10 m | where the sweep begins and ends |
+    | tshirt | cloth of 202 vertices | fling by two tools | where they take hold, in any order |
+    | | | drag | one on it, and one beside it where it is dragged to; or no fling is feasible |
 
     Between primitives everything is at rest: positions alone are the state, and states are exact.
     The cloud is that of a depth camera above the table, with noise that the state decides.
@@ -89,11 +94,10 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
     | 0-2 | first point, x y z; x and y from -0.4 to 0.4, z = 0 on the table | m |
     | 3-5 | second point, x y z | m |
 
-    Heights are clipped. Points outside of the table, or less than 1 cm apart, do nothing, and
-    `info["problem"]` says so.
+    Heights are clipped. Points beyond the table or less than 1 cm apart do nothing.
 
     ## Observation Space
-    `Dict` with two entries.
+    `Dict`.
 
     | key | observation | unit |
     | --- | --- | --- |
@@ -102,16 +106,17 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
 
     ## Rewards
     Gain of the quality, which is 1 for the goal: for a rope the share of the start's distance that
-    is gone, for granules the overlap with the goal. `info["success"]`: it is at least 0.85 for a
-    rope, 0.75 for granules. `info` also has `quality`, what it is made of, `primitive`, `grasped`,
+    is gone (`earth_movers_m`), for granules the overlap with the goal (`intersection_over_union`),
+    for a T-shirt what it covers of its flat area (`coverage`). `info["success"]`: it is at least
+    0.85, for granules 0.75. `info` also has `quality`, what it is made of, `primitive`, `grasped`,
     `seconds` of simulation and `problem`.
 
     ## Starting State
-    Decided by the seed: a rope crumpled by random primitives, granules strewn over a disc.
+    Decided by the seed: a rope or a T-shirt crumpled at random, or granules strewn over a disc.
 
     ## Episode End
     Terminated when the task is solved (unless `terminate_on_success=False`), truncated after
-    `max_episode_steps`, by default 20 for a rope and 15 for granules.
+    `max_episode_steps`, by default 20 for a rope, 15 for granules and 10 for a T-shirt.
 
     ## Arguments
     See `DeformableConfig`. `fps` is 0.5 [Hz], about what a primitive takes.
