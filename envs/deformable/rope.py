@@ -43,8 +43,9 @@ FAR_M = 0.045
 _APART = np.abs(np.arange(NUM_VERTICES)[:, None] - np.arange(NUM_VERTICES))
 _APART = np.minimum(_APART, NUM_VERTICES - _APART)
 """How many vertices apart two are along the rope."""
-_DRAGGED = (1 - (_APART - HELD_BESIDE).clip(0) / 8).clip(0)
-"""Share of the motion of a held vertex with which another goes along, about."""
+DRAGGED, DRAGGED_OF_S = 8, 4
+"""Vertices beside those that are held that go along, less and less, with what the rule moves: a
+place on the finely bent S is reached without those that are further away."""
 _SHAPES = {"circle": goals.circle, "square": goals.square, "S": goals.s_shape}
 _TURNS = {"circle": (0.0,)}
 """A circle is the same however it is turned."""
@@ -78,6 +79,8 @@ class Rope(Task):
         )
         self.goal = _SHAPES[goal](LENGTH_M, NUM_VERTICES)
         self._turns = _TURNS.get(goal)
+        dragged = DRAGGED_OF_S if goal == "S" else DRAGGED
+        self._along = (1 - (_APART - HELD_BESIDE).clip(0) / dragged).clip(0)
 
     def start(self, rng: np.random.Generator) -> None:
         """Lay the rope as a circle, and pick and place it at random until that is undone."""
@@ -121,7 +124,7 @@ class Rope(Task):
         """
         places, flat = self._places(), self.sim.vertices[:, :2]
         missing = places - flat
-        left = missing[None] - _DRAGGED[:, :, None] * missing[:, None]
+        left = missing[None] - self._along[:, :, None] * missing[:, None]
         gain = (missing**2).sum() - (left**2).sum(axis=(1, 2))
         gain = gain.clip(0) * (1 + 0.1 * rng.standard_normal(NUM_VERTICES))
         chosen: list[int] = []
