@@ -112,10 +112,10 @@ _COUNTED = ("primitives", "touched", "unstable", "not_finite")
 
 
 def _random_action(env: DeformableEnv, rng: np.random.Generator) -> np.ndarray:
-    """Return an action that begins at the material; one of two for a T-shirt ends there too."""
+    """Return an action that begins at the material; half of those for a T-shirt end there too."""
     material = env.task.material()
     begin = material[rng.integers(len(material))].clip(-0.4, 0.4)
-    end = np.append(rng.uniform(-0.3, 0.3, 2), 0.0)
+    end = np.append(rng.uniform(-0.3, 0.3, 2), rng.uniform(0.0, 0.05))
     if env.task.primitive == "fling" and rng.random() < 0.5:
         end = material[rng.integers(len(material))].clip(-0.4, 0.4)
     return np.concatenate([begin, end]).clip(-0.4, 0.4).astype(np.float32)

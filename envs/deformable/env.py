@@ -81,7 +81,8 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
     | rope | closed, of 1.2 m | pick and place | where it is picked, where it is placed |
     | granular | 80 almonds | sweep of a plate of 0.10 m | where the sweep begins and ends |
     | tshirt | cloth of 202 vertices | fling by two tools | where they take hold, in any order |
-    | | | drag | one on it, and one beside it where it is dragged to; or no fling is feasible |
+    | | | drag | one on it, and one beside it where to, below 2 cm; or no fling is feasible |
+    | | | pick and place | one on it, and one beside it where to, higher |
 
     Between primitives everything is at rest: positions alone are the state, and states are exact.
     The cloud is that of a depth camera above the table, with noise that the state decides.

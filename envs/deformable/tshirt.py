@@ -1,4 +1,4 @@
-"""A crumpled T-shirt that is to be laid flat by two tools that fling it.
+"""A crumpled T-shirt that is to be laid flat by two tools that fling, drag or carry it.
 
 Source: Chen et al., DeformPAM, 2024, arXiv:2410.11584, whose T-shirt two real arms fling.
 
@@ -42,6 +42,8 @@ NARROWEST_M = 0.12
 """Places that are closer along the cloth cannot be flung [m]."""
 DRAG_M = 0.15
 """How far a drag goes that a fling falls back to [m]."""
+CARRIED_M = 0.02
+"""A place beside the shirt that is higher is carried to and dropped at [m]."""
 NUM_DROPS = 2
 """Random picks and drops that a start is made by."""
 PIXEL_M = 0.01
@@ -87,17 +89,21 @@ class TShirt(Task):
         return self.sim.vertices
 
     def perform(self, points_m: Float[np.ndarray, "2 3"]) -> Performed:
-        """Fling the shirt by the places near two points, or drag it.
+        """Fling the shirt by the places near two points, or drag or carry one of them.
 
-        Where one point lies beside the shirt, the other place is dragged to it. Where both lie on
-        it and no fling is feasible, the first is dragged away from the shirt's middle.
+        Where one point lies beside the shirt, the other place is dragged to it over the table, or
+        carried to it in an arc where it is above `CARRIED_M`. Where both lie on the shirt and no
+        fling is feasible, the first is dragged away from the shirt's middle.
         """
         places, reached = self._places(points_m)
         if not reached.any():
             return Performed(self.primitive, touched=False, seconds=0.0)
         if not reached.all():
-            path = drag(np.concatenate([places[reached], points_m[~reached]]))
-            return Performed("drag", True, self._follow(path, places[reached]))
+            points = np.concatenate([places[reached], points_m[~reached]])
+            if points[1, 2] > CARRIED_M:
+                path = _with_idle(pick_and_place(points))
+                return Performed("pick-and-place", True, self._follow(path, places[reached]))
+            return Performed("drag", True, self._follow(drag(points), places[reached]))
         flung = self._fling(places)
         if flung is not None:
             return Performed("fling", True, self._follow(flung, places))

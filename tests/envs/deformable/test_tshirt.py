@@ -135,15 +135,20 @@ def test_where_a_fling_is_not_feasible_the_shirt_is_dragged(shirt, stretch):
     assert max(stretch) <= 1.06
 
 
-@pytest.mark.parametrize("is_first", [True, False])
-def test_a_point_beside_the_shirt_is_where_the_other_is_dragged_to(shirt, is_first):
+@pytest.mark.parametrize(
+    ("is_first", "height_m", "primitive"), [(True, 0.0, "drag"), (False, 0.025, "pick-and-place")]
+)
+def test_a_point_beside_the_shirt_is_where_the_other_is_brought(
+    shirt, stretch, is_first, height_m, primitive
+):
     lay(shirt, folded(shirt))
     corner = int(np.argmax(shirt.sim.vertices[:, :2] @ [1.0, -1.0]))
-    before, beside = shirt.sim.vertices[corner], np.array([0.25, -0.3, 0.0])
-    points = np.stack([before, beside] if is_first else [beside, before])
-    performed = shirt.perform(points)
-    assert (performed.primitive, performed.touched) == ("drag", True)
-    assert np.linalg.norm((shirt.sim.vertices[corner] - beside)[:2]) < 0.02
+    before, beside = shirt.sim.vertices[corner], np.array([0.25, -0.3, height_m])
+    performed = shirt.perform(np.stack([before, beside] if is_first else [beside, before]))
+    assert (performed.primitive, performed.touched) == (primitive, True)
+    away = np.linalg.norm((shirt.sim.vertices[corner] - beside)[:2])
+    assert away < 0.02
+    assert max(stretch) <= 1.06
 
 
 def test_points_beside_the_shirt_move_nothing(shirt):
