@@ -234,11 +234,24 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         chunk = self.to_network(batch[ACTION], batch)
         noisy = self.schedule.add_noise(chunk, noise, denoise_step)
         condition = self.condition(batch)
-        if len(condition) < len(chunk):
-            condition = condition.repeat_interleave(len(chunk) // len(condition), dim=0)
+        return chunk, noisy, self.denoise(noisy, denoise_step, condition)
+
+    def denoise(
+        self,
+        noisy: Float[Tensor, "B Tp Da"],
+        denoise_step: Int[Tensor, " B"],
+        condition: Float[Tensor, "_ *Dc"],
+    ) -> Float[Tensor, "B Tp Da"]:
+        """Return what the network predicts for noisy chunks, each with a step of its own.
+
+        There may be more chunks than conditions; then each condition is that of as many which
+        follow one another.
+        """
+        if len(condition) < len(noisy):
+            condition = condition.repeat_interleave(len(noisy) // len(condition), dim=0)
         modulation = self.denoiser.modulation(denoise_step, condition)
         predicted: Tensor = self.denoiser(noisy[:, None], modulation)[:, 0]
-        return chunk, noisy, predicted
+        return predicted
 
     @torch.inference_mode()
     def sample(

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from robopref.cloud_encoders import check_positions, turned
 from robopref.config import component
+from robopref.diffusion import noise_error
 from robopref.encoders import ObsShapes, Statistics
 from robopref.errors import check_at_least, check_between
 from robopref.point_attention import PointAttention, PointAttentionConfig
@@ -64,9 +65,18 @@ class PointDenoiser(nn.Module):
         self, denoise_step: Int[Tensor, " B"], condition: Float[Tensor, "B T Dt"]
     ) -> Modulation:
         """Return how the step adapts each layer, and the cloud's keys and values."""
-        features = functional.silu(self.step_layer(self.sinusoids(denoise_step)))
-        context = self.attention.context(condition[..., :3], condition[..., 3:])
-        return (self.adaptation(features), *context)
+        return (self.adaptation_to(denoise_step), *self.context(condition))
+
+    def adaptation_to(self, denoise_step: Int[Tensor, " B"]) -> Float[Tensor, "B _"]:
+        """Return how each layer is adapted to denoising steps."""
+        adaptation: Tensor = self.adaptation(
+            functional.silu(self.step_layer(self.sinusoids(denoise_step)))
+        )
+        return adaptation
+
+    def context(self, condition: Float[Tensor, "B T Dt"]) -> tuple[Tensor, ...]:
+        """Return the keys and values of clouds, which are the same at every step."""
+        return self.attention.context(condition[..., :3], condition[..., 3:])
 
     def forward(
         self, noisy: Float[Tensor, "B N 1 Da"], modulation: Modulation
@@ -164,6 +174,44 @@ class PrimitiveDiffusionPolicy(DiffusionPolicy):
             for key, value in batch.items()
         }
         return super().forward(many, generator)
+
+    def denoise(
+        self,
+        noisy: Float[Tensor, "B Tp Da"],
+        denoise_step: Int[Tensor, " B"],
+        condition: Float[Tensor, "_ *Dc"],
+    ) -> Float[Tensor, "B Tp Da"]:
+        """Return what the network predicts; the actions of a cloud look at the same keys."""
+        rows = len(condition)
+        adaptation = self.denoiser.adaptation_to(denoise_step).view(
+            rows, -1, self.denoiser.attention.adaptation_dim
+        )
+        together = noisy.view(rows, -1, *noisy.shape[1:])
+        predicted: Tensor = self.denoiser(together, (adaptation, *self.denoiser.context(condition)))
+        return predicted.flatten(0, 1)
+
+    def candidate_errors(
+        self,
+        obs: Mapping[str, Tensor],
+        candidates: Float[Tensor, "B N Tp Da"],
+        denoise_step: Int[Tensor, " S"],
+        noise: Float[Tensor, "S Tp Da"],
+    ) -> Float[Tensor, "B N S"]:
+        """Return `noise_error` of every candidate under every draw, each cloud being seen once."""
+        (rows, num), draws = candidates.shape[:2], len(denoise_step)
+        obs = {key: obs[key].to(self.device) for key in self.encoder.keys}
+        chunk = self.to_network(candidates.to(self.device), obs)
+        chunk = chunk.repeat_interleave(draws, dim=1).flatten(0, 1)
+        steps, noise = denoise_step.repeat(rows * num), noise.repeat(rows * num, 1, 1)
+        noisy = self.schedule.add_noise(chunk, noise, steps)
+        predicted = self._as_noise(self.denoise(noisy, steps, self.condition(obs)), noisy, steps)
+        return noise_error(predicted, noise).view(rows, num, draws)
+
+    def _sampling_modulations(self, condition: Tensor) -> list[tuple[Tensor, ...]]:
+        context = self.denoiser.context(condition)
+        steps = [step.denoise_step for step in self.sampler.steps]
+        adaptations = self.denoiser.adaptation_to(torch.tensor(steps, device=condition.device))
+        return [(row.expand(len(condition), -1), *context) for row in adaptations]
 
     def augmented(
         self, batch: Mapping[str, Tensor], generator: torch.Generator

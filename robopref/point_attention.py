@@ -84,19 +84,22 @@ class PointAttention(nn.Module):
         self,
         points: Float[Tensor, "B N K 3"],
         context: tuple[Tensor, ...],
-        adaptation: Float[Tensor, "B _"],
+        adaptation: Float[Tensor, "B *N _"],
     ) -> Float[Tensor, "B N K W"]:
         """Return the features of each point.
 
         Args:
             points: In the normalised frame of the cloud.
             context: From `context`, of B clouds.
-            adaptation: How each layer is scaled, shifted and gated [3], (B, `adaptation_dim`).
+            adaptation: How each layer is scaled, shifted and gated [3], `adaptation_dim` numbers;
+                the same for all candidates, or one for each.
         """
         x = self.point_layer(points)
         if self.role is not None:
             x = x + self.role
-        parts = adaptation.chunk(len(self.layers), dim=1)
+        if adaptation.ndim == 2:
+            adaptation = adaptation[:, None]
+        parts = adaptation[:, :, None].chunk(len(self.layers), dim=-1)
         for index, (layer, part) in enumerate(zip(self.layers, parts, strict=True)):
             keys, values = context[2 * index : 2 * index + 2]
             x = layer(x, points, keys, values, part)
@@ -130,7 +133,7 @@ class _Layer(nn.Module):
     def forward(
         self, x: Tensor, points: Tensor, keys: Tensor, values: Tensor, adaptation: Tensor
     ) -> Tensor:
-        parts = adaptation[:, None, None].chunk(self.NUM_PARTS, dim=-1)
+        parts = adaptation.chunk(self.NUM_PARTS, dim=-1)
         for norm, branch, (scale, shift, gate) in zip(
             self.norms, (self._look, self._compare, self._think), _threes(parts), strict=True
         ):
