@@ -47,6 +47,10 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.align:AlignCommand",
         "Run the whole loop on an environment, a behaviour and a teacher of your choice.",
     ),
+    "deform": (
+        "robopref.commands.deform:DeformCommand",
+        "Learn from ranked candidates which action primitive to perform on a point cloud.",
+    ),
     "evaluate": (
         "robopref.commands.evaluate:EvaluateCommand",
         "Measure how often a policy succeeds and shows the preferred behaviour.",

@@ -45,6 +45,15 @@ class Describing(Protocol):
 
 
 @runtime_checkable
+class Stopping(Protocol):
+    """An actor that sees for itself when there is nothing left to do."""
+
+    def has_stopped(self, obs: Sequence[Obs]) -> Sequence[bool]:
+        """Return which episodes end here; asked before each action, for the newest observations."""
+        ...
+
+
+@runtime_checkable
 class ActorSpec(Protocol):
     """Plain description of an actor."""
 

@@ -54,6 +54,7 @@ class Plan:
         first: Number of the first one in its set of starts.
         group_size: Episodes computed together.
         max_episode_steps: Time limit; None for the environment's own.
+        env_options: Further fields of the environment's config.
         metadata: Kept with every episode.
         namespace: Tells episodes apart that have the same seed, name and number.
         stop_after_success: Successful steps after which an episode is cut off; None where the
@@ -70,6 +71,7 @@ class Plan:
     first: int = 0
     group_size: int = 10
     max_episode_steps: int | None = None
+    env_options: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     namespace: str = ""
     stop_after_success: int | None = None

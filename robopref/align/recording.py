@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robopref.align.actors import Describing
+from robopref.align.actors import Describing, Stopping
 from robopref.data.episode import Episode
 from robopref.data.schema import is_extra
 from robopref.protocols import Environment
 from robopref.types import Obs
+
+NO_PROGRESS = "no progress"
+"""In the metadata of an episode that its actor ended, as "stopped"."""
 
 if TYPE_CHECKING:
     from robopref.align.collect import Group, Plan
@@ -31,7 +34,14 @@ def record_group(group: "Group") -> list[Episode]:
     stop = plan.stop_after_success
     tracks = [Track(env, seed, stop) for env, seed in zip(envs, group.seeds, strict=True)]
     actor.begin(group.seeds)
-    while not all(track.done for track in tracks):
+    while True:
+        if isinstance(actor, Stopping):
+            for track, stopped in zip(
+                tracks, actor.has_stopped([track.obs[-1] for track in tracks]), strict=True
+            ):
+                track.end_if(stopped)
+        if all(track.done for track in tracks):
+            break
         actions = actor.act([track.obs[-1] for track in tracks])
         for track, action in zip(tracks, actions, strict=True):
             if not track.done:
@@ -89,6 +99,12 @@ class Track:
         if sum(self.successes) == self.stop_after_success:
             self.truncated = True
 
+    def end_if(self, stopped: bool) -> None:
+        """End the episode where its actor has stopped; an episode has one action at least."""
+        if stopped and self.actions and not self.done:
+            self.truncated = True
+            self.facts["stopped"] = NO_PROGRESS
+
     def episode(self, plan: "Plan", episode_id: str, facts: Mapping[str, Any]) -> Episode:
         """Return what was recorded, with what else is known of it."""
         env: Any = self.env
@@ -124,7 +140,7 @@ def _envs(plan: "Plan", num: int) -> list[Environment]:
     """Return `num` environments of this process, made once and kept."""
     from robopref.envs.make import make_env
 
-    options: dict[str, Any] = {}
+    options = dict(plan.env_options)
     if plan.max_episode_steps is not None:
         options["max_episode_steps"] = plan.max_episode_steps
     if plan.stop_after_success is not None:

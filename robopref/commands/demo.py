@@ -7,22 +7,25 @@ from typing import Literal
 from robopref.commands import following
 from robopref.commands.following import command
 
-DEMOS = {"press": "metaworld/button-press-topdown-v3"}
+PRESS = "metaworld/button-press-topdown-v3"
 
 
 @dataclass(frozen=True)
 class DemoCommand:
-    """Teach a robot arm to reach a button from the right, with ten answers.
+    """Teach a robot arm to reach a button from the right, with ten answers; or to lay a rope.
 
     Eighty scripted demonstrations, half of which come from the left, make a policy that does
     either. A scripted teacher who prefers the right answers ten queries; a reward is learned, the
     policy's proposals are chosen by it, and the policy is fine-tuned on what was chosen.
 
+    With --task rope a policy is cloned that picks and places a rope, seen as a point cloud; a
+    teacher ranks its candidates at a few states, and what is learned from that chooses among them.
+
     Example:
         robopref demo --out runs/demo
     """
 
-    task: Literal["press"] = "press"
+    task: Literal["press", "rope"] = "press"
     """Which demo."""
     out: Path = Path("runs/demo")
     """Folder of the run; an interrupted demo goes on from it."""
@@ -33,10 +36,21 @@ class DemoCommand:
 
     def run(self) -> None:
         """Run every stage that is not done yet, and write the report."""
+        if self.task == "rope":
+            self._lay_rope()
+            return
         from robopref.align.config import AlignConfig
         from robopref.commands.present import run_loop
 
-        config = AlignConfig(env=DEMOS[self.task], seed=self.seed, num_workers=self.num_workers)
+        config = AlignConfig(env=PRESS, seed=self.seed, num_workers=self.num_workers)
         run_loop(config, self.out)
         again = following.free_folder(self.out.with_name(f"{self.out.name}-left"))
         print(f"Next:   {command('align', '--behaviour', 'detour-left', '--out', again)}")
+
+    def _lay_rope(self) -> None:
+        from robopref.commands.present_deform import run_deform
+        from robopref.deform.config import small
+
+        run_deform(small(seed=self.seed, num_workers=self.num_workers), self.out)
+        db = self.out / "preferences.sqlite"
+        print(f"Next:   {following.command('label', '--data', self.out / 'pool', '--db', db)}")

@@ -1,0 +1,34 @@
+"""`robopref deform`: choose action primitives on point clouds by what a teacher ranked."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from robopref.commands import following
+from robopref.deform.config import DeformConfig
+
+
+@dataclass(frozen=True)
+class DeformCommand(DeformConfig):
+    """Clone a policy of primitives, have its candidates ranked, tune, choose among them, report.
+
+    Killed or interrupted, the same command goes on where it was.
+
+    Example:
+        robopref deform --env deformable/rope-square-v0 --num-demonstrations 2 --num-states 6 \
+            --num-candidates 32 --num-rounds 1 --num-pool-episodes 2 --num-test-episodes 2 \
+            --max-episode-steps 4 --base-training.num-steps 20 --explicit.trainer.num-steps 10 \
+            --method deformpam-plus --method.trainer.num-steps 10 --out runs/square
+    """
+
+    out: Path = Path("runs/deform")
+    """Folder of the run."""
+
+    def run(self) -> None:
+        """Run every stage that is not done yet, and write the report."""
+        from robopref.commands.present_deform import run_deform
+
+        names = [field.name for field in dataclasses.fields(DeformConfig)]
+        run_deform(DeformConfig(**{name: getattr(self, name) for name in names}), self.out)
+        db = self.out / "preferences.sqlite"
+        print(f"Next:   {following.command('label', '--data', self.out / 'pool', '--db', db)}")

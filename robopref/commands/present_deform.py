@@ -1,0 +1,51 @@
+"""What the commands around DeformPAM's loop print, and how people are reached who rank for it."""
+
+import functools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robopref.config import resolve
+
+if TYPE_CHECKING:
+    from robopref.deform.evaluate import DeformEvaluation
+
+
+def run_deform(config: Any, directory: Path) -> None:
+    """Run DeformPAM's loop in `directory`, write its report, and print what came out."""
+    from robopref.align.collect import Workers
+    from robopref.commands.present import reach_browsers, reach_person
+    from robopref.deform.loop import DeformLoop
+    from robopref.deform.rankings import REASON
+    from robopref.deform.report import write_report
+    from robopref.preferences.web import WebTeacherConfig
+
+    teacher = resolve(config, "teacher")
+    person: Any = functools.partial(reach_person, directory=directory, question=REASON)
+    if isinstance(teacher, WebTeacherConfig):
+        person = functools.partial(
+            reach_browsers, directory=directory, question=REASON, teacher=teacher
+        )
+    with Workers(config.num_workers) as workers:
+        say = functools.partial(print, file=sys.stderr, flush=True)
+        loop = DeformLoop(config, directory, workers, person=person, announce=say)
+        found = loop.execute()
+        report = write_report(loop)
+    print_evaluations(found)
+    print(f"\n{loop.run.seconds:.0f} s of work, {config.num_states} rankings.")
+    print(f"Report: {report}")
+
+
+def print_evaluations(found: "Mapping[str, DeformEvaluation]") -> None:
+    """Print one row for each who acts: quality at the end, solved, primitives until solved."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("who acts", "quality at the end", "solved", "primitives"):
+        table.add_column(name, justify="left" if name == "who acts" else "right")
+    for name, row in found.items():
+        quality = f"{row.quality:.2f} [{row.quality_low:.2f}, {row.quality_high:.2f}]"
+        table.add_row(name, quality, str(row.success), f"{row.steps:.1f}")
+    Console().print(table)

@@ -1,0 +1,40 @@
+import numpy as np
+
+from robopref.data.episode import Episode
+from robopref.deform.actors import SHOWN
+from robopref.deform.tuning import judged_outcomes, with_all_shown
+from robopref.types import POINTS
+
+
+def episode(name, reward, **metadata):
+    num = len(reward)
+    return Episode(
+        name, {POINTS: np.zeros((num + 1, 8, 3), np.float32)}, np.ones((num, 6), np.float32),
+        np.array(reward, np.float32), np.zeros(num, bool), False, True, "", "", 0, 0.5,
+        metadata=metadata,
+    )  # fmt: skip
+
+
+def test_every_primitive_that_was_shown_is_imitated():
+    shown = [[[1.0] * 6, [2.0] * 6, [3.0] * 6], [[4.0] * 6]]
+    copies = with_all_shown([episode("a", [1, 1], **{SHOWN: shown})])
+    actions = np.stack([copy.action[:, 0] for copy in copies])
+    assert actions.tolist() == [[1, 4], [2, 4], [3, 4]]
+
+
+def test_a_demonstration_without_others_is_imitated_as_it_is():
+    plain = episode("a", [1, 1])
+    assert with_all_shown([plain]) == [plain]
+
+
+def test_performed_primitives_are_good_or_bad_by_themselves(rng):
+    judgements = judged_outcomes([episode("a", [0.1, -0.1, 0.2]), episode("b", [0.3])], rng)
+    bad, good = zip(*(judgement.segments for judgement in judgements), strict=True)
+    assert {(s.episode_id, s.start) for s in bad} == {("a", 1)}
+    assert sorted((s.episode_id, s.start) for s in good) == [("a", 0), ("a", 2), ("b", 0)]
+    assert all(j.utilities[1] > j.utilities[0] for j in judgements)
+
+
+def test_outcomes_that_are_all_alike_teach_nothing(rng):
+    assert judged_outcomes([episode("a", [0.1, 0.2])], rng) == []
+    assert judged_outcomes([episode("a", [0.0, -0.2])], rng) == []
