@@ -1,4 +1,4 @@
-"""The hardware layer: arms, cameras, and the supervisor between a policy and an arm."""
+"""The hardware layer: arms, cameras, what a person steers by, and the supervisor before an arm."""
 
 if __name__ != "robopref.hardware":
     raise ImportError(
@@ -9,6 +9,7 @@ from robopref.registry import Registry
 
 ARMS = Registry("arm", "robopref.arms")
 CAMERAS = Registry("camera", "robopref.cameras")
+TELEOPERATORS = Registry("teleoperation device", "robopref.teleoperators")
 
 ARMS.register("flexiv", "robopref.hardware.flexiv:FlexivArmConfig", "Flexiv, by its RDK.")
 ARMS.register(
@@ -32,4 +33,12 @@ for _name, _target, _summary in (
 ):
     CAMERAS.register(_name, f"robopref.hardware.{_target}", _summary)
 
-__all__ = ["ARMS", "CAMERAS"]
+for _name, _target, _summary in (
+    ("keyboard", "keyboard:KeyboardConfig", "The keys of the terminal."),
+    ("gamepad", "gamepad:GamepadConfig", "A gamepad; the arm moves while its shoulder is held."),
+    ("spacemouse", "spacemouse:SpaceMouseConfig", "A SpaceMouse of 3Dconnexion."),
+    ("leader", "leader:LeaderConfig", "A leader arm of LeRobot's, such as SO-101's."),
+):
+    TELEOPERATORS.register(_name, f"robopref.hardware.{_target}", _summary)
+
+__all__ = ["ARMS", "CAMERAS", "TELEOPERATORS"]

@@ -74,6 +74,7 @@ class ArmProcess:
             target=run_arm, args=(driver_config, safety, config, names, child), daemon=True
         )
         self._is_beating = threading.Event()
+        self._asking = threading.Lock()
         self._is_closed = False
         self.timing: dict[str, float] = {}
 
@@ -228,7 +229,8 @@ class ArmProcess:
         self, kind: Request, value: float = 0.0, *, user: str = "", reason: str = ""
     ) -> None:
         texts = (user.encode()[:64], reason.encode()[:240])
-        self._requests.write((int(kind), value, *texts, time.monotonic()))
+        with self._asking:  # A ring has one writer, and a deadman is told of by another thread.
+            self._requests.write((int(kind), value, *texts, time.monotonic()))
 
     def _expect(self, kind: str, timeout_s: float) -> None:
         """Wait for a word of the process.

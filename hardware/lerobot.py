@@ -8,22 +8,19 @@ Shapes: J joints.
 """
 
 import contextlib
-import importlib
-import json
 import math
-import pkgutil
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from robopref.errors import HardwareError, NotConnected, check_between, check_choice, check_name
+from robopref.errors import HardwareError, NotConnected, check_between, check_choice
 from robopref.hardware.arm_model import ArmModel, names_for
 from robopref.hardware.courier import Courier, said_of
 from robopref.hardware.driver import check_servo
+from robopref.hardware.lerobot_devices import check_joints, check_settings, make_device
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.track import Track
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
-from robopref.registry import import_extra
 
 ANSWER_S, CONNECT_S = 3.0, 15.0
 """How long a call, and connecting, may take [s]."""
@@ -56,15 +53,7 @@ class LeRobotArmConfig:
         """Check form and ranges."""
         check_choice("unit", self.unit, UNITS)
         check_between("rate_hz", self.rate_hz, 1, 200)
-        try:
-            is_table = isinstance(json.loads(self.settings), dict)
-        except ValueError:
-            is_table = False
-        if not is_table:
-            raise ValueError(
-                '`settings` must be a JSON object, such as {"port": "/dev/ttyACM0"}, got '
-                f"'{self.settings}'."
-            )
+        check_settings(self.settings)
 
     def build(self) -> "LeRobotArm":
         """Return the driver."""
@@ -103,8 +92,10 @@ class LeRobotArm:
         """
         if self._courier is not None:
             return
-        robot = self._robot = self._make()
-        self._check_names(robot)
+        robot = self._robot = make_device("robot", self.config.robot, self.config.settings)
+        self._has_gripper = self.config.gripper in check_joints(
+            "robot", self.config.robot, robot, self.joints
+        )
         courier = self._courier = Courier(f"the robot '{self.config.robot}'")
         self._mode = ArmMode.READY
         self._track.clear()
@@ -210,33 +201,6 @@ class LeRobotArm:
                 "LeRobot has no common way to let an arm be pushed. Disconnect: then most robots "
                 "take the torque off."
             )
-
-    def _make(self) -> Any:
-        """Return LeRobot's robot, of its own or of a package that adds one."""
-        robots = import_extra("lerobot.robots", purpose="The LeRobot driver", extra="lerobot")
-        for module in pkgutil.iter_modules(robots.__path__, "lerobot.robots."):
-            with contextlib.suppress(ImportError):  # Some need a package of their own.
-                importlib.import_module(module.name)
-        importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
-        robot_config, make_robot = robots.RobotConfig, robots.make_robot_from_config
-        check_name("LeRobot robot", self.config.robot, robot_config.get_known_choices())
-        make_config = robot_config.get_choice_class(self.config.robot)
-        try:
-            return make_robot(make_config(**json.loads(self.config.settings)))
-        except (TypeError, ValueError) as error:
-            raise HardwareError(
-                f"`settings` do not fit the robot '{self.config.robot}': {error}"
-            ) from error
-
-    def _check_names(self, robot: Any) -> None:
-        known = {name.removesuffix(".pos") for name in robot.action_features}
-        missing = [name for name in self.joints if name not in known]
-        if missing:
-            raise HardwareError(
-                f"The robot '{self.config.robot}' has no joint '{missing[0]}'. It has "
-                f"{sorted(known)}; name them in `joints`."
-            )
-        self._has_gripper = self.config.gripper in known
 
     def _send(self, action: dict[str, float]) -> None:
         robot = self._robot

@@ -17,7 +17,7 @@ from robopref.hardware.arm_process import ArmProcess
 from robopref.hardware.chunks import Chunk
 from robopref.hardware.inverse import InverseKinematics
 from robopref.hardware.kinematics import Kinematics
-from robopref.hardware.records import phase_of
+from robopref.hardware.records import phase_of, text_of
 from robopref.hardware.types import Joints
 from robopref.hardware.verdicts import Phase
 
@@ -124,7 +124,7 @@ class ToolMotion:
 
     def _is_behind(self) -> bool:
         outcome = self._arm.outcome()
-        if phase_of(outcome) is not Phase.RUNNING:
+        if phase_of(outcome) is not Phase.RUNNING or text_of(outcome["filter"]) == "deadman":
             return False
         way = np.subtract(self._places[-2], outcome["sent"])
         return bool(np.abs(way).max() > self._step_rad() + BEHIND_RAD)

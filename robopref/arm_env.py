@@ -59,6 +59,8 @@ class ArmTaskConfig(MetaWorldConfig):
     """Greatest speed of the tool [m/s]; it decides how long a step takes."""
     speed_factor: float = 1.0
     """Share of the greatest speeds that is used."""
+    needs_deadman: bool = False
+    """Whether it moves only while a person holds a button."""
     camera_fps: float = 20.0
     """Pictures a second of each camera [Hz]."""
     camera_age_s: float = 1.0
@@ -142,6 +144,7 @@ class ArmTaskEnv(MetaWorldEnv):
     """
 
     is_real_time = True
+    reach_m = REACH_M
 
     def __init__(self, config: ArmTaskConfig) -> None:
         super().__init__(config)
@@ -152,7 +155,8 @@ class ArmTaskEnv(MetaWorldEnv):
         self.arm_spec = sawyer()
         self._safety = SafetyConfig(
             TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
-            state_age_s=STALL_S, watchdog_s=STALL_S, off=("budget",),
+            state_age_s=STALL_S, watchdog_s=STALL_S, needs_deadman=config.needs_deadman,
+            off=("budget",),
         )  # fmt: skip
         self._table: ArmTable | None = None
         self._rig: ArmRig | None = None
@@ -230,6 +234,11 @@ class ArmTaskEnv(MetaWorldEnv):
         self._safety = replace(self._safety, speed_factor=factor)
         if self._rig is not None:
             self._rig.set_speed(factor, self.arm_config.step_s)
+
+    def set_deadman(self, *, held: bool) -> None:
+        """Say whether a person holds the button; may be called from any thread."""
+        if self._rig is not None:
+            self._rig.set_deadman(held=held)
 
     def stop(self, reason: str) -> None:
         """Stop the arm; it stays so until the next reset."""
@@ -310,7 +319,8 @@ class ArmTaskEnv(MetaWorldEnv):
         del n_frames
         assert self._rig is not None
         assert self._table is not None
-        target = self._raw.data.mocap_pos[0].copy()
+        target = self._rig.unless_held(self._raw.data.mocap_pos[0].copy())
+        self._raw.data.mocap_pos[0] = target
         self._record = self._rig.go(target, opening=(1.0 - float(ctrl[0])) / 2)
         self._table.show(self._raw)
         self._raw.data.time += self.arm_config.step_s

@@ -139,6 +139,23 @@ class ArmRig:
         self._last = record_step(outcomes, measured, self._last, time.monotonic() - begun)
         return self._last
 
+    def set_deadman(self, *, held: bool) -> None:
+        """Say whether a person holds the button; may be called from any thread."""
+        if self._arm is not None:
+            self._arm.set_deadman(held=held)
+
+    def unless_held(self, target_m: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
+        """Return a target of the tool, or where it is if the arm was held for want of the button.
+
+        What a person asked for before they let go is forgotten: pressed again, the button lets
+        the arm go on from where it stands.
+        """
+        assert self._motion is not None
+        now = text_of(self.arm.outcome()["filter"])
+        if "deadman" in (now, self._last.filter if self._last is not None else ""):
+            return self._motion.begin()
+        return target_m
+
     def set_speed(self, factor: float, step_s: float) -> None:
         """Use this share of the greatest speeds, and let a step take so long [s]."""
         self.safety, self.step_s = replace(self.safety, speed_factor=factor), step_s

@@ -5,7 +5,7 @@ Shapes: J joints, H height, W width.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class RealArmConfig:
     """Steps after which an episode is cut off; None as the file says."""
     speed_factor: float = 1.0
     """Share of the greatest speeds that is used."""
+    needs_deadman: bool = False
+    """Whether it moves only while a person holds a button."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -59,6 +61,7 @@ class RealArmConfig:
         return RealArmEnv(
             load_yaml(RigConfig, Path(self.task)), f"real/{self.task}",
             max_episode_steps=self.max_episode_steps, speed_factor=self.speed_factor,
+            needs_deadman=self.needs_deadman,
         )  # fmt: skip
 
 
@@ -112,6 +115,7 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         env_id: What the environment is called.
         max_episode_steps: In the place of the cell's.
         speed_factor: Share of the greatest speeds that is used.
+        needs_deadman: Whether it moves only while a person holds a button.
 
     Raises:
         ValueError: The cell does not fit its arm.
@@ -126,6 +130,7 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
     def __init__(
         self, rig: RigConfig, env_id: str = "robopref/RealArm-v0", *,
         max_episode_steps: int | None = None, speed_factor: float = 1.0,
+        needs_deadman: bool = False,
     ) -> None:  # fmt: skip
         self.rig, self.env_id = rig, env_id
         self.max_episode_steps = max_episode_steps or rig.max_episode_steps
@@ -134,7 +139,8 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         self._driver_config = resolve(rig, "robot")
         self.arm_spec = self._driver_config.build().spec
         self._start = rig.start_of(self.arm_spec)
-        self._safety = rig.safety(speed_factor)
+        self.reach_m = rig.reach_m
+        self._safety = replace(rig.safety(speed_factor), needs_deadman=needs_deadman)
         self.confirm: Confirm = nobody_is_needed if rig.is_simulated else ask_on_terminal
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._seen: tuple[str, ...] = ()
@@ -239,7 +245,7 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
             raise RuntimeError("No episode is running. Call reset() first.")
         checked = checked_action(action, (4,))
         self._look()
-        self._target = self._targets(checked[None])[0]
+        self._target = self._arm.unless_held(self._targets(checked[None])[0])
         record = self._arm.go(self._target, opening=float(1 - np.clip(checked[3], -1, 1)) / 2)
         self._num_steps += 1
         info: dict[str, Any] = {"success": False, **record.columns(), **self._look()}
@@ -255,9 +261,14 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         Raises:
             ValueError: It is not above 0 and at most 1.
         """
-        self._safety = self.rig.safety(factor)
+        self._safety = replace(self._safety, speed_factor=factor)
         if self._arm is not None:
             self._arm.set_speed(factor, self._step_s)
+
+    def set_deadman(self, *, held: bool) -> None:
+        """Say whether a person holds the button; may be called from any thread."""
+        if self._arm is not None:
+            self._arm.set_deadman(held=held)
 
     def stop(self, reason: str) -> None:
         """Stop the arm; it stays so until the next reset."""

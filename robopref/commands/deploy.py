@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopref.commands.collect import check_image_px, name_policy
+from robopref.config import component, resolve
 from robopref.errors import check_at_least, check_between
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ class DeployCommand:
     """Let a policy act on an arm: a dry run first, then slowly, under the supervisor and your eyes.
 
     Keys: space stops, p pauses, g goes on, s and f end the episode as success or failure, + and -
-    change the speed, q quits. What was asked, what was sent and why is recorded with each episode.
+    change the speed, t takes over, q quits. What was asked, what was sent and why is recorded with
+    each episode.
 
     Example:
         robopref deploy --policy runs/demo/aligned --num-episodes 1 --yes --out runs/deployed
@@ -52,6 +54,8 @@ class DeployCommand:
     calibrations: Path = Path("runs/cameras")
     """Folder with the mounts and calibrations of cameras; one that does not hold any more is
     refused before the arm is armed."""
+    device: Any = component("robopref.hardware:TELEOPERATORS", default="keyboard")
+    """What you steer by when you take over; its options follow it."""
     speed: float = 0.1
     """Share of the greatest speeds to begin with; + and - change it."""
     operator: str = ""
@@ -88,8 +92,12 @@ class DeployCommand:
 
         check_env(self.env, self.max_episode_steps, self.cameras)
         store = open_or_create(self.out, self.env)
-        Run(self.out, self, may_change=("num_episodes", "yes", "query", "operator", "speed"))
-        options: dict[str, Any] = {"speed_factor": self.speed}
+        changing = ("num_episodes", "yes", "query", "operator", "speed", "device")
+        Run(self.out, self, may_change=changing)
+        device = resolve(self, "device").build()
+        options: dict[str, Any] = {
+            "speed_factor": self.speed, "needs_deadman": device.has_deadman
+        }  # fmt: skip
         if self.max_episode_steps is not None:
             options["max_episode_steps"] = self.max_episode_steps
         if self.cameras:
@@ -97,7 +105,7 @@ class DeployCommand:
         env: Any = make_env(self.env, **options)
         try:
             turns = make_turns([self._actor(policy, env) for policy in self._policies()], self.seed)
-            with TerminalOperator(self.operator or getpass.getuser()) as operator:
+            with TerminalOperator(self.operator or getpass.getuser(), device) as operator:
                 session = Session(env, operator, self.speed)
                 if self.cameras:
                     operator.tell(describe_cameras(env.open_cameras(), self.calibrations))

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from robopref.commands import following
+from robopref.config import component, resolve
 from robopref.errors import HardwareError, check_at_least, check_between
 
 
 @dataclass(frozen=True)
 class TeleopCommand:
-    """Steer an arm by the keys of this terminal, under the supervisor, and record what was done.
+    """Steer an arm by hand, under the supervisor, and record what was done.
 
-    Arrow keys move the tool along x and y of the arm's base, u and j up and down; o opens the
-    gripper and c closes it. s and f end an episode as success or failure, space stops, q quits.
+    With the keyboard, arrow keys move the tool along x and y of the arm's base, u and j up and
+    down; o opens the gripper and c closes it. Whatever the device: s and f end an episode as
+    success or failure, space stops, q quits.
 
     Example:
         robopref teleop --env arm/reach-v3 --num-episodes 2 --out runs/by-hand
@@ -23,6 +25,8 @@ class TeleopCommand:
     env: str = "arm/button-press-topdown-v3"
     """Where the arm is, as "arm/<task>" in simulation, or "real/<file>" with a file that describes
     its cell."""
+    device: Any = component("robopref.hardware:TELEOPERATORS", default="keyboard")
+    """What the arm is steered by; its options follow it."""
     num_episodes: int = 5
     """Episodes to record."""
     max_episode_steps: int | None = None
@@ -51,15 +55,15 @@ class TeleopCommand:
         from robopref.align.run import Run
         from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
         from robopref.deploy.session import Session, make_turns
-        from robopref.deploy.steering import STEERING_SHOWN
         from robopref.envs.make import make_env
 
         if not sys.stdin.isatty():
             raise HardwareError("Steering takes the keys of a terminal, and this is none.")
         check_env(self.env, self.max_episode_steps)
         store = open_or_create(self.out, self.env)
-        Run(self.out, self, may_change=("num_episodes", "operator", "speed"))
-        options: dict[str, Any] = {"speed_factor": self.speed}
+        Run(self.out, self, may_change=("num_episodes", "operator", "speed", "device"))
+        device = resolve(self, "device").build()
+        options = {"speed_factor": self.speed, "needs_deadman": device.has_deadman}
         if self.max_episode_steps is not None:
             options["max_episode_steps"] = self.max_episode_steps
         env: Any = make_env(self.env, **options)
@@ -73,10 +77,10 @@ class TeleopCommand:
         try:
             person: Any = spec.build([env])
             turns = make_turns([(person, plan)], self.seed)
-            with TerminalOperator(name) as operator:
+            with TerminalOperator(name, device) as operator:
                 session = Session(env, operator, self.speed, by_hand=True)
                 operator.tell(session.preview(turns[0]))
-                operator.tell(f"Steering   {STEERING_SHOWN}")
+                operator.tell(f"Steering   {device.shown}")
                 operator.tell(f"Keys       {KEYS_SHOWN}")
                 if session.may_begin():
                     session.run(store, turns)

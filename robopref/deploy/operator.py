@@ -8,29 +8,16 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
-from robopref.deploy.steering import Steering
 from robopref.errors import Unattended
+from robopref.hardware.keyboard import Keyboard
+from robopref.hardware.teleop import TeleopDevice
+from robopref.hardware.teleop import Word as Word  # Said here and by the buttons of devices.
 
 Confirm = Callable[[str], str]
 """Asks a person whether an arm may begin; returns who said so, and nothing if nobody did."""
-
-
-class Word(StrEnum):
-    """What an operator may say."""
-
-    STOP = "stop"
-    PAUSE = "pause"
-    GO = "go"
-    SUCCESS = "success"
-    FAILURE = "failure"
-    FASTER = "faster"
-    SLOWER = "slower"
-    TAKE = "take"
-    QUIT = "quit"
 
 
 KEYS = {
@@ -53,7 +40,11 @@ class Operator(Protocol):
     """Who stands beside the arm."""
 
     name: str
-    steering: Steering
+
+    @property
+    def device(self) -> TeleopDevice:
+        """What they steer by."""
+        ...
 
     def words(self) -> Sequence[Word]:
         """Return what was said since the last call, without waiting."""
@@ -73,16 +64,22 @@ class TerminalOperator:
 
     Args:
         name: Who takes responsibility.
+        device: What they steer by, and may say words with; None for the keys of this terminal.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, device: TeleopDevice | None = None) -> None:
         self.name = name
-        self.steering = Steering()
+        self.device = Keyboard() if device is None else device
         self._before: list[Any] | None = None
         self._is_there = True
 
     def __enter__(self) -> "TerminalOperator":
-        """Read single keys from now on, where the input is a terminal."""
+        """Reach the device, and read single keys from now on, where the input is a terminal.
+
+        Raises:
+            HardwareError: There is no such device.
+        """
+        self.device.connect()
         if sys.stdin.isatty():
             self._before = termios.tcgetattr(sys.stdin)
             tty.setcbreak(sys.stdin)
@@ -94,13 +91,16 @@ class TerminalOperator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the terminal back as it was."""
+        """Give the terminal back as it was, and let go of the device."""
+        self.device.disconnect()
         if self._before is not None:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
     def words(self) -> Sequence[Word]:
         """Return what was said since the last call, without waiting."""
-        found: list[Word] = []
+        found = [*self.device.words()]
+        if found and self.device.trouble:
+            self.tell(f"  {self.device.trouble}")
         while self._is_there and select.select([sys.stdin], [], [], 0)[0]:
             read = os.read(sys.stdin.fileno(), 256)
             # A terminal that is gone takes the operator with it; without one there was none.
@@ -111,8 +111,8 @@ class TerminalOperator:
             for key in keys:
                 if key in KEYS:
                     found.append(KEYS[key])
-                else:
-                    self.steering.press(_ARROWS.get(key, key))
+                elif isinstance(self.device, Keyboard):
+                    self.device.press(_ARROWS.get(key, key))
         return found
 
     def tell(self, text: str) -> None:

@@ -15,10 +15,10 @@ from robopref.align.recording import Track
 from robopref.config import write_bytes_atomically
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
+from robopref.deploy.deadman import Deadman
 from robopref.deploy.dry_run import Preview, describe_first, describe_limits
 from robopref.deploy.episode_video import EpisodeVideo
 from robopref.deploy.operator import Operator, Word
-from robopref.deploy.steering import STEERING_SHOWN
 from robopref.errors import DataError, Unattended
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmSpec
@@ -50,6 +50,15 @@ class ArmEnvironment(Environment, Protocol):
 
     def stop(self, reason: str) -> None:
         """Stop the arm; it stays so until the next reset."""
+        ...
+
+    def set_deadman(self, *, held: bool) -> None:
+        """Say whether a person holds the button, where the arm moves only while they do."""
+        ...
+
+    @property
+    def reach_m(self) -> float:
+        """How far an action of 1 moves the tool along an axis [m]."""
         ...
 
     def preview(self, actions: np.ndarray) -> Preview:
@@ -135,7 +144,8 @@ class Session:
         self, env: ArmEnvironment, operator: Operator, speed: float, *, by_hand: bool = False
     ) -> None:
         self.env, self.operator, self.speed = env, operator, speed
-        self._begins_by_hand = self._is_by_hand = by_hand
+        self._begins_by_hand = by_hand
+        self._deadman = Deadman(env, operator.device)
         if hasattr(env, "confirm"):
             setattr(env, "confirm", self._confirm)  # noqa: B010 - only real arms have it
 
@@ -147,7 +157,8 @@ class Session:
         """
         self.env.set_speed(self.speed)
         self.operator.tell(describe_limits(self.env.arm_spec, self.env.safety))
-        obs, _ = self.env.reset(seed=turn.group.seeds[0])
+        with self._deadman:
+            obs, _ = self.env.reset(seed=turn.group.seeds[0])
         turn.actor.begin(turn.group.seeds)
         return describe_first(self.env.preview(turn.actor.act_chunk([obs])[0]))
 
@@ -188,13 +199,14 @@ class Session:
         """Run one episode."""
         group, plan = turn.group, turn.group.plan
         self.env.set_speed(self.speed)
-        try:
-            track = Track(self.env, group.seeds[0], plan.stop_after_success)
-        except Unattended:
-            return Done(None, Outcome.QUIT)
-        turn.actor.begin(group.seeds)
-        with _recorded(self.env) as videos:
-            outcome = self._act(turn, track)
+        with self._deadman:
+            try:
+                track = Track(self.env, group.seeds[0], plan.stop_after_success)
+            except Unattended:
+                return Done(None, Outcome.QUIT)
+            turn.actor.begin(group.seeds)
+            with _recorded(self.env) as videos:
+                outcome = self._act(turn, track)
         if outcome is Outcome.SUCCESS and track.actions:
             track.successes[-1] = True
         reason = str(track.facts.get("stopped", ""))
@@ -206,20 +218,22 @@ class Session:
 
     def _act(self, turn: Turn, track: Track) -> Outcome:
         """Let the policy or the operator act until the episode ends; return how it does."""
-        self._is_by_hand = self._begins_by_hand
+        self._deadman.is_by_hand = self._begins_by_hand
+        was_by_hand = False
         while True:
-            was_by_hand = self._is_by_hand
             outcome = self._listen()
             if outcome is not None:
                 return outcome
-            if was_by_hand and not self._is_by_hand:
+            is_by_hand = self._deadman.is_by_hand
+            if was_by_hand and not is_by_hand:
                 # What the policy had planned is of before the person came.
                 turn.actor.begin(turn.group.seeds)
-            elif self._is_by_hand and not was_by_hand:
+            elif is_by_hand and not was_by_hand:
                 grip = float(track.actions[-1][-1]) if track.actions else 0.0
-                self.operator.steering.release(grip)
+                self.operator.device.begin(grip, self.env.reach_m)
+            was_by_hand = is_by_hand
             track.step(self._decide(turn.actor, track))
-            by_person = np.array([self._is_by_hand], np.int32)
+            by_person = np.array([is_by_hand], np.int32)
             track.extras.setdefault("safety.by_person", []).append(by_person)
             outcome = _ended(track)
             if outcome is not None:
@@ -227,8 +241,8 @@ class Session:
 
     def _decide(self, actor: ChunkActor, track: Track) -> np.ndarray:
         """Return the next action, by the policy or by the operator."""
-        if self._is_by_hand:
-            return self.operator.steering.action()
+        if self._deadman.is_by_hand:
+            return self.operator.device.action()
         action: np.ndarray = actor.act([track.obs[-1]])[0]
         return action
 
@@ -251,9 +265,10 @@ class Session:
                     frozenset({Word.GO, Word.STOP, Word.SUCCESS, Word.FAILURE})
                 )
             if word is Word.TAKE:
-                self._is_by_hand = not self._is_by_hand
-                how = f"you steer: {STEERING_SHOWN} · t gives back"
-                self.operator.tell(f"  {how if self._is_by_hand else 'the policy acts again'}")
+                self._deadman.is_by_hand = not self._deadman.is_by_hand
+                how = f"you steer: {self.operator.device.shown} · t gives back"
+                by_hand = self._deadman.is_by_hand
+                self.operator.tell(f"  {how if by_hand else 'the policy acts again'}")
             if word in (Word.FASTER, Word.SLOWER):
                 self._change_speed(1 if word is Word.FASTER else -1)
             if word in _ENDS:

@@ -6,8 +6,8 @@ from robopref.align.actors import ScriptedSpec
 from robopref.align.collect import Plan
 from robopref.deploy.operator import Word
 from robopref.deploy.session import make_turns
-from robopref.deploy.steering import Steering
 from robopref.envs.behaviours import DetourRightConfig
+from robopref.hardware.keyboard import Keyboard
 
 ENV = "arm/drawer-close-v3"
 
@@ -39,12 +39,12 @@ class Script:
         self._num = 0
         self.heard = []
         self.says = []
-        self.steering = Steering()
+        self.device = Keyboard()
 
     def words(self):
         self._num += 1
         if self._num in self.presses:
-            self.steering.press(self.presses[self._num])
+            self.device.press(self.presses[self._num])
         return [self._waiting.pop(self._num)] if self._num in self._waiting else []
 
     def tell(self, text):

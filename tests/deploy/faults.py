@@ -28,8 +28,8 @@ from robopref.config import to_dict
 from robopref.data.store import EpisodeStore
 from robopref.deploy.operator import Word
 from robopref.deploy.session import Session, make_turns
-from robopref.deploy.steering import Steering
 from robopref.envs.behaviours import DetourRightConfig
+from robopref.hardware.keyboard import Keyboard
 from robopref.hardware.kinematics import joint_ids
 from robopref.hardware.sim import SimArmConfig
 from robopref.hardware.sim_link import SimLink, SimProcess
@@ -72,7 +72,7 @@ class Bystander:
     """An operator who says nothing, and whose screen others read."""
 
     name = "ann"
-    steering = Steering()
+    device = Keyboard()
 
     def words(self):
         return []

@@ -16,7 +16,6 @@ from robopref.commands.camera import CalibrateCommand
 from robopref.config import load_yaml, to_dict
 from robopref.deploy.calibrating import tool_pose
 from robopref.deploy.operator import Word
-from robopref.deploy.steering import Steering
 from robopref.errors import HardwareError
 from robopref.hardware.arms import MODELS
 from robopref.hardware.calibration import (
@@ -27,6 +26,7 @@ from robopref.hardware.calibration import (
     save_mount,
 )
 from robopref.hardware.hand_eye import Board
+from robopref.hardware.keyboard import Keyboard
 from robopref.hardware.kinematics import Kinematics
 from robopref.hardware.sim import SimArmConfig
 from robopref.hardware.sim_link import SimLink, SimProcess
@@ -76,7 +76,7 @@ class Pusher:
     """An operator who pushes the arm before each view."""
 
     name = "ann"
-    steering = Steering()
+    device = Keyboard()
 
     def __init__(self, address, poses):
         self._link, self._poses = SimLink(address), list(poses)

@@ -1,13 +1,17 @@
-"""A person's keys as actions: what a policy would say, said by hand.
+"""The keys of a terminal as a device to steer by.
 
 A terminal tells of a key when it goes down, and again and again while it is held, and never when it
 is let go. So a key counts for a moment, and holding it makes one motion.
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
+
+from robopref.hardware.teleop import Word
 
 HELD_S = 0.6
 """A key counts for so long; terminals repeat one that is held after half a second at most [s]."""
@@ -18,15 +22,34 @@ WAYS = {
 """Along which axis of the arm's base a key moves the tool, and which way."""
 GRIPS = {"o": -1.0, "c": 1.0}
 """What a key asks of the gripper: to open or to close."""
-STEERING_SHOWN = "←→ along x · ↑↓ along y · u j up and down · o c open and close"
 
 
-class Steering:
+@dataclass(frozen=True)
+class KeyboardConfig:
+    """The keys of the terminal, or of the operator's page."""
+
+    def build(self) -> "Keyboard":
+        """Return the device."""
+        return Keyboard()
+
+
+class Keyboard:
     """Remembers which keys are held."""
+
+    has_deadman = False
+    is_held = True
+    trouble = ""
+    shown = "←→ along x · ↑↓ along y · u j up and down · o c open and close"
 
     def __init__(self) -> None:
         self._pressed: dict[str, float] = {}
         self._grip = 0.0
+
+    def connect(self) -> None:
+        """Do nothing: whoever reads the keys passes them to `press`."""
+
+    def disconnect(self) -> None:
+        """Do nothing."""
 
     def press(self, key: str) -> bool:
         """Take a key; return whether it means anything here."""
@@ -40,8 +63,9 @@ class Steering:
             self._pressed[key] = time.monotonic()
         return key in GRIPS or key in WAYS
 
-    def release(self, grip: float) -> None:
+    def begin(self, grip: float, reach_m: float) -> None:
         """Forget all keys; the gripper stays as it is, given as the action that made it so."""
+        del reach_m
         self._pressed.clear()
         self._grip = grip
 
@@ -55,3 +79,7 @@ class Steering:
                 action[axis] = way
         action[3] = self._grip
         return action
+
+    def words(self) -> Sequence[Word]:
+        """Return nothing: whoever reads the keys knows which are words."""
+        return ()
