@@ -12,7 +12,8 @@ from robopref.errors import check_at_least, check_between
 if TYPE_CHECKING:
     from robopref.align.collect import Plan
     from robopref.data.store import EpisodeStore
-    from robopref.deploy.session import ChunkActor, Done
+    from robopref.deploy.acting import ChunkActor
+    from robopref.deploy.session import Done
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class DeployCommand:
     """Share of the greatest speeds to begin with; + and - change it."""
     operator: str = ""
     """Who stands beside the arm and takes responsibility; by default, the user's name."""
+    page: bool = False
+    """Also show a page with the same keys and large buttons, at an address of this machine."""
     yes: bool = False
     """Go without asking after the dry run; needed where there is no terminal."""
     query: int = 0
@@ -87,12 +90,13 @@ class DeployCommand:
         from robopref.align.run import Run
         from robopref.deploy.dry_run import describe_cameras
         from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
+        from robopref.deploy.page import OperatorPage
         from robopref.deploy.session import Session, make_turns
         from robopref.envs.make import make_env
 
         check_env(self.env, self.max_episode_steps, self.cameras)
         store = open_or_create(self.out, self.env)
-        changing = ("num_episodes", "yes", "query", "operator", "speed", "device")
+        changing = ("num_episodes", "yes", "query", "operator", "speed", "device", "page")
         Run(self.out, self, may_change=changing)
         device = resolve(self, "device").build()
         options: dict[str, Any] = {
@@ -105,7 +109,8 @@ class DeployCommand:
         env: Any = make_env(self.env, **options)
         try:
             turns = make_turns([self._actor(policy, env) for policy in self._policies()], self.seed)
-            with TerminalOperator(self.operator or getpass.getuser(), device) as operator:
+            name, page = self.operator or getpass.getuser(), OperatorPage() if self.page else None
+            with TerminalOperator(name, device, page) as operator:
                 session = Session(env, operator, self.speed)
                 if self.cameras:
                     operator.tell(describe_cameras(env.open_cameras(), self.calibrations))

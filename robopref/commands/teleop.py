@@ -33,6 +33,8 @@ class TeleopCommand:
     """Time limit; None for the environment's own."""
     seed: int = 0
     """Decides the starts."""
+    page: bool = False
+    """Also show a page with the same keys and large buttons, at an address of this machine."""
     speed: float = 0.35
     """Share of the greatest speeds to begin with; + and - change it."""
     operator: str = ""
@@ -54,14 +56,18 @@ class TeleopCommand:
         from robopref.align.collect import Plan, open_or_create
         from robopref.align.run import Run
         from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
+        from robopref.deploy.page import OperatorPage
         from robopref.deploy.session import Session, make_turns
         from robopref.envs.make import make_env
 
-        if not sys.stdin.isatty():
-            raise HardwareError("Steering takes the keys of a terminal, and this is none.")
+        if not self.page and not sys.stdin.isatty():
+            raise HardwareError(
+                "Steering takes the keys of a terminal, and this is none. --page shows a page with "
+                "the same keys."
+            )
         check_env(self.env, self.max_episode_steps)
         store = open_or_create(self.out, self.env)
-        Run(self.out, self, may_change=("num_episodes", "operator", "speed", "device"))
+        Run(self.out, self, may_change=("num_episodes", "operator", "speed", "device", "page"))
         device = resolve(self, "device").build()
         options = {"speed_factor": self.speed, "needs_deadman": device.has_deadman}
         if self.max_episode_steps is not None:
@@ -77,7 +83,8 @@ class TeleopCommand:
         try:
             person: Any = spec.build([env])
             turns = make_turns([(person, plan)], self.seed)
-            with TerminalOperator(name, device) as operator:
+            page = OperatorPage() if self.page else None
+            with TerminalOperator(name, device, page) as operator:
                 session = Session(env, operator, self.speed, by_hand=True)
                 operator.tell(session.preview(turns[0]))
                 operator.tell(f"Steering   {device.shown}")

@@ -8,16 +8,22 @@ back behind everything else encodes them, outside the control loop's process.
 import io
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from robopref.config import write_bytes_atomically
 from robopref.errors import DataError
 from robopref.hardware.camera import stand_back
 from robopref.hardware.driver import CameraDriver
 from robopref.labeling.encoding import Codec, find_codec, play_rate, tables_first
 
+RECORDINGS = "recordings"
+"""Folder of a data set with a video of each episode and camera, for people."""
 ANY_AGE_MS = float("inf")
 """A frozen camera's last picture is shown; whether it is too old is not asked here."""
 MAX_FPS = 30.0
@@ -121,3 +127,22 @@ def _even(picture: np.ndarray) -> np.ndarray:
     """Return a picture without an odd row or column at its end, which no codec takes."""
     height, width = (size - size % 2 for size in picture.shape[:2])
     return np.ascontiguousarray(picture[:height, :width])
+
+
+@contextmanager
+def recorded(env: Any) -> Iterator[Mapping[str, EpisodeVideo]]:
+    """Record what the cameras of an environment see meanwhile."""
+    eyes = getattr(env, "eyes", None)
+    drivers = {} if eyes is None else eyes.drivers
+    videos = {name: EpisodeVideo(driver) for name, driver in drivers.items()}
+    with ExitStack() as stack:
+        for video in videos.values():
+            stack.enter_context(video)
+        yield videos
+
+
+def save_videos(folder: Path, episode_id: str, videos: Mapping[str, EpisodeVideo]) -> None:
+    """Write what the cameras saw in an episode, as `<episode>.<camera>.mp4`."""
+    for name, video in videos.items():
+        path = folder / f"{episode_id}.{name}{video.codec.suffix}"
+        write_bytes_atomically(path, video.content())

@@ -1,5 +1,6 @@
 """The person beside the arm: what they may say at any moment, and how it reaches the program."""
 
+import contextlib
 import os
 import re
 import select
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
+from robopref.deploy.page import OperatorPage, Status
 from robopref.errors import Unattended
 from robopref.hardware.keyboard import Keyboard
 from robopref.hardware.teleop import TeleopDevice
@@ -54,6 +56,10 @@ class Operator(Protocol):
         """Say something to them."""
         ...
 
+    def show(self, status: Status) -> None:
+        """Let them see how things are."""
+        ...
+
     def wait_for(self, wanted: frozenset[Word]) -> Word:
         """Wait until they say one of these, and return it."""
         ...
@@ -65,11 +71,16 @@ class TerminalOperator:
     Args:
         name: Who takes responsibility.
         device: What they steer by, and may say words with; None for the keys of this terminal.
+        page: A page with the same keys, open as long as this is used; None without.
     """
 
-    def __init__(self, name: str, device: TeleopDevice | None = None) -> None:
+    def __init__(
+        self, name: str, device: TeleopDevice | None = None, page: OperatorPage | None = None
+    ) -> None:
         self.name = name
         self.device = Keyboard() if device is None else device
+        self.page = page
+        self._opened = contextlib.ExitStack()
         self._before: list[Any] | None = None
         self._is_there = True
 
@@ -77,9 +88,15 @@ class TerminalOperator:
         """Reach the device, and read single keys from now on, where the input is a terminal.
 
         Raises:
-            HardwareError: There is no such device.
+            HardwareError: There is no such device, or the page does not start.
         """
-        self.device.connect()
+        with contextlib.ExitStack() as opened:
+            opened.callback(self.device.disconnect)
+            self.device.connect()
+            if self.page is not None:
+                opened.enter_context(self.page)
+                self.tell(f"Page       {self.page.url}")
+            self._opened = opened.pop_all()
         if sys.stdin.isatty():
             self._before = termios.tcgetattr(sys.stdin)
             tty.setcbreak(sys.stdin)
@@ -92,7 +109,7 @@ class TerminalOperator:
         trace: TracebackType | None,
     ) -> None:
         """Give the terminal back as it was, and let go of the device."""
-        self.device.disconnect()
+        self._opened.close()
         if self._before is not None:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
@@ -101,6 +118,12 @@ class TerminalOperator:
         found = [*self.device.words()]
         if found and self.device.trouble:
             self.tell(f"  {self.device.trouble}")
+        if self.page is not None:
+            found += self.page.words()
+            for key in self.page.pressed():
+                self._steer(key)
+            if self.page.is_gone and self._before is None:
+                return [*found, Word.QUIT]
         while self._is_there and select.select([sys.stdin], [], [], 0)[0]:
             read = os.read(sys.stdin.fileno(), 256)
             # A terminal that is gone takes the operator with it; without one there was none.
@@ -111,23 +134,34 @@ class TerminalOperator:
             for key in keys:
                 if key in KEYS:
                     found.append(KEYS[key])
-                elif isinstance(self.device, Keyboard):
-                    self.device.press(_ARROWS.get(key, key))
+                else:
+                    self._steer(_ARROWS.get(key, key))
         return found
 
     def tell(self, text: str) -> None:
         """Print it."""
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
+        if self.page is not None:
+            self.page.tell(text)
+
+    def show(self, status: Status) -> None:
+        """Let the page show it."""
+        if self.page is not None:
+            self.page.show(status)
 
     def wait_for(self, wanted: frozenset[Word]) -> Word:
         """Wait until they say one of these, and return it; who is not there quits."""
-        while self._is_there:
+        while self._is_there or self.page is not None:
             for word in self.words():
                 if word in wanted or word is Word.QUIT:
                     return word
             time.sleep(0.02)
         return Word.QUIT
+
+    def _steer(self, key: str) -> None:
+        if isinstance(self.device, Keyboard):
+            self.device.press(key)
 
 
 def ask_on_terminal(question: str) -> str:

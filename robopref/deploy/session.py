@@ -1,78 +1,28 @@
 """Episodes of a policy on an arm, one after the other, under an operator's eyes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from robopref.align.actors import Actor
 from robopref.align.collect import Group, Plan
 from robopref.align.recording import Track
-from robopref.config import write_bytes_atomically
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
+from robopref.deploy.acting import ArmEnvironment, ChunkActor
 from robopref.deploy.deadman import Deadman
-from robopref.deploy.dry_run import Preview, describe_first, describe_limits
-from robopref.deploy.episode_video import EpisodeVideo
+from robopref.deploy.dry_run import describe_first, describe_limits
+from robopref.deploy.episode_video import RECORDINGS, EpisodeVideo, recorded, save_videos
 from robopref.deploy.operator import Operator, Word
+from robopref.deploy.page import Status
 from robopref.errors import DataError, Unattended
-from robopref.hardware.safety_config import SafetyConfig
-from robopref.hardware.types import ArmSpec
-from robopref.protocols import Environment
+from robopref.hardware.step_record import DECISIONS, FILTERS
 from robopref.seeding import make_rng
-from robopref.types import Obs
 
 SPEEDS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 """Shares of the greatest speeds that `faster` and `slower` go through."""
-
-
-@runtime_checkable
-class ArmEnvironment(Environment, Protocol):
-    """An environment that an arm moves in."""
-
-    @property
-    def arm_spec(self) -> ArmSpec:
-        """The arm."""
-        ...
-
-    @property
-    def safety(self) -> SafetyConfig:
-        """What it is kept to now."""
-        ...
-
-    def set_speed(self, factor: float) -> None:
-        """Use this share of the greatest speeds from now on."""
-        ...
-
-    def stop(self, reason: str) -> None:
-        """Stop the arm; it stays so until the next reset."""
-        ...
-
-    def set_deadman(self, *, held: bool) -> None:
-        """Say whether a person holds the button, where the arm moves only while they do."""
-        ...
-
-    @property
-    def reach_m(self) -> float:
-        """How far an action of 1 moves the tool along an axis [m]."""
-        ...
-
-    def preview(self, actions: np.ndarray) -> Preview:
-        """Return what an operator should know before a chunk (Tp, Da) is carried out."""
-        ...
-
-
-@runtime_checkable
-class ChunkActor(Actor, Protocol):
-    """An actor that can say what it would do first."""
-
-    def act_chunk(self, obs: Sequence[Obs]) -> np.ndarray:
-        """Return the chunks (B, Tp, Da) that `act` would begin with, without acting."""
-        ...
 
 
 class Outcome(StrEnum):
@@ -145,6 +95,7 @@ class Session:
     ) -> None:
         self.env, self.operator, self.speed = env, operator, speed
         self._begins_by_hand = by_hand
+        self._episode = "1"
         self._deadman = Deadman(env, operator.device)
         if hasattr(env, "confirm"):
             setattr(env, "confirm", self._confirm)  # noqa: B010 - only real arms have it
@@ -185,7 +136,8 @@ class Session:
         left = [turn for turn in turns if not known.issuperset(turn.group.ids)]
         found: list[Done] = []
         for number, turn in enumerate(left):
-            self.operator.tell(f"Episode {number + 1} of {len(left)}.")
+            self._episode = f"{number + 1} of {len(left)}"
+            self.operator.tell(f"Episode {self._episode}.")
             done = self.run_episode(turn)
             if done.episode is not None:
                 self._keep(store, done)
@@ -205,7 +157,7 @@ class Session:
             except Unattended:
                 return Done(None, Outcome.QUIT)
             turn.actor.begin(group.seeds)
-            with _recorded(self.env) as videos:
+            with recorded(self.env) as videos:
                 outcome = self._act(turn, track)
         if outcome is Outcome.SUCCESS and track.actions:
             track.successes[-1] = True
@@ -235,9 +187,20 @@ class Session:
             track.step(self._decide(turn.actor, track))
             by_person = np.array([is_by_hand], np.int32)
             track.extras.setdefault("safety.by_person", []).append(by_person)
+            self._show(track)
             outcome = _ended(track)
             if outcome is not None:
                 return outcome
+
+    def _show(self, track: Track) -> None:
+        """Let the operator see how things are, and what the supervisor did in the last step."""
+        did, by = (
+            names[int(track.extras[f"safety.{column}"][-1][0])]
+            for column, names in (("decision", DECISIONS), ("filter", FILTERS))
+        )
+        by_hand = self._deadman.is_by_hand
+        steps = len(track.actions)
+        self.operator.show(Status(self._episode, steps, by_hand, self.speed, did, by))
 
     def _decide(self, actor: ChunkActor, track: Track) -> np.ndarray:
         """Return the next action, by the policy or by the operator."""
@@ -250,7 +213,7 @@ class Session:
         assert done.episode is not None
         try:
             store.add(done.episode)
-            save_videos(store.root / RECORDINGS, done)
+            save_videos(store.root / RECORDINGS, done.episode.id, done.videos)
         except (DataError, OSError):
             # An arm that nobody hears of has no reason to move.
             self.env.stop("its episodes cannot be stored")
@@ -291,30 +254,6 @@ class Session:
             "  The arm was stopped. Look at it; g lets it start again, q ends the session."
         )
         return self.operator.wait_for(frozenset({Word.GO, Word.QUIT})) is Word.GO
-
-
-RECORDINGS = "recordings"
-"""Folder of a data set with a video of each episode and camera, for people."""
-
-
-def save_videos(folder: Path, done: Done) -> None:
-    """Write what the cameras saw, as `<episode>.<camera>.mp4`."""
-    assert done.episode is not None
-    for name, video in done.videos.items():
-        path = folder / f"{done.episode.id}.{name}{video.codec.suffix}"
-        write_bytes_atomically(path, video.content())
-
-
-@contextmanager
-def _recorded(env: Any) -> Iterator[Mapping[str, EpisodeVideo]]:
-    """Record what the cameras of an environment see meanwhile."""
-    eyes = getattr(env, "eyes", None)
-    drivers = {} if eyes is None else eyes.drivers
-    videos = {name: EpisodeVideo(driver) for name, driver in drivers.items()}
-    with ExitStack() as stack:
-        for video in videos.values():
-            stack.enter_context(video)
-        yield videos
 
 
 _ENDS = {

@@ -77,6 +77,9 @@ class Bystander:
     def words(self):
         return []
 
+    def show(self, status):
+        self.seen = status
+
     def tell(self, text):
         say(text)
 
