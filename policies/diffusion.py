@@ -117,6 +117,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         self.encoder = config.encoder.build(obs_shapes, config.n_obs_steps)
         # Only what the encoder looks at is asked for later.
         self.obs_shapes: ObsShapes = {key: tuple(obs_shapes[key]) for key in self.encoder.keys}
+        self.seen_shapes: ObsShapes = self.encoder.seen_shapes
         self.denoiser = self.make_denoiser(config)
         self.action_normalizer = Normalizer(action_dim, "range")
         self.schedule = NoiseSchedule(config.num_train_steps)
@@ -160,8 +161,9 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
     def augmented(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> Mapping[str, Tensor]:
-        """Return a training batch as it is; what has a symmetry to teach returns another view."""
-        return batch
+        """Return another view of a training batch, as the encoder has it."""
+        view: Mapping[str, Tensor] = self.encoder.augmented(batch, generator)
+        return view
 
     def draw_noising(
         self, batch_size: int, generator: torch.Generator

@@ -5,6 +5,7 @@ Shapes: B batch, To observation steps, Tp action chunk, Da action size.
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,8 @@ class ChunkExecution:
     chunk_size: int
     n_action_steps: int
     obs_shapes: ObsShapes
+    seen_shapes: ObsShapes = MappingProxyType({})
+    """Shapes of what may stand in place of an observation, after an axis of views."""
 
     @abstractmethod
     def sample(
@@ -71,7 +74,9 @@ class ChunkExecution:
             if key not in obs:
                 raise ValueError(f"The policy needs '{key}', got only {sorted(obs)}.")
             expected = (num_steps, *shape)
-            if tuple(obs[key].shape[1:]) != expected:
+            found = tuple(obs[key].shape[1:])
+            is_seen = key in self.seen_shapes and found[2:] == tuple(self.seen_shapes[key])
+            if found != expected and not is_seen:
                 names = ", ".join(str(size) for size in expected)
                 raise ValueError(
                     f"`obs['{key}']` must have shape (B, {names}), got {tuple(obs[key].shape)}."

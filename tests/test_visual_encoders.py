@@ -8,17 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from robopref.checkpoint import read_weights
-from robopref.efficientnet import load_lite0
-from robopref.encoders import FRAME_ENCODERS
-from robopref.errors import CheckpointError, DataError, MissingExtraError
-from robopref.visual_encoders import (
+from robopref.backbones import (
     EfficientNetLite0Config,
-    FrameEncoderConfig,
     ResNet18Config,
     SmallCNNConfig,
     TimmConfig,
 )
+from robopref.checkpoint import read_weights
+from robopref.efficientnet import load_lite0
+from robopref.encoders import FRAME_ENCODERS
+from robopref.errors import CheckpointError, DataError, MissingExtraError
+from robopref.visual_encoders import FrameEncoderConfig
 
 SMALL = FrameEncoderConfig(SmallCNNConfig(width=4), size=32, precision="float32")
 
@@ -118,11 +118,11 @@ def test_resnet18_from_a_file_keeps_its_batch_statistics(frames, tmp_path):
         torch.manual_seed(0)
         torch.save(models.resnet18(weights=None).state_dict(), path)
     encoder = FrameEncoderConfig(ResNet18Config(str(path)), size=64, precision="float32").build()
-    before = {k: v.clone() for k, v in encoder._network.state_dict().items()}
+    before = {k: v.clone() for k, v in encoder.network.state_dict().items()}
     features = encoder.encode(frames)
     assert features.shape == (6, 512)
     assert features[:1] == pytest.approx(encoder.encode(frames[:1]), rel=1e-4, abs=1e-5)
-    assert all(torch.equal(before[k], v) for k, v in encoder._network.state_dict().items())
+    assert all(torch.equal(before[k], v) for k, v in encoder.network.state_dict().items())
     assert torch.equal(encoder._mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
 
 

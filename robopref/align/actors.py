@@ -171,6 +171,13 @@ class PolicySpec:
     selection: Any = field(default=None)
     tuned: Path | None = None
 
+    @property
+    def obs_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of what the policy observes, by key."""
+        from robopref.policies.serialization import read_obs_shapes
+
+        return read_obs_shapes(self.policy)
+
     def load(self, device: Any = "cpu") -> Any:
         """Load the policy, and what steers it, onto a device."""
         from robopref.policies.serialization import load_policy

@@ -20,10 +20,12 @@ from robopref.align.actors import ActorSpec
 from robopref.align.recording import close_envs
 from robopref.align.recording import record_group as record_group
 from robopref.data.episode import Episode
+from robopref.data.schema import is_camera
 from robopref.data.store import EpisodeStore
 from robopref.errors import RoboprefError, check_at_least
 from robopref.progress import Progress, interruptible
 from robopref.seeding import derive_seed, derive_uuid
+from robopref.types import IMAGES
 
 START_SETS = ("demonstrations", "pool", "selection", "validation", "test")
 
@@ -59,7 +61,7 @@ class Plan:
         namespace: Tells episodes apart that have the same seed, name and number.
         stop_after_success: Successful steps after which an episode is cut off; None where the
             environment itself ends it.
-        cameras: Cameras that are recorded beside the state.
+        cameras: Cameras that are recorded beside the state; those that the actor sees always are.
         image_px: Width and height of their pictures.
     """
 
@@ -85,6 +87,23 @@ class Plan:
         check_at_least("group_size", self.group_size, 1)
         if self.stop_after_success is not None:
             check_at_least("stop_after_success", self.stop_after_success, 1)
+
+    def recorded_cameras(self) -> dict[str, int]:
+        """Return the size of the pictures of each camera that is recorded: also what an actor sees.
+
+        Raises:
+            ValueError: The actor sees pictures of another size.
+        """
+        shapes = getattr(self.actor, "obs_shapes", {})
+        seen = {key.removeprefix(IMAGES): s[0] for key, s in shapes.items() if is_camera(key)}
+        for camera, size in seen.items():
+            others = {*seen.values(), *([self.image_px] if self.cameras else [])}
+            if others != {size}:
+                raise ValueError(
+                    f"`image_px` must be one size for all cameras, got {sorted(others)}: the "
+                    f"policy sees '{camera}' at {size} pixels."
+                )
+        return dict.fromkeys(self.cameras, self.image_px) | seen
 
     def groups(self) -> list["Group"]:
         """Return the groups, each with the seeds and identities of its episodes."""

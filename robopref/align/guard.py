@@ -21,6 +21,7 @@ from torch import Tensor
 from robopref.align.actors import PolicyActor
 from robopref.align.collect import Plan, Workers
 from robopref.data.episode import Episode
+from robopref.episode_pictures import see
 from robopref.errors import check_at_least, check_between
 from robopref.policies.windows import WindowSource
 from robopref.protocols import Environment
@@ -183,7 +184,7 @@ class Windows:
 
     def __init__(self, base: Any, episodes: Sequence[Episode]) -> None:
         source = WindowSource(
-            episodes, base.n_obs_steps, base.chunk_size, keys=tuple(base.obs_shapes)
+            see(base, episodes), base.n_obs_steps, base.chunk_size, keys=tuple(base.obs_shapes)
         )
         generator = make_generator(0, "guard")
         drawn = torch.randperm(len(source), generator=generator)[:WINDOWS].sort().values
@@ -221,6 +222,7 @@ class _Given:
 
     def __init__(self, policy: Any) -> None:
         self.policy = policy
+        self.obs_shapes = getattr(policy, "obs_shapes", {})
 
     def build(self, envs: Sequence[Environment]) -> PolicyActor:
         return PolicyActor(self.policy)

@@ -145,8 +145,9 @@ def _envs(plan: "Plan", num: int) -> list[Environment]:
         options["max_episode_steps"] = plan.max_episode_steps
     if plan.stop_after_success is not None:
         options["terminate_on_success"] = False
-    if plan.cameras:
-        options |= {"cameras": plan.cameras, "image_px": plan.image_px}
+    cameras = plan.recorded_cameras()
+    if cameras:
+        options |= {"cameras": tuple(cameras), "image_px": next(iter(cameras.values()))}
     kept = _ENVS.setdefault((plan.env, *options.items()), [])
     while len(kept) < num:
         kept.append(make_env(plan.env, **options))

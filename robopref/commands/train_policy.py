@@ -18,6 +18,7 @@ class TrainPolicyCommand:
 
     Example:
         robopref train policy --data runs/reach --out runs/reach-policy --training.num-steps 200
+        robopref train policy --data runs/a --policy.encoder images --out runs/seeing
     """
 
     data: Path
@@ -45,6 +46,7 @@ class TrainPolicyCommand:
         """Train, from the last checkpoint if there is one, and save the policy."""
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
+        from robopref.episode_pictures import EpisodePictures
         from robopref.train_policy import train_policy
 
         store = EpisodeStore.open(self.data)
@@ -54,6 +56,7 @@ class TrainPolicyCommand:
         _, result = train_policy(
             resolve(self, "policy"), episodes, self.training, directory=self.out,
             seed=self.seed, validation_share=self.validation_share,
+            pictures=EpisodePictures(store, self.out / "features"),
         )  # fmt: skip
         figures = ", ".join(
             f"{key} {value:.4g}" for key, value in result.figures.items() if "loss" in key

@@ -7,16 +7,24 @@ import numpy as np
 import pytest
 import torch
 
+from robopref.backbones import SmallCNNConfig
 from robopref.config import from_dict, to_dict
 from robopref.data.episode import Episode
 from robopref.data.normalizer import compute_statistics
+from robopref.image_encoder import ImageEncoderConfig
 from robopref.policies import DENOISERS, POLICIES
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.serialization import load_policy
 from robopref.protocols import Policy
-from robopref.types import POINTS, STATE
+from robopref.types import IMAGES, POINTS, STATE
 
-OBS_SHAPES = {STATE: (5,), POINTS: (12, 3)}
+OBS_SHAPES = {
+    STATE: (5,),
+    POINTS: (12, 3),
+    IMAGES + "top": (24, 20, 3),
+    IMAGES + "side": (16, 16, 3),
+}
+SEEING = ImageEncoderConfig(backbone=SmallCNNConfig(width=4), size=32, num_points=8, width=16)
 ACTION_DIM = 3
 
 
@@ -26,6 +34,9 @@ def configs():
     for denoiser in DENOISERS:
         found[f"diffusion-{denoiser}"] = DiffusionPolicyConfig(denoiser=denoiser)
     found["diffusion-ddim"] = DiffusionPolicyConfig(sampler="ddim")
+    found["diffusion-images"] = DiffusionPolicyConfig(encoder=SEEING)
+    one = dataclasses.replace(SEEING, cameras=("side",), state=(1, 3), train_backbone=True)
+    found["diffusion-end-to-end"] = DiffusionPolicyConfig(encoder=one)
     return found
 
 
@@ -39,7 +50,9 @@ def episodes(rng):
     def make(index):
         zeros = np.zeros(20, np.float32)
         obs = {
-            key: (0.2 * rng.normal(size=(21, *shape))).astype(np.float32)
+            key: rng.integers(0, 256, (21, *shape), dtype=np.uint8)
+            if key.startswith(IMAGES)
+            else (0.2 * rng.normal(size=(21, *shape))).astype(np.float32)
             for key, shape in OBS_SHAPES.items()
         }
         action = rng.uniform(-1, 1, (20, ACTION_DIM)).astype(np.float32)
@@ -69,7 +82,9 @@ def make_generator(seed=1):
 def make_obs(policy, batch=4):
     generator, steps = make_generator(7), policy.n_obs_steps
     return {
-        key: 0.2 * torch.randn((batch, steps, *shape), generator=generator)
+        key: torch.randint(0, 255, (batch, steps, *shape), generator=generator, dtype=torch.uint8)
+        if key.startswith(IMAGES)
+        else 0.2 * torch.randn((batch, steps, *shape), generator=generator)
         for key, shape in OBS_SHAPES.items()
     }
 
@@ -128,7 +143,7 @@ def test_an_observation_gets_the_same_whatever_its_neighbours(policy):
 
 def test_candidates_answer_to_the_observation(policy):
     obs = make_obs(policy)
-    other = {key: value + 1 for key, value in obs.items()}
+    other = {key: value // 2 if key.startswith(IMAGES) else value + 1 for key, value in obs.items()}
     assert not torch.equal(
         policy.sample(obs, 2, make_generator()), policy.sample(other, 2, make_generator())
     )
@@ -181,12 +196,15 @@ def test_loss_is_positive_and_trains_every_weight(policy, generator):
     loss.backward()
     assert loss > 0
     for name, parameter in policy.named_parameters():
+        if not parameter.requires_grad:
+            assert name.startswith("encoder.backbone."), name
+            continue
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
 
 
 def test_bad_observations_are_refused(policy):
-    num, (key,) = policy.n_obs_steps, policy.obs_shapes
+    num, key = policy.n_obs_steps, next(iter(policy.obs_shapes))
     *first, last = policy.obs_shapes[key]
     names = ", ".join(str(size) for size in (num, *first, last))
     other = (2, num, *first, last + 1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from robopref.backbones import SmallCNNConfig
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.frame_features import VIEWS, AugmentationConfig, FeatureCache
@@ -12,7 +13,7 @@ from robopref.protocols import RewardModel
 from robopref.rewards.rapl import RAPLPlusConfig
 from robopref.rewards.visual_features import SeenEpisodes, SeenReward
 from robopref.types import STATE, SegmentBatch
-from robopref.visual_encoders import FrameEncoderConfig, SmallCNNConfig
+from robopref.visual_encoders import FrameEncoderConfig
 
 CAMERA = "observation.images.top"
 
