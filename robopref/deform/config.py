@@ -98,7 +98,7 @@ def small(*, seed: int = 0, num_workers: int = 2) -> DeformConfig:
     )  # fmt: skip
     return DeformConfig(
         policy=PrimitiveDiffusionConfig(encoder=HeightMapConfig()),
-        method=DeformPAMPlusConfig(trainer=replace(tuning(200, 1e-4, 25), batch_size=64)),
+        method=DeformPAMPlusConfig(trainer=replace(tuning(200, 4e-4, 25), batch_size=64)),
         explicit=CandidateRewardConfig(encoder=HeightMapConfig(), trainer=learns),
         num_demonstrations=20, num_shown=8, num_states=32, num_pool_episodes=6,
         num_test_episodes=10, seed=seed, num_workers=num_workers,

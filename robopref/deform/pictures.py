@@ -19,6 +19,7 @@ SHOWN_M = 0.36
 """Half of the table's side that is shown [m]."""
 BAD, MIDDLE, GOOD = (197, 48, 48), (221, 160, 40), (47, 133, 90)
 _REFUSED = (150, 155, 160)
+_UNSCORED = (43, 108, 176)
 _INK = (31, 41, 51)
 _FINER = 2
 """Lines are drawn so many times as large, and made smaller, which makes them smooth."""
@@ -116,7 +117,7 @@ def strip(
         episode: Of a policy that chose among candidates.
         qualities: Before each primitive and at the end.
         size: Of a picture [pixels].
-        shows_scores: Draw all candidates in the colour of their scores; else the chosen one alone.
+        shows_scores: Draw all candidates in the colour of their scores; else the chosen one.
     """
     pictures = []
     decisions = episode.metadata.get(DECISIONS, [])
@@ -125,7 +126,7 @@ def strip(
         if step < len(episode) and step < len(decisions):
             found = decisions[step]
             arrows = arrows_of(np.array(found["candidates"]), found["scores"], int(found["chosen"]))
-            arrows = arrows if shows_scores else arrows[-1:]
+            arrows = arrows if shows_scores else [{**arrows[-1], "colour": _UNSCORED}]
         view = top_view(env, episode, step, size=size, arrows=arrows)
         pictures.append({"picture": png_uri(view), "caption": f"{step}: {quality:.2f}"})
     return pictures

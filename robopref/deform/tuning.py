@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from robopref.config import resolve
 from robopref.data.episode import Episode
@@ -19,7 +20,7 @@ from robopref.policies.finetune.data import FinetuneData, Judgement
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.unpaired import KTOConfig
 from robopref.preferences.candidates import CandidateView
-from robopref.rewards.deformpam import scores_of
+from robopref.rewards.deformpam import CandidateReward, scores_of
 from robopref.scorers import ImplicitScorer
 from robopref.seeding import make_generator, make_rng
 from robopref.train_policy import train_policy
@@ -120,17 +121,45 @@ def judged_outcomes(episodes: Sequence[Episode], rng: np.random.Generator) -> li
 def fit_explicit(
     config: DeformConfig, base: Any, rankings: CandidateView, directory: Path, number: int
 ) -> dict[str, float]:
-    """Fit the ensemble to rankings into `directory`; return how well it orders their pairs."""
+    """Fit the ensemble to rankings into `directory`; return how well it orders their pairs.
+
+    It starts from what the cloned policy knows, and so has its encoder and its attention.
+    """
     training, held = split(config, rankings)
     reward = config.explicit.build(
         base.obs_shapes, base.action_dim, make_generator(config.seed, "explicit", number, "weights")
     )
+    start_from(reward, base)
     figures = reward.fit(
         training, validation=held, directory=directory,
         generator=make_generator(config.seed, "explicit", number),
     )  # fmt: skip
     reward.save_pretrained(directory / "reward")
     return figures
+
+
+@torch.no_grad()
+def start_from(reward: CandidateReward, policy: Any) -> None:
+    """Give an ensemble what a cloned policy knows of clouds and actions.
+
+    The policy knows where a primitive takes hold of what; a few rankings then say which is better.
+    All members begin with its encoder and its attention at the least noisy step, as the reward head
+    of DeformPAM's code does, and differ in what they make of that.
+
+    Raises:
+        ValueError: They are of other sizes.
+    """
+    (adaptation,) = policy.denoiser.adaptation_to(torch.zeros(1, dtype=torch.long))
+    for member in reward.members:
+        known = {"encoder": policy.encoder, "attention": policy.denoiser.attention}
+        for name, part in known.items():
+            try:
+                member.get_submodule(name).load_state_dict(part.state_dict())
+            except RuntimeError as error:
+                raise ValueError(
+                    f"`explicit` must have the {name} of `policy`, from which it starts. {error}"
+                ) from error
+        member.get_parameter("adaptation").copy_(adaptation)
 
 
 def split(config: DeformConfig, rankings: CandidateView) -> tuple[CandidateView, CandidateView]:

@@ -50,9 +50,9 @@ def test_a_perfect_teacher_ranks_by_what_comes_of_candidates(finished):
 def test_the_same_round_asks_nothing_twice(finished):
     rankings = finished.rankings()
     episodes = [e for e in rankings.pool if e.metadata["name"] == "pool-1"]
-    base = load_policy(finished.directory / "base" / "policy")
+    proposer = finished.spec("supervised").proposer(finished.env.task.primitive)
     num = len(rankings.store.queries())
-    assert rankings.propose(1, base, episodes, 2) == num
+    assert rankings.propose(1, proposer, episodes, 2) == num
 
 
 def test_the_best_scored_candidate_is_performed(finished):

@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
+import torch
 
 from robopref.data.episode import Episode
 from robopref.deform.actors import SHOWN
-from robopref.deform.tuning import judged_outcomes, with_all_shown
+from robopref.deform.tuning import judged_outcomes, start_from, with_all_shown
+from robopref.point_attention import PointAttentionConfig
 from robopref.types import POINTS
+from tests.deform.conftest import make_tiny
 
 
 def episode(name, reward, **metadata):
@@ -25,6 +31,39 @@ def test_every_primitive_that_was_shown_is_imitated():
 def test_a_demonstration_without_others_is_imitated_as_it_is():
     plain = episode("a", [1, 1])
     assert with_all_shown([plain]) == [plain]
+
+
+SHAPES = {POINTS: (64, 3)}
+
+
+def build(config):
+    return config.build(SHAPES, 6, torch.Generator().manual_seed(0)).eval()
+
+
+def test_an_ensemble_starts_from_what_the_policy_knows(rng):
+    tiny = make_tiny()
+    reward, policy = build(tiny.explicit), build(tiny.policy)
+    start_from(reward, policy)
+    for member in reward.members:
+        for part, known in (
+            (member.encoder, policy.encoder), (member.attention, policy.denoiser.attention)
+        ):  # fmt: skip
+            for one, other in zip(part.parameters(), known.parameters(), strict=True):
+                assert torch.equal(one, other)
+                assert one is not other
+    obs = {POINTS: torch.from_numpy(rng.normal(0, 0.1, (2, 1, 64, 3))).float()}
+    first, second = reward.candidate_scores(obs, torch.zeros(2, 3, 1, 6))
+    assert not torch.equal(first, second)
+
+
+def test_an_ensemble_of_other_sizes_is_refused():
+    tiny = make_tiny()
+    other = replace(tiny.explicit, attention=PointAttentionConfig(width=48, num_heads=2))
+    with pytest.raises(ValueError) as error:
+        start_from(build(other), build(tiny.policy))
+    assert str(error.value).startswith(
+        "`explicit` must have the attention of `policy`, from which it starts. Error(s) in loading"
+    )
 
 
 def test_performed_primitives_are_good_or_bad_by_themselves(rng):
