@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def summarise(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             together = _paired(rows, name)
             if not len(together[name]):
                 continue
-            figure = _interval(together, lambda t, n=name: _score(t, n))
+            figure = _interval(together, partial(_score, name=name))
             if name == OURS.name and physics == "standard":
                 floor = FLOORS.get(share)
                 figure |= {"floor": floor, "ok": bool(figure["value"] >= floor) if floor else None}

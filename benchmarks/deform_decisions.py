@@ -64,7 +64,8 @@ class _Published:
             for sign, policy in ((-1.0, self.tuned), (1.0, self.reference)):
                 errors = policy.candidate_errors(obs, candidates, steps[one], noise[one])
                 total += sign * errors[..., 0]
-        return candidates[0, total[0].argmax()]
+        best: torch.Tensor = candidates[0, total[0].argmax()]
+        return best
 
 
 def _times(decide: Callable[[], Any], num: int) -> list[float]:
