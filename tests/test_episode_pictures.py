@@ -1,6 +1,7 @@
 """Tests for episode_pictures.py, and of a policy that sees: trained on videos, and acting."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def store(tmp_path_factory):
     return store
 
 
-def build(store, encoder=SEEING):
+def build(store, encoder: Any = SEEING):
     shapes = {STATE: (18,)} | EpisodePictures(store).shapes
     return dataclasses.replace(POLICY, encoder=encoder).build(shapes, 3)
 

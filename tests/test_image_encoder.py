@@ -1,6 +1,7 @@
 """Tests for image_encoder.py: where things are, frozen or not, and views in training."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def test_maps_stand_for_pictures(obs):
 
 
 def test_a_head_reads_off_where_something_is():
-    head = build().heads[0]
+    head: Any = build().heads[0]
     with torch.no_grad():
         head.mixtures.weight.fill_(1.0)
         head.mixtures.weight[0] = 50.0  # Of one location far above the rest: its place.

@@ -1,4 +1,7 @@
+"""Tests for tuning.py of the deformable loop: what is learned from rankings, and from where."""
+
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +47,7 @@ def test_an_ensemble_starts_from_what_the_policy_knows(rng):
     tiny = make_tiny()
     reward, policy = build(tiny.explicit), build(tiny.policy)
     start_from(reward, policy)
+    member: Any
     for member in reward.members:
         for part, known in (
             (member.encoder, policy.encoder), (member.attention, policy.denoiser.attention)

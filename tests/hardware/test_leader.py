@@ -1,4 +1,4 @@
-"""A leader arm with a stand-in for LeRobot; `test_lerobot_peer.py` has the real one."""
+"""A leader arm with a stand-in for LeRobot."""
 
 import json
 import math
