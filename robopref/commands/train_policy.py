@@ -18,7 +18,6 @@ class TrainPolicyCommand:
 
     Example:
         robopref train policy --data runs/reach --out runs/reach-policy --training.num-steps 200
-        robopref train policy --data runs/a --policy.encoder images --out runs/seeing
     """
 
     data: Path
