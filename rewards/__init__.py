@@ -97,5 +97,10 @@ SCORERS.register(
     "robopref.rewards.deformpam:CandidateRewardConfig",
     "Ensemble that looks at a point cloud and an action, fitted to rankings of candidates.",
 )
+SCORERS.register(
+    "critic",
+    "robopref.rewards.critic:CriticConfig",
+    "Ensemble that foretells the rewards after a chunk, for rewards that judge what happened.",
+)
 
 __all__ = ["REWARDS", "SCORERS", "TRANSFERS"]

@@ -9,7 +9,7 @@ Shapes: T steps, H W pixels, V views, C h w maps.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,20 @@ from robopref.data.episode import Episode
 from robopref.data.schema import is_camera
 from robopref.data.segment import Segment
 from robopref.frame_features import ClipFeatures
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Knows the pictures of episodes."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of a picture of each camera."""
+        ...
+
+    def add_to(self, policy: Any, episodes: Sequence[Episode]) -> list[Episode]:
+        """Return episodes with what `policy` sees of their pictures."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class EpisodePictures:
             key = f"{self.store.content_hash(whole)} {camera}"
             return lambda: self.store.frames(whole, camera), key
 
-        return _shown(policy, episodes, read, self.directory, views=True)
+        return show(policy, episodes, read, self.directory, views=True)
 
 
 def see(policy: Any, episodes: Sequence[Episode]) -> list[Episode]:
@@ -63,7 +77,7 @@ def see(policy: Any, episodes: Sequence[Episode]) -> list[Episode]:
         return lambda: episode.obs[camera][:-1], None
 
     with_pictures = [e for e in episodes if _pictured(policy, e)]
-    seen = iter(_shown(policy, with_pictures, read, None, views=False))
+    seen = iter(show(policy, with_pictures, read, None, views=False))
     return [next(seen) if _pictured(policy, e) else e for e in episodes]
 
 
@@ -73,7 +87,7 @@ def _pictured(policy: Any, episode: Episode) -> bool:
     return any(episode.obs[key].dtype == np.uint8 for key in seen if key in episode.obs)
 
 
-def _shown(
+def show(
     policy: Any,
     episodes: Sequence[Episode],
     read: Callable[[Episode, str], tuple[Callable[[], np.ndarray], str | None]],
@@ -81,6 +95,16 @@ def _shown(
     *,
     views: bool,
 ) -> list[Episode]:
+    """Return episodes with what `policy` sees of their pictures.
+
+    Args:
+        policy: Who looks; who does not gets the episodes as they are.
+        episodes: What happened.
+        read: Returns, of an episode and a camera's key, what reads or draws the T pictures, and
+            what they are called in the cache; None for a hash of them.
+        directory: Where maps are kept; None keeps nothing.
+        views: Add the maps of augmented views, for training.
+    """
     cameras = [key for key in policy.obs_shapes if is_camera(key)]
     if not cameras:
         return list(episodes)

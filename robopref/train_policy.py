@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robopref.data.episode import Episode, check_has_episodes
 from robopref.data.normalizer import compute_statistics
-from robopref.episode_pictures import EpisodePictures
+from robopref.episode_pictures import Pictures
 from robopref.errors import check_between
 from robopref.policies.windows import WindowSource
 from robopref.seeding import make_generator, make_rng
@@ -34,7 +34,7 @@ def train_policy(
     seed: int = 0,
     validation_share: float = 0.1,
     weights: Tensor | None = None,
-    pictures: EpisodePictures | None = None,
+    pictures: Pictures | None = None,
 ) -> tuple[Any, TrainResult]:
     """Train a policy to do what was done in `episodes`.
 

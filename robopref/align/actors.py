@@ -161,7 +161,7 @@ class PolicySpec:
 
     Args:
         policy: Directory of the policy.
-        reward: Directory of a reward that scores.
+        reward: Directory of what scores: a reward, or a critic of one.
         selection: How the score steers, such as best-of-N; None for the policy alone.
         tuned: Directory of a policy tuned from `policy`, whose likelihood over it scores.
     """
@@ -193,12 +193,12 @@ class PolicySpec:
 
     def _scorer(self, policy: Any, device: Any) -> Any:
         from robopref.policies.serialization import load_policy
-        from robopref.rewards.serialization import load_reward
+        from robopref.rewards.critic import load_scorer
         from robopref.scorers import CombinedScorer, ImplicitScorer
 
         scorers: list[Any] = []
         if self.reward is not None:
-            scorers.append(load_reward(self.reward).to(device).as_action_scorer("chunk"))
+            scorers.append(load_scorer(self.reward).to(device))
         if self.tuned is not None:
             scorers.append(ImplicitScorer(load_policy(self.tuned).to(device), policy))
         return scorers[0] if len(scorers) == 1 else CombinedScorer(scorers)

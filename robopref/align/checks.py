@@ -25,7 +25,7 @@ def check_parts_fit(config: AlignConfig) -> None:
             the teacher weighs steps that have no score, or the reward cannot choose among a
             policy's proposals, or judges other actions than the policy executes.
     """
-    check_env(config.env, config.max_episode_steps)
+    check_env(config.env, config.max_episode_steps, config.cameras)
     behaviour, teacher = resolve(config, "behaviour"), resolve(config, "teacher")
     behaviour.check_env(config.env)
     name = BEHAVIOURS.name_of(type(behaviour))
@@ -47,8 +47,9 @@ def check_parts_fit(config: AlignConfig) -> None:
             f"`reward.n_action_steps` (={judged}) must equal `policy.n_action_steps` "
             f"(={executed}): the reward has to judge what the policy executes."
         )
-    # Its ways are those of any size.
-    check_can_choose(reward.build(obs_dim=1, action_dim=1))
+    if not config.cameras:  # Else a critic chooses.
+        # Its ways are those of any size.
+        check_can_choose(reward.build(obs_dim=1, action_dim=1))
 
 
 def check_env(env: str, max_episode_steps: int | None, cameras: tuple[str, ...] = ()) -> None:

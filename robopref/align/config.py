@@ -9,6 +9,7 @@ from robopref.config import component
 from robopref.errors import check_at_least, check_between
 from robopref.policies.selection import BestOfNConfig
 from robopref.trainer import TrainerConfig
+from robopref.visual_encoders import FrameEncoderConfig
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class AlignConfig:
         default_factory=lambda: TrainerConfig(num_steps=2500, learning_rate=2e-3, ema_decay=0.995)
     )
     """Training of the cloned policy."""
+    cameras: tuple[str, ...] = ()
+    """Cameras by whose pictures the reward judges, in place of states, as rapl-plus does; they are
+    also what a policy may see. Candidates are scored by a critic of such a reward then."""
+    image_px: int = 112
+    """Width and height of their pictures."""
+    frames: FrameEncoderConfig = field(default_factory=FrameEncoderConfig)
+    """What turns a picture into features for the reward."""
     segment_length: int | None = None
     """Steps of what is compared; None for whole episodes."""
     action_noise: float = 0.1
@@ -86,6 +94,7 @@ class AlignConfig:
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), 1)
         check_at_least("num_workers", self.num_workers, 0)
+        check_at_least("image_px", self.image_px, 1)
         check_between("action_noise", self.action_noise, 0, 1)
         check_between("preferred_share", self.preferred_share, 0, 1)
         check_between("selected_share", self.selected_share, 0, 1)

@@ -15,6 +15,7 @@ import numpy as np
 from robopref.align.evaluate import measure_episode, score_segment
 from robopref.align.reward_fitting import RewardFitting
 from robopref.align.run import load_figures, save_figures
+from robopref.align.shown import Shown
 from robopref.config import resolve
 from robopref.data.episode import Episode, batch_segments
 from robopref.data.segment import Segment
@@ -28,7 +29,7 @@ from robopref.preferences.store import PreferenceStore
 from robopref.preferences.teachers import Teacher
 from robopref.preferences.terminal import Person
 from robopref.seeding import make_rng
-from robopref.types import SegmentBatch
+from robopref.types import Obs
 
 MAX_QUERIES_PER_LABEL = 5
 """A teacher who passes on more than this gives too little to learn from."""
@@ -42,10 +43,20 @@ class Labels:
         directory: The run's folder.
         pool: Episodes that queries are made of.
         behaviour: Gives the scripted teacher its measure; nothing that learns sees it.
+        shown: What rewards see of episodes; None for what the config says.
     """
 
-    def __init__(self, config: Any, directory: Path, pool: EpisodeStore, behaviour: Any) -> None:
+    def __init__(
+        self,
+        config: Any,
+        directory: Path,
+        pool: EpisodeStore,
+        behaviour: Any,
+        *,
+        shown: Shown | None = None,
+    ) -> None:
         self.config = config
+        self.shown = Shown(config, directory) if shown is None else shown
         self.pool = pool
         self.behaviour = behaviour
         self._curve_path = directory / "label-curve.json"
@@ -103,7 +114,7 @@ class Labels:
 
     def fitting(self, *, doubt: bool = False) -> RewardFitting:
         """Return the answers so far as pairs to fit rewards to."""
-        return RewardFitting(self.config, self.preferences(), self.pool.cut, doubt=doubt)
+        return RewardFitting(self.config, self.preferences(), self._cut, doubt=doubt)
 
     def judgements(self) -> tuple[list[Episode], list[Any]]:
         """Return the judged episodes, and the answers as fine-tuning methods take them.
@@ -132,14 +143,14 @@ class Labels:
 
     def returns(self, reward: Any, episodes: Sequence[Episode]) -> np.ndarray:
         """Return the learned return of each episode."""
-        returns: np.ndarray = reward.segment_return(whole(episodes))
+        returns: np.ndarray = reward.segment_return(self.shown.whole(episodes))
         return returns
 
     def rewards_along(
         self, reward: Any, episodes: Sequence[Episode]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the learned rewards and their spread along each episode, (T,) each."""
-        batch = whole(episodes)
+        batch = self.shown.whole(episodes)
         rewards, spread = reward.rewards(batch), reward.uncertainty(batch)
         return [(rewards[i, :n], spread[i, :n]) for i, n in enumerate(batch.lengths)]
 
@@ -228,7 +239,7 @@ class Labels:
         segments = self._segments()
         rng = make_rng(self.config.seed, "queries", len(asked))
         pool = CandidatePool.build(
-            segments, batch_segments([self.pool.cut(s) for s in segments]), rng=rng, asked=asked
+            segments, batch_segments([self._cut(s) for s in segments]), rng=rng, asked=asked
         )
         strategy = self.strategy_config.build()
         queries: list[Query] = strategy.propose(pool, reward, num, rng)
@@ -258,7 +269,6 @@ class Labels:
         curve: list[dict[str, float]] = load_figures(self._curve_path, list)
         return curve
 
-
-def whole(episodes: Sequence[Episode]) -> SegmentBatch:
-    """Return whole episodes as segments."""
-    return batch_segments([({key: v[:-1] for key, v in e.obs.items()}, e.action) for e in episodes])
+    def _cut(self, segment: Segment) -> tuple[Obs, np.ndarray]:
+        """Return what a reward sees of a segment of the pool, and its actions."""
+        return self.shown.cut(self.pool.episode(segment.episode_id), segment)

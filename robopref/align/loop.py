@@ -27,6 +27,7 @@ from robopref.align.evaluate import Evaluation, evaluate_episodes
 from robopref.align.labels import Labels
 from robopref.align.rounds import Rounds
 from robopref.align.run import Run
+from robopref.align.shown import Shown
 from robopref.config import resolve
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
@@ -83,6 +84,8 @@ class AlignmentLoop:
         """Have queries answered, and learn the reward from the answers."""
         self.run.stage("labels", self._ask)
         self.run.stage("reward", self._train_reward)
+        if self.config.cameras:
+            self.run.stage("critic", self._train_critic)
 
     def align(self) -> None:
         """Fine-tune in rounds, and keep what came out unless it is worse."""
@@ -168,7 +171,7 @@ class AlignmentLoop:
         episodes = [e for e in self.store("demonstrations") if e.succeeded or not known]
         _, result = train_policy(
             resolve(self.config, "policy"), episodes, self.config.base_training,
-            directory=self.directory / "base", seed=self.config.seed,
+            directory=self.directory / "base", seed=self.config.seed, pictures=self.shown,
         )  # fmt: skip
         return {"figures": dict(result.figures), "steps": result.steps}
 
@@ -179,7 +182,14 @@ class AlignmentLoop:
 
     def labels(self) -> Labels:
         """Return the queries, answers and reward of this run."""
-        return Labels(self.config, self.directory, self.store("pool"), self.behaviour)
+        return Labels(
+            self.config, self.directory, self.store("pool"), self.behaviour, shown=self.shown
+        )
+
+    @functools.cached_property
+    def shown(self) -> Shown:
+        """What rewards and policies are shown of episodes."""
+        return Shown(self.config, self.directory)
 
     def _ask(self) -> dict[str, Any]:
         person = None if self.person is None else self.person(self.store("pool"))
@@ -191,6 +201,24 @@ class AlignmentLoop:
         reward.save_pretrained(self.directory / "reward")
         return {"figures": figures, "point": labels.curve_point(reward, figures)}
 
+    def _train_critic(self) -> dict[str, Any]:
+        from robopref.policies.serialization import load_policy
+        from robopref.rewards.critic import CriticConfig
+        from robopref.rewards.serialization import load_reward
+        from robopref.seeding import make_generator
+
+        seed, episodes = self.config.seed, list(self.store("pool"))
+        reward = load_reward(self.directory / "reward")
+        along = self.labels().rewards_along(reward, episodes)
+        policy = load_policy(self.directory / "base" / "policy")
+        critic = CriticConfig().of_policy(policy, make_generator(seed, "critic", "weights"))
+        figures = critic.fit(
+            self.shown.add_to(policy, episodes), [rewards for rewards, _ in along],
+            generator=make_generator(seed, "critic"), seed=seed,
+        )  # fmt: skip
+        critic.save_pretrained(self.scorer)
+        return {"figures": figures}
+
     def label_curve(self) -> list[dict[str, float]]:
         """Return how well the reward ordered the pool after each round of answers."""
         curve: list[dict[str, float]] = self.run.figures("labels")["curve"]
@@ -198,7 +226,18 @@ class AlignmentLoop:
 
     def selected_spec(self, policy: Path) -> PolicySpec:
         """Return a saved policy with best-of-N by the learned reward."""
-        return PolicySpec(policy, self.directory / "reward", self.config.selection)
+        return PolicySpec(policy, self.scorer, self.config.selection)
+
+    @property
+    def scorer(self) -> Path:
+        """Where what scores candidates is: the reward, or a critic of one that needs pictures."""
+        return self.directory / ("critic" if self.config.cameras else "reward")
+
+    def critic(self) -> Any:
+        """Return the critic of a reward that needs pictures; None for other rewards."""
+        from robopref.rewards.critic import load_critic
+
+        return load_critic(self.scorer) if self.config.cameras else None
 
     def _evaluation_of(self, name: str, spec: PolicySpec) -> Callable[[], dict[str, Any]]:
         def work() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robopref.align.labels import Labels, whole
+from robopref.align.labels import Labels
 from robopref.data.episode import Episode
 
 
@@ -20,10 +20,10 @@ def usable(config: Any, episodes: Iterable[Episode]) -> list[Episode]:
     return [episode for episode in episodes if episode.succeeded or not need_success]
 
 
-def best(config: Any, reward: Any, episodes: Sequence[Episode]) -> list[Episode]:
+def best(labels: Labels, reward: Any, episodes: Sequence[Episode]) -> list[Episode]:
     """Return the share of the episodes with the highest learned return, in their order."""
-    returns = reward.segment_return(whole(episodes))
-    num = max(1, round(config.selected_share * len(episodes)))
+    returns = labels.returns(reward, episodes)
+    num = max(1, round(labels.config.selected_share * len(episodes)))
     return [episodes[i] for i in sorted(np.argsort(-returns, kind="stable")[:num])]
 
 
@@ -34,6 +34,8 @@ def finetune_data(
     chosen: Sequence[Episode],
     pool: Sequence[Episode],
     demonstrations: Sequence[Episode],
+    policy: Any,
+    scorer: Any = None,
 ) -> Any:
     """Return the `FinetuneData` of a run.
 
@@ -43,14 +45,20 @@ def finetune_data(
         chosen: Episodes to imitate.
         pool: Unlabelled episodes.
         demonstrations: Episodes to hold on to.
+        policy: Whose pictures the episodes get, if it looks at any.
+        scorer: Scores chunks; None for the reward itself, if it can.
     """
     from robopref.policies.finetune.data import FinetuneData
 
     judged, judgements = labels.judgements()
-    scores_chunks = "chunk" in reward.action_scorer_ways()
+    if scorer is None and "chunk" in reward.action_scorer_ways():
+        scorer = reward.as_action_scorer("chunk")
+    shown = labels.shown
     return FinetuneData(
-        chosen, chosen_returns=reward.member_returns(whole(chosen)) if chosen else None,
-        judged=judged, judgements=judgements, pool=pool, demonstrations=demonstrations,
-        returns=reward.member_returns(whole(pool)) if pool else None,
-        scorer=reward.as_action_scorer("chunk") if scores_chunks else None,
+        shown.add_to(policy, chosen),
+        chosen_returns=reward.member_returns(shown.whole(chosen)) if chosen else None,
+        judged=shown.add_to(policy, judged), judgements=judgements,
+        pool=shown.add_to(policy, pool), demonstrations=shown.add_to(policy, demonstrations),
+        returns=reward.member_returns(shown.whole(pool)) if pool else None,
+        scorer=scorer,
     )  # fmt: skip

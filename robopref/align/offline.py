@@ -151,8 +151,9 @@ class OfflineAlignment:
             )
         reward = load_reward(self.directory / "reward")
         return finetune_data(
-            self.labels, reward, chosen=best(config, reward, pool), pool=pool, demonstrations=pool
-        )
+            self.labels, reward, chosen=best(self.labels, reward, pool), pool=pool,
+            demonstrations=pool, policy=self.base,
+        )  # fmt: skip
 
     @functools.cached_property
     def _windows(self) -> Windows:

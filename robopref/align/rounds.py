@@ -9,7 +9,6 @@ import numpy as np
 
 from robopref.align.actors import PolicySpec, save_steered
 from robopref.align.guard import Guard
-from robopref.align.labels import whole
 from robopref.align.material import best, finetune_data, usable
 from robopref.config import resolve
 from robopref.data.episode import Episode
@@ -123,10 +122,12 @@ class Rounds:
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
                 "distil. Lower `selection.pessimism`, ask more labels, or set use_success to false."
             )
-        return best(self.config, self._reward, episodes)
+        return best(self.loop.labels(), self._reward, episodes)
 
     def _finetune_data(self, number: int, policy: Path) -> Any:
         """Return what a method may learn from; every method gets as many episodes recorded."""
+        from robopref.policies.serialization import load_policy
+
         pool, chosen = usable(self.config, self.loop.store("pool")), []
         if self.records_selected:
             chosen = self._choose(number, policy)
@@ -134,7 +135,8 @@ class Rounds:
             pool += self._record_round(number, PolicySpec(policy), "pool")
         return finetune_data(
             self.loop.labels(), self._reward, chosen=chosen, pool=pool,
-            demonstrations=list(self.loop.store("demonstrations")),
+            demonstrations=list(self.loop.store("demonstrations")), policy=load_policy(policy),
+            scorer=self.loop.critic(),
         )  # fmt: skip
 
     @functools.cached_property
@@ -144,7 +146,7 @@ class Rounds:
         return load_reward(self.directory / "reward")
 
     def _member_returns(self, episodes: Sequence[Episode]) -> np.ndarray:
-        returns: np.ndarray = self._reward.member_returns(whole(episodes))
+        returns: np.ndarray = self._reward.member_returns(self.loop.shown.whole(episodes))
         return returns
 
     @functools.cached_property
@@ -152,10 +154,12 @@ class Rounds:
         """Measures policies beside the base."""
         from robopref.policies.serialization import load_policy
 
+        base = load_policy(self._policy_of_round(0))
+        demonstrations = list(self.loop.store("demonstrations"))
         return Guard(
-            self.config, load_policy(self._policy_of_round(0)),
+            self.config, base,
             member_returns=self._member_returns, rates=self.loop.evaluate,
-            demonstrations=list(self.loop.store("demonstrations")),
+            demonstrations=self.loop.shown.add_to(base, demonstrations),
         )  # fmt: skip
 
     def keep_best(self) -> dict[str, Any]:
@@ -201,7 +205,7 @@ class Rounds:
         if not is_at_run_time(method):
             return self._made_in_rounds(self.num_rounds)
         tuned = None if method.tuned_by is None else self._policy_of_round(self.num_rounds)
-        reward = self.directory / "reward" if method.uses_reward else None
+        reward = self.loop.scorer if method.uses_reward else None
         spec = PolicySpec(self._policy_of_round(0), reward, method, tuned)
         return [Made(self.num_rounds, spec, self.guard(spec.load()))]
 

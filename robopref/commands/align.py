@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopref.align.config import AlignConfig
-from robopref.config import component
+from robopref.config import component, to_dict
 from robopref.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ class AlignCommand(AlignConfig):
         default = AlignConfig()
         shared = {field.name for field in dataclasses.fields(OfflineConfig)}
         idle = [f.name for f in dataclasses.fields(AlignConfig) if f.name not in shared]
-        changed = [name for name in idle if getattr(self, name) != getattr(default, name)]
+        # As plain values, a component by its name equals the same one built.
+        own, usual = to_dict(dataclasses.replace(self, policy=default.policy)), to_dict(default)
+        changed = [name for name in idle if own[name] != usual[name]]
         changed += [
             f"guard.{name}"
             for name in _ROLLED_OUT
