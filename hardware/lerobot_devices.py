@@ -47,11 +47,11 @@ def make_device(kind: str, name: str, settings: str) -> Any:
         with contextlib.suppress(ImportError):  # Some need a package of their own.
             importlib.import_module(module.name)
     importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
-    base: Any = getattr(devices, f"{kind.title()}Config")
-    check_name(f"LeRobot {kind}", name, base.get_known_choices())
+    device_config: Any = getattr(devices, f"{kind.title()}Config")
+    check_name(f"LeRobot {kind}", name, device_config.get_known_choices())
     try:
         make: Any = getattr(devices, f"make_{kind}_from_config")
-        return make(base.get_choice_class(name)(**json.loads(settings)))
+        return make(device_config.get_choice_class(name)(**json.loads(settings)))
     except (TypeError, ValueError) as error:
         raise HardwareError(f"`settings` do not fit the {kind} '{name}': {error}") from error
 

@@ -1,11 +1,14 @@
 """What an encoder makes of observations."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from robopref.backbones import SmallCNNConfig
 from robopref.encoders import ENCODERS, Encoder, StateEncoderConfig
-from robopref.types import STATE
+from robopref.types import IMAGES, STATE
 
 STATISTICS = {
     STATE: {
@@ -17,12 +20,19 @@ STATISTICS = {
 }
 
 
+TOP = IMAGES + "top"
+OPTIONS = {"images": {"backbone": SmallCNNConfig(width=4), "size": 32}}
+"""What an encoder needs that is not there without its extra."""
+
+
 @pytest.mark.parametrize("name", ENCODERS.names())
 def test_encoders_keep_the_protocol(name):
-    encoder = ENCODERS.config_class(name)().build({STATE: (3,)}, 2)
+    config: Any = ENCODERS.config_class(name)
+    encoder = config(**OPTIONS.get(name, {})).build({STATE: (3,), TOP: (32, 32, 3)}, 2)
     assert isinstance(encoder, Encoder)
     encoder.fit_normalizer(STATISTICS)
-    features = encoder({STATE: torch.zeros(4, 2, 3)})
+    pictures = torch.zeros(4, 2, 32, 32, 3, dtype=torch.uint8)
+    features = encoder({STATE: torch.zeros(4, 2, 3), TOP: pictures})
     assert features.shape == (4, encoder.feature_dim)
     assert torch.isfinite(features).all()
 

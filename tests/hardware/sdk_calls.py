@@ -24,9 +24,9 @@ SDKS = {
         "sdk": "flexivrdk:",
     },
     "lerobot": {
-        "robots": "lerobot.robots:",
         "robot": "lerobot.robots:Robot",
-        "robot_config": "lerobot.robots:RobotConfig",
+        "devices": "lerobot.robots:",
+        "device_config": "lerobot.robots:RobotConfig",
     },
     "ros2": {
         "ros": "roslibpy:Ros",
@@ -45,32 +45,43 @@ SDKS = {
 }
 
 
+SHARED = {"lerobot": ["lerobot_devices.py"]}
+"""What else of ours speaks to an SDK for a driver."""
+
+
 def uses(driver):
-    """Return (object, member, call or None, line) of everything that a driver takes of its SDK."""
-    names = SDKS[driver]
-    tree = ast.parse((DRIVERS / f"{driver}.py").read_text())
+    """Return (object, member, call or None, place) of everything that a driver takes of its SDK."""
+    files = [f"{driver}.py", *SHARED.get(driver, [])]
+    return [use for file in files for use in _uses(SDKS[driver], file)]
+
+
+def _uses(names, file):
+    tree = ast.parse((DRIVERS / file).read_text())
     calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = []
     for node in ast.walk(tree):
         call = calls.get(id(node))
         if isinstance(node, ast.Attribute) and (name := _name_of(node.value)) in names:
-            found.append((name, node.attr, call, node.lineno))
+            found.append((name, node.attr, call, f"{file}:{node.lineno}"))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
             # A constant of a module, such as sdk.Mode.IDLE.
             name = _name_of(node.value.value)
             if name is not None and names.get(name, "").endswith(":"):
-                found.append((name, f"{node.value.attr}.{node.attr}", None, node.lineno))
+                found.append(
+                    (name, f"{node.value.attr}.{node.attr}", None, f"{file}:{node.lineno}")
+                )
         if isinstance(node, ast.Name) and node.id.removeprefix("make_") in names and call:
-            found.append((node.id.removeprefix("make_"), "__init__", call, node.lineno))
+            made = node.id.removeprefix("make_")
+            found.append((made, "__init__", call, f"{file}:{node.lineno}"))
     return found
 
 
 def problems(driver):
     """Return what does not fit, in words."""
     found = []
-    for name, member, call, line in uses(driver):
+    for name, member, call, place in uses(driver):
         cls = class_of(SDKS[driver][name])
-        where = f"{driver}.py:{line}: {cls.__name__}.{member}"
+        where = f"{place}: {cls.__name__}.{member}"
         try:
             operator.attrgetter(member)(cls)
         except AttributeError:
