@@ -7,7 +7,6 @@ as far and along the same axes of its base, from where both were when the person
 Shapes: J joints of the leader.
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +18,15 @@ from robopref.errors import HardwareError, check_above, check_choice
 from robopref.hardware.arm_model import ArmModel, names_for
 from robopref.hardware.courier import Courier
 from robopref.hardware.kinematics import Kinematics
-from robopref.hardware.lerobot import ANSWER_S, CONNECT_S, GRIPPER_OPEN, UNITS
-from robopref.hardware.lerobot_devices import check_joints, check_settings, make_device
+from robopref.hardware.lerobot_devices import (
+    GRIPPER_OPEN,
+    UNITS,
+    check_joints,
+    check_settings,
+    connect_device,
+    disconnect_device,
+    make_device,
+)
 from robopref.hardware.teleop import Word, turned
 
 READ_S = 0.5
@@ -121,13 +127,7 @@ class Leader:
         courier = self._courier = Courier(f"the leader '{name}'")
         self._trouble = self._told = ""
         try:
-            # A calibration asks for keys to be pressed; here nobody would see the question.
-            courier.ask(lambda: device.connect(calibrate=False), CONNECT_S, "Connecting")
-            if not courier.ask(lambda: device.is_calibrated, ANSWER_S, "Asking for calibration"):
-                raise HardwareError(
-                    f"The leader '{name}' is not calibrated, or not with this `id`. Run: "
-                    f"lerobot-calibrate --teleop.type={name}"
-                )
+            connect_device(courier, "teleoperator", "leader", name, device)
             self._followed_m = self._tool_m(self._read(courier))
         except HardwareError:
             self.disconnect()
@@ -138,9 +138,7 @@ class Leader:
         courier, device = self._courier, self._device
         if courier is None:
             return
-        with contextlib.suppress(HardwareError):
-            courier.ask(lambda: device.disconnect(), ANSWER_S, "Disconnecting")
-        courier.close()
+        disconnect_device(courier, device)
         self._courier = self._device = None
 
     def begin(self, grip: float, reach_m: float) -> None:

@@ -7,8 +7,6 @@ no word for a stop: they stand at the last position that they were sent.
 Shapes: J joints.
 """
 
-import contextlib
-import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,17 +15,19 @@ from robopref.errors import HardwareError, NotConnected, check_between, check_ch
 from robopref.hardware.arm_model import ArmModel, names_for
 from robopref.hardware.courier import Courier, said_of
 from robopref.hardware.driver import check_servo
-from robopref.hardware.lerobot_devices import check_joints, check_settings, make_device
+from robopref.hardware.lerobot_devices import (
+    ANSWER_S,
+    GRIPPER_OPEN,
+    UNITS,
+    check_joints,
+    check_settings,
+    connect_device,
+    disconnect_device,
+    make_device,
+)
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.track import Track
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
-
-ANSWER_S, CONNECT_S = 3.0, 15.0
-"""How long a call, and connecting, may take [s]."""
-GRIPPER_OPEN = 100.0
-"""LeRobot's number for an open gripper; closed is 0."""
-UNITS = {"degrees": math.degrees(1.0), "radians": 1.0}
-"""What a radian is in the robot's units."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,7 @@ class LeRobotArm:
         self._mode = ArmMode.READY
         self._track.clear()
         try:
-            # A calibration asks for keys to be pressed; here nobody would see the question.
-            courier.ask(lambda: robot.connect(calibrate=False), CONNECT_S, "Connecting")
-            if not courier.ask(lambda: robot.is_calibrated, ANSWER_S, "Asking for calibration"):
-                raise HardwareError(
-                    f"The robot '{self.config.robot}' is not calibrated, or not with this `id`. "
-                    f"Run: lerobot-calibrate --robot.type={self.config.robot}"
-                )
+            connect_device(courier, "robot", "robot", self.config.robot, robot)
             courier.ask(self._observe, ANSWER_S, "Reading its position")
         except HardwareError:
             self.disconnect()
@@ -119,9 +113,7 @@ class LeRobotArm:
             return
         self._mode = ArmMode.READY
         courier.stop(lambda: None)  # What waits is not sent any more.
-        with contextlib.suppress(HardwareError):
-            courier.ask(lambda: robot.disconnect(), ANSWER_S, "Disconnecting")
-        courier.close()
+        disconnect_device(courier, robot)
         self._courier = self._robot = None
 
     def read(self) -> ArmState:

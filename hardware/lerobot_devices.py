@@ -3,12 +3,21 @@
 import contextlib
 import importlib
 import json
+import math
 import pkgutil
 from collections.abc import Sequence
 from typing import Any
 
 from robopref.errors import HardwareError, check_name
+from robopref.hardware.courier import Courier
 from robopref.registry import import_extra
+
+ANSWER_S, CONNECT_S = 3.0, 15.0
+"""How long a call, and connecting, may take [s]."""
+GRIPPER_OPEN = 100.0
+"""LeRobot's number for an open gripper; closed is 0."""
+UNITS = {"degrees": math.degrees(1.0), "radians": 1.0}
+"""What a radian is in a device's units."""
 
 
 def check_settings(settings: str) -> None:
@@ -70,3 +79,33 @@ def check_joints(kind: str, name: str, device: Any, joints: Sequence[str]) -> se
             "in `joints`."
         )
     return known
+
+
+def connect_device(courier: Courier, kind: str, role: str, name: str, device: Any) -> None:
+    """Reach a device's motors.
+
+    Args:
+        courier: Who asks it.
+        kind: As `make_device` takes it.
+        role: What it is, for messages.
+        name: Its type.
+        device: The device.
+
+    Raises:
+        HardwareError: They do not answer, or are not calibrated.
+    """
+    # A calibration asks for keys to be pressed; here nobody would see the question.
+    courier.ask(lambda: device.connect(calibrate=False), CONNECT_S, "Connecting")
+    if not courier.ask(lambda: device.is_calibrated, ANSWER_S, "Asking for calibration"):
+        option = "teleop" if kind == "teleoperator" else kind
+        raise HardwareError(
+            f"The {role} '{name}' is not calibrated, or not with this `id`. Run: "
+            f"lerobot-calibrate --{option}.type={name}"
+        )
+
+
+def disconnect_device(courier: Courier, device: Any) -> None:
+    """Let go of a device, whether it answers or not."""
+    with contextlib.suppress(HardwareError):
+        courier.ask(lambda: device.disconnect(), ANSWER_S, "Disconnecting")
+    courier.close()

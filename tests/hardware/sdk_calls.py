@@ -25,6 +25,7 @@ SDKS = {
     },
     "lerobot": {
         "robot": "lerobot.robots:Robot",
+        "device": "lerobot.robots:Robot",
         "devices": "lerobot.robots:",
         "device_config": "lerobot.robots:RobotConfig",
     },
