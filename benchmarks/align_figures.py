@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import t
 
 from benchmarks.align_cases import DEFAULT, PUBLISHED
+from robopref.statistics import mean_interval
 
 Row = Mapping[str, Any]
 FLOORS = {
@@ -236,9 +237,8 @@ def bootstrap(values: np.ndarray) -> dict[str, Any]:
     known = values[np.isfinite(values)]
     if not len(known):
         return {"value": math.nan, "low": math.nan, "high": math.nan, "n": 0}
-    drawn = np.random.default_rng(0).choice(known, (2000, len(known))).mean(axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": float(known.mean()), "low": float(low), "high": float(high), "n": len(known)}
+    low, high = mean_interval(known)
+    return {"value": float(known.mean()), "low": low, "high": high, "n": len(known)}
 
 
 def median(values: Sequence[float]) -> dict[str, Any]:

@@ -62,6 +62,14 @@ def wilson(successes: int, num: int, *, confidence: float = 0.95) -> Proportion:
     return Proportion(share, float(low), float(high), successes, num)
 
 
+def mean_interval(values: Float[np.ndarray, " E"], *, num_draws: int = 2000) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a mean."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(num_draws, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
 def even_chance(successes: int, num: int) -> float:
     """Return how likely fair coins are to be at least as far from half, to either side.
 

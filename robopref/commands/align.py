@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopref.align.config import AlignConfig
-from robopref.config import component, to_dict
+from robopref.config import component, resolve, to_dict
 from robopref.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class AlignCommand(AlignConfig):
 
         alignment = OfflineAlignment(
             config, self.out,
-            person=how_to_reach(config, self.out),
+            person=how_to_reach(config, self.out, resolve(config, "behaviour").question),
             announce=functools.partial(print, file=sys.stderr, flush=True),
         )  # fmt: skip
         found = alignment.execute()

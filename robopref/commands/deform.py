@@ -4,7 +4,6 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from robopref.commands import following
 from robopref.deform.config import DeformConfig
 
 
@@ -30,5 +29,3 @@ class DeformCommand(DeformConfig):
 
         names = [field.name for field in dataclasses.fields(DeformConfig)]
         run_deform(DeformConfig(**{name: getattr(self, name) for name in names}), self.out)
-        db = self.out / "preferences.sqlite"
-        print(f"Next:   {following.command('label', '--data', self.out / 'pool', '--db', db)}")

@@ -52,5 +52,3 @@ class DemoCommand:
         from robopref.deform.config import small
 
         run_deform(small(seed=self.seed, num_workers=self.num_workers), self.out)
-        db = self.out / "preferences.sqlite"
-        print(f"Next:   {following.command('label', '--data', self.out / 'pool', '--db', db)}")

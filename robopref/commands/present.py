@@ -53,7 +53,7 @@ def run_loop(config: Any, directory: Path) -> None:
     from robopref.align.report import write_report
 
     with Workers(config.num_workers) as workers:
-        person = how_to_reach(config, directory)
+        person = how_to_reach(config, directory, resolve(config, "behaviour").question)
         say = functools.partial(print, file=sys.stderr, flush=True)
         loop = AlignmentLoop(config, directory, workers, person=person, announce=say)
         evaluations = loop.execute()
@@ -63,11 +63,11 @@ def run_loop(config: Any, directory: Path) -> None:
     print(f"Report: {report}")
 
 
-def how_to_reach(config: Any, directory: Path) -> "Callable[[EpisodeStore], Person]":
+def how_to_reach(config: Any, directory: Path, question: str) -> "Callable[[EpisodeStore], Person]":
     """Return how the people are reached who are the teacher of a run, given its episodes."""
     from robopref.preferences.web import WebTeacherConfig
 
-    question, teacher = resolve(config, "behaviour").question, resolve(config, "teacher")
+    teacher = resolve(config, "teacher")
     if isinstance(teacher, WebTeacherConfig):
         return functools.partial(
             reach_browsers, directory=directory, question=question, teacher=teacher

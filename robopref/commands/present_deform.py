@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robopref.config import resolve
+from robopref.commands import following
 
 if TYPE_CHECKING:
     from robopref.deform.evaluate import DeformEvaluation
@@ -15,26 +15,22 @@ if TYPE_CHECKING:
 def run_deform(config: Any, directory: Path) -> None:
     """Run DeformPAM's loop in `directory`, write its report, and print what came out."""
     from robopref.align.collect import Workers
-    from robopref.commands.present import reach_browsers, reach_person
+    from robopref.commands.present import how_to_reach
     from robopref.deform.loop import DeformLoop
     from robopref.deform.rankings import REASON
     from robopref.deform.report import write_report
-    from robopref.preferences.web import WebTeacherConfig
 
-    teacher = resolve(config, "teacher")
-    person: Any = functools.partial(reach_person, directory=directory, question=REASON)
-    if isinstance(teacher, WebTeacherConfig):
-        person = functools.partial(
-            reach_browsers, directory=directory, question=REASON, teacher=teacher
-        )
     with Workers(config.num_workers) as workers:
         say = functools.partial(print, file=sys.stderr, flush=True)
+        person = how_to_reach(config, directory, REASON)
         loop = DeformLoop(config, directory, workers, person=person, announce=say)
         found = loop.execute()
         report = write_report(loop)
     print_evaluations(found)
     print(f"\n{loop.run.seconds:.0f} s of work, {config.num_states} rankings.")
     print(f"Report: {report}")
+    db = directory / "preferences.sqlite"
+    print(f"Next:   {following.command('label', '--data', directory / 'pool', '--db', db)}")
 
 
 def print_evaluations(found: "Mapping[str, DeformEvaluation]") -> None:

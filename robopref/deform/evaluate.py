@@ -1,8 +1,6 @@
 """How well episodes of a deformable task end: quality, success, and primitives until it is solved.
 
 All episodes count, not the successful ones alone.
-
-Shapes: E episodes, T primitives of the longest.
 """
 
 from collections.abc import Sequence
@@ -10,10 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from robopref.data.episode import Episode
-from robopref.statistics import Proportion, wilson
+from robopref.statistics import Proportion, mean_interval, wilson
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,3 @@ def qualities_of(episode: Episode, env: Any) -> list[float]:
         env.put(episode.sim_state(step))
         qualities.append(env.quality())
     return qualities
-
-
-def mean_interval(values: Float[np.ndarray, " E"], *, num_draws: int = 2000) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(num_draws, len(values)))].mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)

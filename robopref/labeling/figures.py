@@ -7,12 +7,13 @@ few it takes less than to start one.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from robopref.data.rows import EpisodeRow
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.labeling.compared import ComparedQueries
@@ -105,7 +106,7 @@ class ProjectMeasurer:
 
         def policies() -> dict[str, str]:
             refresher.refresh()
-            return {row.episode_id: policy_of(row) for row in refresher.episodes.rows}
+            return _policies(refresher.episodes.rows)
 
         return Measurer(store, LabelQueue(store.database, project.config), policies)
 
@@ -180,4 +181,9 @@ class Figures:
         with self._service.lock:
             self._service.refresher.refresh()
             rows = self._service.episodes.rows
-        return {row.episode_id: policy_of(row) for row in rows}
+        return _policies(rows)
+
+
+def _policies(rows: Iterable[EpisodeRow]) -> dict[str, str]:
+    """Return which policy acted in each episode, by id."""
+    return {row.episode_id: policy_of(row) for row in rows}

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robopref.data.episode import Episode
-from robopref.deform.evaluate import DeformEvaluation, evaluate, mean_interval
+from robopref.deform.evaluate import DeformEvaluation, evaluate
+from robopref.statistics import mean_interval
 from robopref.types import POINTS
 
 LIMIT = 5
