@@ -15,6 +15,7 @@ from robopref.data.lock import folder_lock
 from robopref.data.reader import Reader
 from robopref.data.rewrite import rewrite
 from robopref.data.rows import EpisodeRow
+from robopref.data.schema import STATS
 from robopref.data.stored import LOCK, StoredEpisodes, load
 from robopref.data.writer import Recording, check_fits, commit
 from robopref.errors import DataError, check_above
@@ -56,13 +57,15 @@ class EpisodeStore(StoredEpisodes):
     def create(cls, path: str | Path, *, fps: float, cache_size: int = 256) -> "EpisodeStore":
         """Make an empty store in a folder that is empty or does not exist.
 
+        After a kill, what it left can be opened, or made again where `open` finds no data set.
+
         Raises:
             DataError: The folder holds files.
             ValueError: `fps` is not positive.
         """
         root = Path(path)
         check_above("fps", fps, 0)
-        if root.exists() and any(entry.name != LOCK for entry in root.iterdir()):
+        if _holds_files(root):
             raise DataError(
                 f"'{root}' holds files already. Continue with EpisodeStore.open, or give another "
                 "folder."
@@ -171,3 +174,10 @@ class EpisodeStore(StoredEpisodes):
     def _rewrite(self, keep: list[EpisodeRow]) -> None:
         rewrite(self._index, keep)
         self.refresh()
+
+
+def _holds_files(root: Path) -> bool:
+    """Whether a folder holds more than a `create` that was interrupted leaves there."""
+    left = {root / LOCK, root / STATS}
+    files = (path for path in root.rglob("*") if not path.is_dir())
+    return any(path not in left and path.suffix != ".partial" for path in files)

@@ -14,10 +14,29 @@ from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 
-# Run in a process of its own: for each n, a child does the operation on a copy of the data set and
-# dies, without any clean-up, just before its n-th change of the file system.
-KILL_AT_EVERY_INSTANT = """
-import os, shutil, sys
+# A process dies, without any clean-up, just before its n-th change of the file system.
+DIE_BEFORE_CHANGE = """
+import os, sys
+
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree"}
+
+def die_before_change(n):
+    count = 0
+    def hook(event, arguments):
+        nonlocal count
+        writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wa")
+        if event in CHANGES or writes:
+            if count == n:
+                os._exit(9)
+            count += 1
+    sys.addaudithook(hook)
+"""
+
+# Run in a process of its own: for each n, a child does the operation on a copy of the data set.
+KILL_AT_EVERY_INSTANT = (
+    DIE_BEFORE_CHANGE
+    + """
+import shutil
 from pathlib import Path
 import numpy as np
 from robopref.data.episode import Episode
@@ -65,19 +84,9 @@ OPERATIONS = {
     "merge": (lambda s: s.merge(other), {**before, **extra}),
 }
 run, after = OPERATIONS[operation]
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree"}
-
 def child(path, n):
     store = EpisodeStore.open(path)
-    count = 0
-    def hook(event, arguments):
-        nonlocal count
-        writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wa")
-        if event in CHANGES or writes:
-            if count == n:
-                os._exit(9)
-            count += 1
-    sys.addaudithook(hook)
+    die_before_change(n)
     run(store)
     os._exit(0)
 
@@ -110,6 +119,7 @@ while True:
     n += stride
 print(killed)
 """
+)
 
 
 def kill_at_every_instant(tmp_path, operation, stride):
@@ -128,6 +138,39 @@ def test_a_kill_at_some_instants_loses_nothing(tmp_path, operation):
 @pytest.mark.parametrize("operation", ["add", "compact", "delete", "merge"])
 def test_a_kill_at_every_instant_loses_nothing(tmp_path, operation):
     assert kill_at_every_instant(tmp_path, operation, stride=1) >= 12
+
+
+KILL_AT_CREATION = (
+    DIE_BEFORE_CHANGE
+    + """
+from robopref.data.store import EpisodeStore
+
+root, n = sys.argv[1], 0
+while True:
+    pid = os.fork()
+    if pid == 0:
+        die_before_change(n)
+        EpisodeStore.create(f"{root}/{n}", fps=10)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status == 0:
+        break
+    assert status == 9, (n, status)
+    n += 1
+print(n)
+"""
+)
+
+
+def test_a_folder_can_be_made_again_after_a_kill_at_any_instant_of_its_making(tmp_path):
+    command = [sys.executable, "-c", KILL_AT_CREATION, str(tmp_path)]
+    num_kills = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert num_kills >= 4
+    for number in range(num_kills):
+        path = tmp_path / str(number)
+        is_made = (path / "meta" / "info.json").is_file()
+        store = EpisodeStore.open(path) if is_made else EpisodeStore.create(path, fps=10)
+        assert len(store) == 0
 
 
 WRITER = """

@@ -246,13 +246,16 @@ class Running:
             time.sleep(0.002)
 
     def end(self):
-        """Return what it wrote last."""
+        """Return what it wrote since the last `wait_for`."""
         try:
-            said, _ = self.process.communicate(timeout=30)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
-        return said
+        # Not `communicate`: it passes over what `wait_for` read ahead.
+        assert self.process.stdout is not None
+        with self.process.stdout as rest:
+            return rest.read()
 
 
 def kill_policy(running):
