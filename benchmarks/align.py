@@ -46,7 +46,7 @@ RESULTS = Path("benchmarks/results/align.jsonl")
 RUNS = Path("runs/bench-align")
 BASE = ("demonstrations", "base", "pool", "evaluation-base")
 LABELS = ("labels", "reward", "evaluation-selected")
-SECONDS_A_RUN = 30.0
+SECONDS_A_RUN = 50.0
 """Rough time of a run on one core, for the plan that is printed first."""
 
 
@@ -244,7 +244,7 @@ def _plain(config: AlignConfig) -> AlignConfig:
     return replace(
         config, num_labels=1, teacher=default.teacher, selection=default.selection,
         method=default.method, num_rounds=1, selected_share=default.selected_share,
-        find_mistakes=default.find_mistakes,
+        find_mistakes=default.find_mistakes, guard=default.guard,
     )  # fmt: skip
 
 
@@ -259,8 +259,9 @@ def _labelled(
     _link(prepared.directory, directory, BASE)
     default = AlignConfig()
     plain = replace(
-        config, method=default.method, num_rounds=1, selected_share=default.selected_share
-    )
+        config, method=default.method, num_rounds=1, selected_share=default.selected_share,
+        guard=default.guard,
+    )  # fmt: skip
     loop = AlignmentLoop(plain, directory, workers)
     loop.prepare_reward()
     return loop

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from robopref.align.guard import GuardConfig
 from robopref.envs import BEHAVIOURS
 from robopref.envs.both import BothConfig
 from robopref.policies.finetune.at_run_time import GuideConfig, SelectConfig
@@ -107,6 +108,10 @@ _AS_PUBLISHED = replace(
 )
 
 
+# What comes out is what is judged, even where the guard would keep the base in its place.
+_UNGUARDED = {"guard": GuardConfig(keep_worse=True)}
+
+
 def _as_published(beta: float, learning_rate: float = 1e-4) -> DPOConfig:
     trainer = replace(_AS_PUBLISHED.trainer, learning_rate=learning_rate)
     return replace(_AS_PUBLISHED, dpo_beta=beta, trainer=trainer)
@@ -114,7 +119,7 @@ def _as_published(beta: float, learning_rate: float = 1e-4) -> DPOConfig:
 
 DEFAULT = Method("distil", also_selected=True)
 # The strength of the reference is the best of the search; at the customary 100 it hardly moves.
-PUBLISHED = _tuned("dpo-as-published", _as_published(10.0))
+PUBLISHED = _tuned("dpo-as-published", _as_published(10.0), **_UNGUARDED)
 CONTROLS = tuple(Method(name, control=name) for name in ("success-filter", "true-reward", "oracle"))
 METHODS = (
     DEFAULT,
@@ -129,7 +134,7 @@ METHODS = (
     _tuned("quality", QualityConfig()),
     _tuned("quality, advantage", QualityConfig(credit="advantage")),
     _tuned("dro", DROConfig()),
-    _tuned("dpo-as-published, beta 100", _as_published(100.0)),
+    _tuned("dpo-as-published, beta 100", _as_published(100.0), **_UNGUARDED),
     _tuned(
         "dpo-as-published, best kept", replace(_as_published(10.0), trainer=DPOConfig().trainer)
     ),
@@ -166,12 +171,14 @@ SEARCH = (
            {"method": _distil(3e-4), "selection": BestOfNConfig(num_candidates=64)}),
     Method("distil, rate 1e-3", {"method": _distil(1e-3)}),
     *(
-        _tuned(f"dpo-as-published, beta {beta:g}", _as_published(beta))
+        _tuned(f"dpo-as-published, beta {beta:g}", _as_published(beta), **_UNGUARDED)
         for beta in (1.0, 10.0, 100.0, 1000.0)
     ),
-    _tuned("dpo-as-published, rate 3e-4", _as_published(10.0, 3e-4)),
-    _tuned("dpo-as-published, rate 1e-3", _as_published(10.0, 1e-3)),
-    Method("dpo-as-published, three rounds", {"method": _as_published(10.0)}),
+    _tuned("dpo-as-published, rate 3e-4", _as_published(10.0, 3e-4), **_UNGUARDED),
+    _tuned("dpo-as-published, rate 1e-3", _as_published(10.0, 1e-3), **_UNGUARDED),
+    Method(
+        "dpo-as-published, three rounds", {"method": _as_published(10.0), **_UNGUARDED}
+    ),
 )  # fmt: skip
 BY_NAME = {method.name: method for method in (*METHODS, PUBLISHED, *CONTROLS, *SEARCH)}
 
