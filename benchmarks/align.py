@@ -23,11 +23,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from benchmarks.align_cases import BY_NAME, CASES, DEFAULT, PUBLISHED, STAGES, Item, plan
 from benchmarks.align_control import run_control
+from benchmarks.align_decisions import measure_decisions
 from benchmarks.align_figures import summarise
 from benchmarks.result_lines import append_row, read_rows
 from robopref.align.collect import Workers, start_worker
@@ -36,11 +34,6 @@ from robopref.align.loop import AlignmentLoop
 from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
 from robopref.errors import NothingLearnedError
-from robopref.policies.diffusion import DiffusionPolicyConfig
-from robopref.policies.selection import BestOfNConfig
-from robopref.rewards.mlp import MLPRewardConfig
-from robopref.seeding import make_generator
-from robopref.types import STATE
 
 RESULTS = Path("benchmarks/results/align.jsonl")
 RUNS = Path("runs/bench-align")
@@ -55,7 +48,7 @@ def run(quick: bool) -> dict[str, Any]:
     if quick:
         return _quick()
     work([item for stage in STAGES for item in plan(stage)], RESULTS)
-    return _with_decisions(summarise(read_rows(RESULTS)))
+    return _summarised(RESULTS)
 
 
 def _quick() -> dict[str, Any]:
@@ -66,34 +59,13 @@ def _quick() -> dict[str, Any]:
     ]
     results = RUNS / f"quick-{int(time.time())}" / "align.jsonl"
     work(items, results, runs=results.parent)
-    return _with_decisions(summarise(read_rows(results)))
+    return _summarised(results)
 
 
-def _with_decisions(summary: dict[str, Any]) -> dict[str, Any]:
-    """Add how long a decision by best-of-N takes, for one observation and on one thread.
-
-    An arm at 20 Hz waits 50 ms at most for an action.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    generator = make_generator(0)
-    policy = DiffusionPolicyConfig().build({STATE: (39,)}, 4, generator).eval()
-    chooser = BestOfNConfig().build(policy, MLPRewardConfig().build(39, 4))
-    obs = {STATE: torch.randn(1, policy.n_obs_steps, 39, generator=generator)}
-    times = []
-    with torch.inference_mode():
-        for _ in range(520):
-            start = time.perf_counter()
-            chooser.predict_action_chunk(obs, generator)
-            times.append(1e3 * (time.perf_counter() - start))
-    torch.set_num_threads(threads)
-    median, slow = np.percentile(times[20:], (50, 95))
-    num = len(times) - 20
-    summary["figures"] |= {
-        "best_of_16_p50_ms": {"value": float(median), "n": num},
-        "best_of_16_p95_ms": {"value": float(slow), "n": num, "floor": 50, "ok": bool(slow <= 50)},
-    }
-    return summary
+def _summarised(results: Path) -> dict[str, Any]:
+    found = summarise(read_rows(results))
+    found["figures"] |= measure_decisions()
+    return found
 
 
 TIMES = ("seconds", "total_seconds")

@@ -84,9 +84,9 @@ def screening(rows: Sequence[Row]) -> str:
     """Return every method's mean over the screening's cases, best rank first."""
     found = select(rows, stage="screening")
     lines = [
-        "| method | joint | with 20 % flips | preferred | change of success | drift | seconds "
-        "| mean rank |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| method | joint | with 20 % flips | preferred | change of success | drift | base kept "
+        "| seconds | mean rank |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     every = [dict(row, group="all") for row in found]
     tables = {(line["method"], line["flips"]): line for line in table(every)}
@@ -96,7 +96,9 @@ def screening(rows: Sequence[Row]) -> str:
         ranks = [tables[name, f]["rank"]["value"] for f in (0.0, 0.2) if (name, f) in tables]
         return float(np.mean(ranks))
 
-    for name in sorted(names, key=rank):
+    for name in sorted(names, key=lambda name: (rank(name), name)):
+        of = select(found, method=name)
+        kept = f"{sum(row['kept_base'] for row in of if 'kept_base' in row)} of {len(of)}"
         clean, flipped = tables.get((name, 0.0)), tables.get((name, 0.2))
         line = clean or flipped
         assert line is not None
@@ -104,7 +106,7 @@ def screening(rows: Sequence[Row]) -> str:
             f"| {name} | {_figure(clean['joint']) if clean else ''} "
             f"| {_figure(flipped['joint']) if flipped else ''} "
             f"| {_figure(line['preferred'])} | {_figure(line['success_change'])} "
-            f"| {_figure(line['drift'])} "
+            f"| {_figure(line['drift'])} | {kept} "
             f"| {line['seconds']['value']:.0f} | {rank(name):.1f} |"
         )
     return "\n".join(lines)
@@ -144,9 +146,30 @@ def search(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def mistakes(rows: Sequence[Row]) -> str:
+    """Return the joint rates of the curves with 20 labels, by how the teacher errs."""
+    found = select(rows, stage="curves", labels=20)
+    ways = {
+        flips: "as people err, the more the closer the two are" if flips < 0 else f"{flips:.0%}"
+        for flips in sorted({row["flips"] for row in found}, key=lambda flips: (flips < 0, flips))
+    }
+    names = (DEFAULT.name, PUBLISHED.name)
+    lines = [
+        "| decided answers turned around | " + " | ".join(names) + " | runs |",
+        "| --- |" + " --- |" * (len(names) + 1),
+    ]
+    for flips, what in ways.items():
+        of = [mean_of(select(found, method=name, flips=flips), joint) for name in names]
+        num = min(figure["n"] for figure in of)
+        lines.append(
+            f"| {what} |" + "".join(f" {_figure(figure)} |" for figure in of) + f" {num} |"
+        )
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
     "floors": floors, "groups": by_group, "screening": screening, "against": against_default,
-    "search": search,
+    "search": search, "mistakes": mistakes,
 }  # fmt: skip
 
 
@@ -171,7 +194,7 @@ def draw_curves(rows: Sequence[Row]) -> str:
     axes[0].set_xscale("log")
     axes[0].set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
     axes[0].set_xlabel("labels", fontsize=9, color=INK)
-    axes[1].set_xlabel("share of wrong answers among 20", fontsize=9, color=INK)
+    axes[1].set_xlabel("share of decided answers turned around, of 20", fontsize=9, color=INK)
     axes[0].set_ylabel("joint rate", fontsize=9, color=INK)
     axes[0].set_ylim(0, 1.02)
     axes[0].legend(frameon=False, fontsize=8)

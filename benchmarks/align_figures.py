@@ -103,23 +103,28 @@ def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def labels_to_reach(rows: Sequence[Row], rate: float) -> dict[str, Any]:
-    """Return how many labels the default and published DPO need for a preferred rate.
+    """Return how many labels the default and published DPO need for a joint rate.
 
     A run counts with the fewest labels from which on its curve stays at the rate; one that never
-    does counts with twice the most that were tried.
+    does counts with twice the most that were tried. Only runs of which both curves are whole are
+    looked at: one that lacks its last points would seem never to get there.
     """
     found: dict[str, dict[tuple[str, int], float]] = {}
     for method in (DEFAULT.name, PUBLISHED.name):
         of: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
         for row in select(rows, method=method, flips=0.0):
             of[row["case"], row["seed"]][row["labels"]] = joint(row)
-        found[method] = {key: _first_at(curve, rate) for key, curve in of.items()}
+        found[method] = {
+            key: _first_at(curve, rate) for key, curve in of.items() if curve.keys() >= set(POINTS)
+        }
     both = sorted(found[DEFAULT.name].keys() & found[PUBLISHED.name].keys())
     ours, theirs = (np.array([found[m][key] for key in both]) for m in found)
     ratio = bootstrap(np.log(ours / theirs)) if both else bootstrap(np.zeros(0))
     return {
         "labels_to_0.90": bootstrap(ours),
         "labels_to_0.90_published_dpo": bootstrap(theirs),
+        "runs_that_reach_0.90": bootstrap((ours <= POINTS[-1]).astype(float)),
+        "runs_that_reach_0.90_published_dpo": bootstrap((theirs <= POINTS[-1]).astype(float)),
         "labels_ratio": {
             **ratio, **{k: math.exp(ratio[k]) for k in ("value", "low", "high")},
             "floor": 0.2, "ok": math.exp(ratio["value"]) <= 0.2 and ratio["high"] < 0,
@@ -177,39 +182,40 @@ def _lost_with_flips(rows: Sequence[Row], group: str) -> dict[str, Any]:
 def cases_below(rows: Sequence[Row], before: str, after: str) -> list[str]:
     """Return the cases in which one policy's joint rate is below another's.
 
-    One-sided at 95 %, with Holm's correction over the cases and numbers of labels.
+    One-sided at 95 %, by the t test over seeds, with Holm's correction over the cases; once for
+    each number of labels.
     """
-    p_values = {}
-    for case, labels in sorted({(row["case"], row["labels"]) for row in rows}):
-        of = select(rows, case=case, labels=labels)
-        p_values[case, labels] = _p_below([r[before]["joint"] for r in of],
-                                          [r[after]["joint"] for r in of])  # fmt: skip
     below = set()
-    for place, key in enumerate(sorted(p_values, key=lambda k: p_values[k])):
-        if p_values[key] > 0.05 / (len(p_values) - place):
-            break
-        below.add(key[0])
+    for labels in _values(rows, "labels"):
+        p_values = {
+            case: _p_below([r[before]["joint"] for r in of], [r[after]["joint"] for r in of])
+            for case in _values(rows, "case")
+            if (of := select(rows, case=case, labels=labels))
+        }
+        for place, case in enumerate(sorted(p_values, key=lambda k: p_values[k])):
+            if p_values[case] > 0.05 / (len(p_values) - place):
+                break
+            below.add(case)
     return sorted(below)
 
 
 def _p_below(before: Sequence[Row], after: Sequence[Row]) -> float:
     """Return the p value of rates `after` being below rates `before`, one a seed.
 
-    By the t test over seeds, or the test of two proportions over all episodes, whichever is less
-    sure: a few seeds may agree by chance.
+    Seeds that agree by chance do not say more than rates do, which are told apart by half an
+    episode. One seed is judged by its episodes, by the test of two proportions.
     """
     change = np.array([b["value"] - a["value"] for a, b in zip(before, after, strict=True)])
-    counts = [
-        [sum(r[key] for r in rows) for key in ("successes", "num")] for rows in (before, after)
-    ]
-    (first, num), (second, num_after) = counts
+    if len(change) > 1:
+        spread = max(float(change.std(ddof=1)), 0.5 / before[0]["num"])
+        error = spread / math.sqrt(len(change))
+        return float(t.cdf(change.mean() / error, df=len(change) - 1))
+    (first, num), (second, num_after) = (
+        [rows[0][key] for key in ("successes", "num")] for rows in (before, after)
+    )
     pooled = (first + second) / (num + num_after)
-    counting = math.sqrt(max(pooled * (1 - pooled) * (1 / num + 1 / num_after), 1e-12))
-    by_episodes = NormalDist().cdf(float(change.mean()) / counting)
-    if len(change) == 1:
-        return by_episodes
-    error = max(float(change.std(ddof=1)) / math.sqrt(len(change)), 1e-12)
-    return max(by_episodes, float(t.cdf(change.mean() / error, df=len(change) - 1)))
+    error = math.sqrt(max(pooled * (1 - pooled) * (1 / num + 1 / num_after), 1e-12))
+    return NormalDist().cdf(float(change[0]) / error)
 
 
 def _ranks(rows: Sequence[Row]) -> dict[str, float]:

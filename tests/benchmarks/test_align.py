@@ -72,7 +72,14 @@ def test_labels_to_reach_a_rate():
         )
         for labels, tuned in curve.items()
     ]
+    # A run that has not been finished must not count as one that never gets there.
+    rows += [
+        row(method, seed=1, labels=2, tuned=10, stage="curves") for method in (DEFAULT, PUBLISHED)
+    ]
     found = labels_to_reach(rows, 0.9)
+    assert found["labels_to_0.90"]["n"] == 1
+    assert found["runs_that_reach_0.90"]["value"] == 1
+    assert found["runs_that_reach_0.90_published_dpo"]["value"] == 0
     assert found["labels_to_0.90"]["value"] == 10
     assert found["labels_to_0.90_published_dpo"]["value"] == 100
     assert found["labels_ratio"]["value"] == pytest.approx(0.1)
@@ -88,6 +95,15 @@ def test_a_case_that_became_worse_is_found():
     at_20 = [row(case=CASES[3], seed=s, labels=20, base=25, tuned=t) for s in range(3) for t in [5]]
     at_5 = [row(case=CASES[3], seed=s, labels=5, base=25, tuned=50) for s in range(3)]
     assert cases_below([*at_5, *at_20], "base", "aligned") == [CASES[3].name]
+
+
+def test_what_the_guard_would_hide_is_measured():
+    items = {item.method.name: item for stage in STAGES for item in plan(stage)}
+    published = {name: items[name] for name in items if name.startswith("dpo-as-published")}
+    assert len(published) > 5
+    for name, item in published.items():
+        keeps_worse = align.make_config(item).guard.keep_worse
+        assert keeps_worse == (name != "dpo-as-published, best kept")
 
 
 def test_a_single_bad_seed_is_no_proof():
@@ -205,3 +221,12 @@ def test_the_page_is_filled_and_stays_the_same_when_filled_again(tmp_path, monke
     assert curves.read_text().startswith("<svg")
     align_docs.main()
     assert page.read_text() == text
+
+
+def test_the_page_says_what_the_committed_results_say(tmp_path, monkeypatch):
+    page, committed = tmp_path / "alignment.md", align_docs.PAGE.read_text()
+    page.write_text(committed)
+    for name, value in (("PAGE", page), ("CURVES", tmp_path / "curves.svg")):
+        monkeypatch.setattr(align_docs, name, value)
+    align_docs.main()
+    assert page.read_text() == committed, "Run python -m benchmarks.align_docs, and look at it."
