@@ -23,7 +23,13 @@ from robopref.registry import Registry
 T = TypeVar("T")
 
 
-def component(registry: str, default: str | None = None, *, or_path: bool = False) -> Any:
+def component(
+    registry: str,
+    default: str | None = None,
+    *,
+    or_path: bool = False,
+    or_none: bool = False,
+) -> Any:
     """Return a dataclass field that holds a component of a registry.
 
     Its value is a registered name, or the config of a component; `resolve` gives the config. It is
@@ -33,8 +39,11 @@ def component(registry: str, default: str | None = None, *, or_path: bool = Fals
         registry: Where the registry is, as "module:NAME"; imported when it is needed.
         default: Registered name; None makes the field required.
         or_path: Whether the command line may name a folder instead, which is then the value.
+        or_none: Whether there may be none, which is then the default.
     """
     metadata = {"registry": registry, "or_path": or_path}
+    if or_none:
+        return dataclasses.field(default=default, metadata=metadata)
     if default is None:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -42,6 +51,8 @@ def component(registry: str, default: str | None = None, *, or_path: bool = Fals
 
 def resolve(config: Any, name: str) -> Any:
     """Return the component config in field `name`, built with its defaults if given by name.
+
+    A field that may be empty gives None then.
 
     Raises:
         UnknownNameError: The registry has no such name.

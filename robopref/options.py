@@ -115,10 +115,11 @@ def _component(
     """Return two fields: the name of the component, and the form of its options."""
     registry = load_registry(field.metadata["registry"])
     missing = value is dataclasses.MISSING
-    default_name = value if missing or isinstance(value, str) else registry.name_of(type(value))
+    is_name = missing or value is None or isinstance(value, str)
+    default_name = value if is_name else registry.name_of(type(value))
     name = _chosen(flag, argv, default_name)
     about = field_help(config_class, field.name)
-    hint = "(required)" if missing else f"(default: {default_name})"
+    hint = "(required)" if missing else "" if value is None else f"(default: {default_name})"
     choice = tyro.conf.arg(
         name=field.name,
         metavar="NAME",
@@ -127,9 +128,13 @@ def _component(
     )
     if field.metadata["or_path"] and isinstance(name, str) and _is_path(name):
         return [(field.name, Annotated[Path, choice], _constant(Path(name)))]
+    chosen: Any = str if value is not None else str | None
     specs: list[FieldSpec] = [
-        (f"{field.name}__name", Annotated[str, choice], _constant(default_name))
+        (f"{field.name}__name", Annotated[chosen, choice], _constant(default_name))
     ]
+    if name is None:  # It may be left out, and is.
+        hidden = Annotated[Any, tyro.conf.Fixed, tyro.conf.Suppress]
+        return [*specs, (field.name, hidden, _constant(None))]
     if not isinstance(name, str):
         return specs  # tyro says that it is required.
     chosen_class = registry.config_class(name)

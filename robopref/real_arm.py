@@ -26,6 +26,7 @@ from robopref.hardware.driver import CameraInfo
 from robopref.hardware.forecast import Way
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.rig import RigConfig
+from robopref.sim_cell import SimCell
 from robopref.types import IMAGES, STATE, SimState
 
 
@@ -136,8 +137,9 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         self.max_episode_steps = max_episode_steps or rig.max_episode_steps
         self.task_description = rig.task or "Do what the policy was trained for."
         self.fps = 1.0 / rig.step_s
-        self._driver_config = resolve(rig, "robot")
-        self.arm_spec = self._driver_config.build().spec
+        robot = resolve(rig, "robot")
+        self._cell = SimCell(robot)
+        self.arm_spec = robot.build().spec
         self._start = rig.start_of(self.arm_spec)
         self.reach_m = rig.reach_m
         self._safety = replace(rig.safety(speed_factor), needs_deadman=needs_deadman)
@@ -196,9 +198,8 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
             HardwareError: One cannot be opened, or shows nothing.
         """
         if self._eyes is None:
-            drivers = {
-                name: resolve(self.rig.cameras[name], "driver").build() for name in self._seen
-            }
+            cameras = {name: resolve(self.rig.cameras[name], "driver") for name in self._seen}
+            drivers = {name: self._cell.camera(each).build() for name, each in cameras.items()}
             self._eyes = ArmCameras(drivers, self.rig.camera_age_s)
         return self._eyes.open()
 
@@ -216,7 +217,7 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         if self._arm is None:
             if self._seen:
                 self.open_cameras()
-            self._arm = ArmRig(self._driver_config, self._safety, self._step_s)
+            self._arm = ArmRig(self._cell.robot(), self._safety, self._step_s)
         else:
             self._arm.rest("the episode is over")
         who = self.confirm(f"Put the scene back. '{self.arm_spec.name}' then goes to its start.")
@@ -329,6 +330,7 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
             self._arm.close()
         if self._eyes is not None:
             self._eyes.close()
+        self._cell.close()
         self._arm = self._eyes = self._num_steps = None
 
     @property

@@ -76,9 +76,7 @@ class RigConfig:
     @property
     def is_simulated(self) -> bool:
         """Whether the arm hurts nobody."""
-        from robopref.hardware import ARMS
-
-        return ARMS.name_of(type(resolve(self, "robot"))) in SIMULATED
+        return is_simulated(resolve(self, "robot"))
 
     @property
     def step_s(self) -> float:
@@ -113,3 +111,10 @@ class RigConfig:
             return found
         # A machine that is shared may not run for so long, and nothing is at stake in a simulation.
         return replace(found, state_age_s=STALL_S, watchdog_s=STALL_S)
+
+
+def is_simulated(robot: Any) -> bool:
+    """Return whether the arm of a driver's config hurts nobody."""
+    from robopref.hardware import ARMS
+
+    return ARMS.name_of(type(robot)) in SIMULATED

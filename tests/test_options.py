@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from robopref import cli, options
+from robopref.config import from_dict, to_dict
 from robopref.errors import UnknownNameError
 
 PROBE = "options_probe"
@@ -72,6 +73,16 @@ class ProbeCommand:
     """What scores."""
     quick: bool = False
     """Less of everything."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptionalCommand:
+    """Take a reward, or none."""
+
+    reward: MLPConfig | EnsembleConfig | str | None = component(
+        "options_probe:REWARDS", or_none=True
+    )
+    """What scores, if anything does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +166,21 @@ def test_a_component_without_default_is_required(probe, capsys):
     assert "--reward" in capsys.readouterr().err
     given = parse(probe, "--reward", "mlp", command="RequiredCommand")
     assert given == probe.RequiredCommand(probe.MLPConfig())
+
+
+def test_a_component_may_be_left_out(probe, capsys):
+    assert parse(probe, command="OptionalCommand") == probe.OptionalCommand(None)
+    argv = ["--reward", "mlp", "--reward.width", "3"]
+    command = parse(probe, *argv, command="OptionalCommand")
+    assert command == probe.OptionalCommand(probe.MLPConfig(width=3))
+    assert to_dict(probe.OptionalCommand()) == {"reward": None}
+    assert from_dict(probe.OptionalCommand, to_dict(command)) == command
+    with pytest.raises(SystemExit):
+        parse(probe, "--help", command="OptionalCommand")
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--reward NAME What scores, if anything does. broken Must" in text
+    with pytest.raises(SystemExit):
+        parse(probe, "--reward.width", "3", command="OptionalCommand")
 
 
 def test_a_flag_that_turns_something_off_says_so(capsys):

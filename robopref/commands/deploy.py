@@ -1,10 +1,11 @@
 """`robopref deploy`: a policy on an arm, looked at first, watched, and recorded."""
 
 import getpass
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robopref.commands.cell import ARM_TASK, Corners, env_of
 from robopref.commands.collect import check_image_px, name_policy
 from robopref.config import component, resolve
 from robopref.errors import check_at_least, check_between
@@ -26,6 +27,8 @@ class DeployCommand:
 
     Example:
         robopref deploy --policy runs/demo/aligned --num-episodes 1 --yes --out runs/deployed
+        robopref deploy --robot ur --robot.address 192.168.1.10 --policy runs/cup \
+            --stay-in -0.2 -0.6 0 0.8 0.6 1 --out runs/cup-deployed
     """
 
     policy: Path | None = None
@@ -39,17 +42,24 @@ class DeployCommand:
     reward: Path | None = None
     """Run of a reward, by which the policy's proposals are chosen; those that the arm cannot carry
     out are dropped first."""
-    env: str = "arm/button-press-topdown-v3"
-    """Where the arm is, as "arm/<task>": a simulated arm at a task of Meta-World."""
+    env: str = ARM_TASK
+    """Where the arm is: "arm/<task>", a simulated arm at a task of Meta-World, or "real/<file>", a
+    cell of your own that a file describes. With `robot`, the cell that the arm is put into."""
+    robot: Any = component("robopref.hardware:ARMS", or_none=True)
+    """The arm, in place of that of `env`; its options follow it."""
+    stay_in: Corners | None = None
+    """With `robot`: where all its links stay, by the lower and the upper corner of a box in the
+    frame of its base [m]."""
     num_episodes: int = 5
     """Episodes to run."""
     max_episode_steps: int | None = 200
     """Time limit; None for the environment's own."""
     seed: int = 0
     """Decides the starts."""
-    cameras: tuple[str, ...] = ("front",)
+    cameras: tuple[str, ...] | None = None
     """Cameras whose pictures are recorded, and become a video of each episode; the arm is stopped
-    when one does not see. None after the option: no cameras."""
+    when one does not see. By default the first one that is there; nothing after the option: none.
+    """
     image_px: int = 224
     """Width and height of their pictures, an even number."""
     calibrations: Path = Path("runs/cameras")
@@ -88,16 +98,23 @@ class DeployCommand:
         from robopref.align.checks import check_env
         from robopref.align.collect import open_or_create
         from robopref.align.run import Run
+
+        env = env_of(self.env, resolve(self, "robot"), self.stay_in, self.out)
+        cameras = _first_of(env) if self.cameras is None else self.cameras
+        check_env(env, self.max_episode_steps, cameras)
+        store = open_or_create(self.out, env)
+        changing = ("num_episodes", "yes", "query", "operator", "speed", "device", "page")
+        Run(self.out, self, may_change=changing)
+        replace(self, env=env, robot=None, stay_in=None, cameras=cameras).record(store)
+
+    def record(self, store: "EpisodeStore") -> None:
+        """Look, ask, run and record, where the arm is as `env` says."""
         from robopref.deploy.dry_run import describe_cameras
         from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
         from robopref.deploy.page import OperatorPage
         from robopref.deploy.session import Session, make_turns
         from robopref.envs.make import make_env
 
-        check_env(self.env, self.max_episode_steps, self.cameras)
-        store = open_or_create(self.out, self.env)
-        changing = ("num_episodes", "yes", "query", "operator", "speed", "device", "page")
-        Run(self.out, self, may_change=changing)
         device = resolve(self, "device").build()
         options: dict[str, Any] = {
             "speed_factor": self.speed, "needs_deadman": device.has_deadman
@@ -149,7 +166,7 @@ class DeployCommand:
         plan = Plan(
             env=self.env, actor=spec, seed=self.seed, start_set="test",
             num_episodes=self.num_episodes, group_size=1, max_episode_steps=self.max_episode_steps,
-            cameras=self.cameras, image_px=self.image_px,
+            cameras=self.cameras or (), image_px=self.image_px,
             metadata={"name": "deploy", "policy": name},
             namespace=str(policy),
         )  # fmt: skip
@@ -168,3 +185,12 @@ class DeployCommand:
             QueryCommand(self.out, str(database), num=self.query, segment_length=None).run()
         blind = "" if self.against is None else " --first-queries 0 --learner none"
         print(f"Next:   robopref label --data {self.out} --db {database}{blind}")
+
+
+def _first_of(env: str) -> tuple[str, ...]:
+    """Return the first camera that is there."""
+    from robopref.envs.make import make_env
+
+    made = make_env(env)
+    made.close()
+    return (made.default_camera,) if made.default_camera else ()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robopref.commands import following
+from robopref.commands.cell import ARM_TASK, Corners, env_of
 from robopref.config import component, resolve
 from robopref.errors import HardwareError, check_at_least, check_between
 
@@ -22,9 +23,14 @@ class TeleopCommand:
         robopref teleop --env arm/reach-v3 --num-episodes 2 --out runs/by-hand
     """
 
-    env: str = "arm/button-press-topdown-v3"
-    """Where the arm is, as "arm/<task>" in simulation, or "real/<file>" with a file that describes
-    its cell."""
+    env: str = ARM_TASK
+    """Where the arm is: "arm/<task>", a simulated arm at a task of Meta-World, or "real/<file>", a
+    cell of your own that a file describes. With `robot`, the cell that the arm is put into."""
+    robot: Any = component("robopref.hardware:ARMS", or_none=True)
+    """The arm, in place of that of `env`; its options follow it."""
+    stay_in: Corners | None = None
+    """With `robot`: where all its links stay, by the lower and the upper corner of a box in the
+    frame of its base [m]."""
     device: Any = component("robopref.hardware:TELEOPERATORS", default="keyboard")
     """What the arm is steered by; its options follow it."""
     num_episodes: int = 5
@@ -65,18 +71,19 @@ class TeleopCommand:
                 "Steering takes the keys of a terminal, and this is none. --page shows a page with "
                 "the same keys."
             )
-        check_env(self.env, self.max_episode_steps)
-        store = open_or_create(self.out, self.env)
+        where = env_of(self.env, resolve(self, "robot"), self.stay_in, self.out)
+        check_env(where, self.max_episode_steps)
+        store = open_or_create(self.out, where)
         Run(self.out, self, may_change=("num_episodes", "operator", "speed", "device", "page"))
         device = resolve(self, "device").build()
         options = {"speed_factor": self.speed, "needs_deadman": device.has_deadman}
         if self.max_episode_steps is not None:
             options["max_episode_steps"] = self.max_episode_steps
-        env: Any = make_env(self.env, **options)
+        env: Any = make_env(where, **options)
         name = self.operator or getpass.getuser()
         spec = PersonSpec()
         plan = Plan(
-            env=self.env, actor=spec, seed=self.seed, start_set="pool", group_size=1,
+            env=where, actor=spec, seed=self.seed, start_set="pool", group_size=1,
             num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
             metadata={"name": "teleop", "policy": name}, namespace="teleop",
         )  # fmt: skip

@@ -25,8 +25,13 @@ TYPED = {"answer": "1\n2\n=\n?\n1\n"}
 ENDLESS = {"label": ["--no-browser", "--stop-after", "1"]}
 """What makes a command end that goes on until Ctrl-C."""
 
-NEED_MORE = ("teleop ", "camera show --camera opencv", "camera calibrate --name wrist --camera")
-"""Beginnings of examples that need a terminal or a camera."""
+NEED_MORE = (
+    "teleop ",
+    "deploy --robot",
+    "camera show --camera opencv",
+    "camera calibrate --name wrist --camera",
+)
+"""Beginnings of examples that need a terminal, an arm or a camera."""
 
 
 def examples(verb):
