@@ -31,7 +31,7 @@ from robopref.errors import (
 from robopref.hardware.arms import MODELS
 from robopref.hardware.courier import wait_until
 from robopref.hardware.driver import check_servo
-from robopref.hardware.franka_gripper import FrankaGripper
+from robopref.hardware.franka_gripper import FrankaHand
 from robopref.hardware.franka_link import (
     ADVICE,
     BY_HAND,
@@ -41,6 +41,7 @@ from robopref.hardware.franka_link import (
     load_franky,
 )
 from robopref.hardware.franka_state import MODES, check_is_arm, faults_of, first_line, refuse_mode
+from robopref.hardware.gripper import Gripper
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
 
@@ -103,7 +104,7 @@ class FrankaArm:
         self._lock = threading.RLock()
         self._franky: ModuleType | None = None
         self._robot: Any = None
-        self._hand: FrankaGripper | None = None
+        self._hand: Gripper | None = None
         self._motion: Any = None
         self._is_free = False
         self._fault: Fault | None = None
@@ -128,7 +129,8 @@ class FrankaArm:
         try:
             check_is_arm(robot, self.spec, self.config.host)
             if self.config.gripper:
-                self._hand = FrankaGripper(self._call(self._franky.Gripper, self.config.host))
+                hand = self._call(self._franky.Gripper, self.config.host)
+                self._hand = self._call(Gripper, FrankaHand(hand))
             self._robot = robot
             self.read()
         except BaseException:
