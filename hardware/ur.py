@@ -14,6 +14,8 @@ from robopref.errors import HardwareError, NotConnected, check_above, check_betw
 from robopref.hardware.arm_model import ArmModel
 from robopref.hardware.courier import Courier, reach, said_of, wait_until
 from robopref.hardware.driver import check_servo
+from robopref.hardware.gripper import Gripper
+from robopref.hardware.robotiq import RobotiqHand
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
 from robopref.registry import import_extra
@@ -58,6 +60,14 @@ class URArmConfig:
     """How hard servoj follows, 100 to 2000."""
     brake_rad_s2: float = 4.0
     """Deceleration of a stop [rad/s^2]."""
+    gripper: bool = False
+    """Whether it has a gripper of Robotiq's, which is reached by its URCap."""
+    gripper_ends: tuple[int, int] = (3, 230)
+    """Positions of the gripper when open and when closed, 0 to 255; these are a 2F-85's."""
+    gripper_speed: float = 1.0
+    """Share of the gripper's greatest speed."""
+    gripper_force: float = 0.3
+    """Share of the gripper's greatest force."""
 
     def __post_init__(self) -> None:
         """Check what the controller would refuse."""
@@ -65,6 +75,14 @@ class URArmConfig:
         check_between("lookahead_s", self.lookahead_s, 0.03, 0.2)
         check_between("gain", self.gain, 100, 2000)
         check_above("brake_rad_s2", self.brake_rad_s2, 0)
+        check_between("gripper_speed", self.gripper_speed, 0, 1)
+        check_between("gripper_force", self.gripper_force, 0, 1)
+        wide, closed = self.gripper_ends
+        if not 0 <= wide < closed <= 255:
+            raise ValueError(
+                f"`gripper_ends` must be an open and a closed position between 0 and 255, the "
+                f"first below the second, got {self.gripper_ends}."
+            )
 
     def build(self) -> "URArm":
         """Return the driver."""
@@ -89,6 +107,7 @@ class URArm:
         self._courier: Courier | None = None
         self._mode = ArmMode.READY
         self._stopped: StopLevel | None = None
+        self._gripper: Gripper | None = None
         self._watchdog_hz = 1 / SafetyConfig.watchdog_s
         self._seen = (-1.0, 0.0)
 
@@ -113,6 +132,8 @@ class URArm:
             )
             dashboard = make_dashboard(address)
             courier.ask(lambda: dashboard.connect(int(1000 * ANSWER_S)), ANSWER_S + 1, "Connecting")
+            if self.config.gripper:
+                self._gripper = Gripper(self._hand())
         except HardwareError:
             self._receive = None
             courier.close()
@@ -126,6 +147,9 @@ class URArm:
         if courier is None:
             return
         self._mode = ArmMode.READY
+        if self._gripper is not None:
+            self._gripper.close()
+            self._gripper = None
         if self._control is not None:
             courier.stop(self._end_program)
         receive, dashboard = self._receive, self._dashboard
@@ -145,7 +169,7 @@ class URArm:
         mode, faults = self._judge()
         return ArmState(
             self._seen[1], tuple(receive.getActualQ()), tuple(receive.getActualQd()), mode,
-            faults=faults,
+            gripper=None if self._gripper is None else self._gripper.opening, faults=faults,
         )  # fmt: skip
 
     def start_servo(self) -> None:
@@ -168,6 +192,8 @@ class URArm:
         if self._mode is ArmMode.SERVO:
             self._stopped = None
             courier.send(lambda: self._servo_to(target))
+            if command.gripper is not None and self._gripper is not None:
+                self._gripper.go_to(command.gripper)
 
     def stop(self, level: StopLevel) -> None:
         """Stop the arm; asked for again it changes nothing."""
@@ -225,6 +251,12 @@ class URArm:
         if not self._ask(lambda: switch(), "Switching freedrive"):
             raise HardwareError("The controller refuses to switch freedrive.")
         self._mode = ArmMode.FREEDRIVE if on else ArmMode.READY
+
+    def _hand(self) -> RobotiqHand:
+        config = self.config
+        return RobotiqHand(
+            config.address, config.gripper_ends, config.gripper_speed, config.gripper_force
+        )  # fmt: skip
 
     def _start_program(self) -> None:
         """Have our script running anew, without a watchdog of before."""

@@ -13,16 +13,18 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from robopref.errors import HardwareError, NotConnected, check_between
 from robopref.hardware.arm_model import ArmModel
 from robopref.hardware.courier import Courier, reach, said_of, wait_until
 from robopref.hardware.driver import check_servo
+from robopref.hardware.gripper import Gripper
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.track import Track
 from robopref.hardware.types import ArmCommand, ArmMode, ArmState, Fault, OperatorAck, StopLevel
 from robopref.hardware.workspace import Box
+from robopref.hardware.xarm_gripper import XArmHand
 from robopref.registry import import_extra
 
 CONTROL_PORT = 502
@@ -58,6 +60,8 @@ class XArmConfig:
     """Positions a second, up to 250."""
     collision_sensitivity: int = 3
     """How light a contact stops it, 1 to 5."""
+    gripper: Literal["none", "g1", "g2"] = "none"
+    """Which gripper of UFACTORY's it has: the xArm Gripper, g1, or the xArm Gripper G2."""
 
     def __post_init__(self) -> None:
         """Check what the controller would refuse."""
@@ -84,6 +88,7 @@ class XArm:
         self._courier: Courier | None = None
         self._mode = ArmMode.READY
         self._stopped: StopLevel | None = None
+        self._gripper: Gripper | None = None
         self._track = Track()
         self._error = 0
 
@@ -116,6 +121,17 @@ class XArm:
             if not wait_until(lambda: self._track.newest() is not None, ANSWER_S):
                 raise HardwareError(f"The control box at {address} answers, but reports no state.")
             self._ask(self._look_for_error, "Asking for errors")
+            if self.config.gripper != "none":
+                # One of its calls would be a gap in the stream of positions.
+                hand = make_api(
+                    address, is_radian=True, do_not_open=True, report_type="real"
+                )  # fmt: skip
+                self._ask(lambda: hand.connect(), "Connecting to the gripper", CONNECT_S)
+                try:
+                    self._gripper = Gripper(XArmHand(hand, self.config.gripper))
+                except HardwareError:
+                    hand.disconnect()
+                    raise
         except HardwareError:
             self.disconnect()
             raise
@@ -127,6 +143,9 @@ class XArm:
             return
         if self._mode is ArmMode.SERVO:
             courier.stop(lambda: api.set_state(STOP_STATE))
+        if self._gripper is not None:
+            self._gripper.close()
+            self._gripper = None
         with contextlib.suppress(HardwareError):
             courier.ask(lambda: api.disconnect(), ANSWER_S, "Disconnecting")
         courier.close()
@@ -141,7 +160,8 @@ class XArm:
             raise NotConnected("No state of the arm came yet; call connect() first.")
         mode, faults = self._judge()
         effort = tuple(float(torque) for torque in api.joints_torque[:num])
-        return ArmState(*newest, mode, effort, faults=faults)
+        opening = None if self._gripper is None else self._gripper.opening
+        return ArmState(*newest, mode, effort, opening, faults)
 
     def start_servo(self) -> None:
         """Enable the motors, and the mode that follows a stream of positions.
@@ -168,6 +188,8 @@ class XArm:
         if self._mode is ArmMode.SERVO:
             self._stopped = None
             courier.send(lambda: self._servo_to(target))
+            if command.gripper is not None and self._gripper is not None:
+                self._gripper.go_to(command.gripper)
 
     def stop(self, level: StopLevel) -> None:
         """Stop the arm; asked for again it changes nothing."""

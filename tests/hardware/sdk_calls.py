@@ -42,11 +42,11 @@ SDKS = {
         "receive": "rtde_receive:RTDEReceiveInterface",
         "dashboard": "dashboard_client:DashboardClient",
     },
-    "xarm": {"api": "xarm.wrapper:XArmAPI"},
+    "xarm": {"api": "xarm.wrapper:XArmAPI", "hand": "xarm.wrapper:XArmAPI"},
 }
 
 
-SHARED = {"lerobot": ["lerobot_devices.py"]}
+SHARED = {"lerobot": ["lerobot_devices.py"], "xarm": ["xarm_gripper.py"]}
 """What else of ours speaks to an SDK for a driver."""
 
 

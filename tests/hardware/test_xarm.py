@@ -20,25 +20,27 @@ from robopref.hardware.workspace import Box, Workspace
 from robopref.hardware.xarm import XArmConfig
 from tests.hardware.sdk_calls import SDKS, class_of
 from tests.hardware.streams import HOME, command_to
+from tests.hardware.ufactory import GripperCalls
 
 ACK = OperatorAck("ann", "looked at it", 0.0)
 SAFETY = SafetyConfig(Workspace(Box((-0.5, -0.4, 0.0), (0.7, 0.4, 0.9005))), speed_factor=0.5)
 
 
-class Api:
+class Api(GripperCalls):
     """The SDK's class, with a control box behind it that reports a hundred times a second.
 
     It keeps degrees, as the box does not: what speaks radians to it has to say so.
     """
 
     def __init__(self, port, is_radian=False, do_not_open=False, **options):
+        super().__init__()
         self.options = options
         self.is_radian, self.axis, self.connected = is_radian, 7, False
         self.angles_deg = [math.degrees(place) for place in HOME["xarm7"]]
         self.state, self.mode, self.error, self.stays = 2, 0, 0, False
         self.joints_torque = [1.0] * 7
         self.is_enabled, self.limits = False, {}
-        self.calls, self.free = [], threading.Event()
+        self.free = threading.Event()
         self.free.set()
         self.report: Callable[[dict[str, Any]], None] | None = None
 
@@ -117,8 +119,8 @@ class Api:
     def _report(self):
         while self.connected:
             joints = [math.radians(a) if self.is_radian else a for a in self.angles_deg]
-            assert self.report is not None
-            self.report({"joints": joints, "state": self.state})
+            if self.report is not None:
+                self.report({"joints": joints, "state": self.state})
             time.sleep(0.01)
 
     def fail(self, error):
@@ -345,3 +347,30 @@ def test_who_cannot_be_reached_is_named_in_time():
 def test_the_config_survives_being_written():
     config = XArmConfig("10.0.0.2", rate_hz=200)
     assert from_dict(XArmConfig, to_dict(config)) == config
+
+
+def test_a_gripper_has_a_connection_of_its_own(made):
+    """Its calls take long, and would be gaps in the stream of positions."""
+    arm = XArmConfig("127.0.0.1", gripper="g1").build()
+    arm.connect()
+    api, hand = made
+    assert arm.read().gripper == 1.0
+    arm.start_servo()
+    arm.servo(command_to(HOME["xarm7"], time.monotonic(), gripper=0.0))
+    wait_for(lambda: arm.read().gripper == 0.0)
+    assert (hand.place, api.place) == (0, 850)
+    follow(arm)
+    arm.disconnect()
+    assert hand.calls[-1] == "disconnect"
+    assert arm.config.gripper in str(to_dict(arm.config))
+
+
+def test_a_gripper_that_does_not_answer_is_named_before_the_arm_moves(made, monkeypatch):
+    monkeypatch.setattr(Api, "get_gripper_err_code", lambda self: (3, 0))
+    arm = XArmConfig("127.0.0.1", gripper="g2").build()
+    with pytest.raises(HardwareError, match=r"No gripper answers on the arm \(code 3\)\."):
+        arm.connect()
+    with pytest.raises(NotConnected):
+        arm.read()
+    assert not made[0].connected
+    assert made[1].calls[-1] == "disconnect"
