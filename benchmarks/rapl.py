@@ -171,8 +171,8 @@ def scores_of(reward: Any, clips: Sequence[Clip]) -> dict[str, float]:
     counted = [_along(np.arange(len(clip)), clip.frame_values) for clip in clips]
     return {
         "triplet": _triplets(returns, values),
-        "kendall": float(kendalltau(returns, values).statistic),
-        "spearman": float(spearmanr(returns, values).statistic),
+        "kendall": float(np.asarray(kendalltau(returns, values))[0]),
+        "spearman": float(np.asarray(spearmanr(returns, values))[0]),
         "within": _mean_known(within),
         "ramp": _mean_known(counted),
         "hard": _hard(reward, clips),
@@ -197,7 +197,7 @@ def _along(rewards: np.ndarray, frame_values: np.ndarray) -> float:
     seen, known = rewards[::EVERY], frame_values[::EVERY]
     if np.ptp(seen) == 0 or not np.ptp(known) > 0:
         return float("nan")
-    return float(spearmanr(seen, known).statistic)
+    return float(np.asarray(spearmanr(seen, known))[0])
 
 
 def _hard(reward: Any, clips: Sequence[Clip]) -> float:
