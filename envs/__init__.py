@@ -30,7 +30,11 @@ ENVS.register(
 ENVS.register(
     "arm", "robopref.arm_env:ArmTaskConfig", "Meta-World's tasks by an arm under its supervisor."
 )
-
+ENVS.register(
+    "arm-deformable",
+    "robopref.arm_deformable:ArmDeformableConfig",
+    "Deformable tasks whose primitives an arm performs.",
+)
 ENVS.register("real", "robopref.real_arm:RealArmConfig", "Any arm, as a file describes its cell.")
 
 for _name, _class, _summary in (

@@ -125,6 +125,11 @@ class ArmProcess:
             )
         return state_of(record)
 
+    def states_since(self, count: int) -> tuple[int, list[ArmState]]:
+        """Return how many states there were, and those after the first `count`."""
+        number, records = self._states.since(count)
+        return number, [state_of(record) for record in records]
+
     def outcome(self) -> np.void:
         """Return what became of the last command; fields of `Records.outcomes`."""
         record = self._outcomes.newest()

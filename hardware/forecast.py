@@ -52,7 +52,7 @@ class Forecast:
     def follow(
         self,
         start: Joints,
-        rotation: Float[np.ndarray, " 4"],
+        rotation: Float[np.ndarray, "*rows 4"],
         targets_m: Float[np.ndarray, "K 3"],
         period_s: float,
     ) -> Way:
@@ -60,14 +60,15 @@ class Forecast:
 
         Args:
             start: Where the joints are [rad].
-            rotation: How the tool is turned all the way, as a quaternion wxyz.
+            rotation: How the tool is turned, as a quaternion wxyz: all the way, or at each place.
             targets_m: Where the tool goes [m].
             period_s: Time between two of them [s].
         """
         positions = [start]
         refusal = ""
+        turned = np.broadcast_to(rotation, (len(targets_m), 4))
         for place, target in enumerate(targets_m):
-            reached = self._inverse.solve(target, rotation, positions[-1])
+            reached = self._inverse.solve(target, turned[place], positions[-1])
             if not reached.is_there:
                 refusal = f"place {place} of the way cannot be reached"
                 break

@@ -4,11 +4,12 @@ Shapes: J joints.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
+from robopref.errors import check_at_least
 from robopref.hardware.records import text_of
 from robopref.hardware.verdicts import Decision
 
@@ -81,6 +82,23 @@ def record_step(
         "" if strongest is None else text_of(strongest["filter"]),
         max((float(outcome["late_s"]) for outcome in outcomes), default=0.0),
         step_s,
+    )
+
+
+def join_records(records: Sequence[StepRecord]) -> StepRecord:
+    """Return the record of several steps that were one action.
+
+    Raises:
+        ValueError: There are none.
+    """
+    check_at_least("len(records)", len(records), 1)
+    strongest = max(records, key=lambda each: DECISIONS.index(each.decision))
+    return replace(
+        records[-1],
+        decision=strongest.decision,
+        filter=strongest.filter,
+        late_s=max(each.late_s for each in records),
+        step_s=sum(each.step_s for each in records),
     )
 
 

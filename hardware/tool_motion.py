@@ -78,15 +78,26 @@ class ToolMotion:
         found: np.ndarray = placed.tool_m[0]
         return found
 
-    def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None = None) -> None:
+    def go(
+        self,
+        target_m: Float[np.ndarray, " 3"],
+        opening: float | None = None,
+        rotation: Float[np.ndarray, " 4"] | None = None,
+    ) -> None:
         """Ask for the next place of the tool, and for an opening of the gripper.
 
         Where the tool cannot be there it goes as near as it can.
+
+        Args:
+            target_m: Where the tool should be [m].
+            opening: Of the gripper; None leaves it.
+            rotation: How the tool is turned from now on, as a quaternion wxyz; None leaves it.
 
         Raises:
             SafetyStop: The arm was stopped.
         """
         last = self._places[-1]
+        self._rotation = self._rotation if rotation is None else rotation
         reached = self._inverse.solve(target_m, self._rotation, last)
         way = np.subtract(reached.position, last)
         share = min(1.0, FARTHEST_RAD / max(float(np.abs(way).max()), 1e-12))

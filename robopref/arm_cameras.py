@@ -96,6 +96,16 @@ class ArmCameras:
         """Return what was seen last, by the keys of observations, each (H, W, 3)."""
         return {IMAGES + name: frame.colour for name, frame in self._last.items()}
 
+    def frame(self, name: str) -> Frame:
+        """Return what a camera saw last, with its depth.
+
+        Raises:
+            HardwareError: Nobody has looked yet.
+        """
+        if name not in self._last:
+            raise HardwareError(f"Nobody has looked through the camera '{name}' yet.")
+        return self._last[name]
+
     @property
     def age_s(self) -> float:
         """How old the oldest of these pictures is [s]."""

@@ -124,12 +124,17 @@ class ArmRig:
             time.sleep(self.spec.period_s)
         return self._motion.begin()
 
-    def go(self, target_m: Float[np.ndarray, " 3"], opening: float | None) -> StepRecord:
+    def go(
+        self,
+        target_m: Float[np.ndarray, " 3"],
+        opening: float | None,
+        rotation: Float[np.ndarray, " 4"] | None = None,
+    ) -> StepRecord:
         """Move the tool's target, wait until the step is over, and return what became of it."""
         assert self._motion is not None
         begun = time.monotonic()
         try:
-            self._motion.go(target_m, opening)
+            self._motion.go(target_m, opening, rotation)
             self._motion.wait()
         except SafetyStop:
             # What stopped it is in the record, and `why_stopped` says it.
@@ -164,11 +169,21 @@ class ArmRig:
             self._arm.set_speed(factor)
             self._motion.period_s = step_s
 
-    def look_ahead(self, targets_m: Float[np.ndarray, "K 3"]) -> Way:
-        """Return how the joints would follow places of the tool, one a step, from where it is."""
+    def look_ahead(
+        self,
+        targets_m: Float[np.ndarray, "K 3"],
+        rotation: Float[np.ndarray, "*rows 4"] | None = None,
+    ) -> Way:
+        """Return how the joints would follow places of the tool, one a step, from where it is.
+
+        Args:
+            targets_m: Where the tool goes [m].
+            rotation: How it is turned, all the way or at each place; None as it is now.
+        """
         assert self._motion is not None
-        start, rotation = self._motion.planned
-        return self._forecast.follow(start, rotation, targets_m, self.step_s)
+        start, turned = self._motion.planned
+        turned = turned if rotation is None else rotation
+        return self._forecast.follow(start, turned, targets_m, self.step_s)
 
     def why_stopped(self) -> str:
         """Return why the arm was stopped; empty while it runs."""

@@ -30,8 +30,10 @@ from robopref.types import NUM_POINTS, POINTS, SimState
 
 _EYE_M = 1.2
 """Height of the camera that sees the cloud [m]."""
+EYE = FreeCamera((0.0, 0.0, 0.0), _EYE_M, 90.0, -90.0)
+"""Where the cloud is seen from."""
 _CAMERAS = {
-    "top": FreeCamera((0.0, 0.0, 0.0), _EYE_M, 90.0, -90.0),
+    "top": EYE,
     "side": FreeCamera((0.0, 0.0, 0.0), 1.0, 90.0, -35.0),
 }
 _DEPTH_PX = 192

@@ -51,6 +51,9 @@ class Simulation:
 
     Attributes:
         watch: Called after each step of the physics, by who measures it.
+        carry: Who carries the tools, such as an arm: given a path, and how the tools are turned
+            about the vertical [rad], it returns the path that they went. None for tools that go
+            by themselves.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Simulation:
         self._bending = bending_n_per_m
         self._levers_m = _levers(self._mujoco, self.model)
         self.watch: Callable[[], None] | None = None
+        self.carry: Callable[[ToolPath, float], ToolPath] | None = None
         self.restore(self.data.qpos.copy())
         self._at_first = self.vertices
 
@@ -129,6 +133,7 @@ class Simulation:
         Raises:
             UnstableSimulationError: The physics went wrong; all is where it was.
         """
+        path = path if self.carry is None else self.carry(path, yaw_rad)
         before = self.positions
         step_s = float(self.model.opt.timestep)
         times = np.arange(1, round(path.times_s[-1] / step_s) + 1) * step_s

@@ -43,8 +43,9 @@ class DeployCommand:
     """Run of a reward, by which the policy's proposals are chosen; those that the arm cannot carry
     out are dropped first."""
     env: str = ARM_TASK
-    """Where the arm is: "arm/<task>", a simulated arm at a task of Meta-World, or "real/<file>", a
-    cell of your own that a file describes. With `robot`, the cell that the arm is put into."""
+    """Where the arm is: "arm/<task>", a simulated arm at a task of Meta-World,
+    "arm-deformable/<task>", one that performs primitives, or "real/<file>", a cell of your own that
+    a file describes. With `robot`, the cell that the arm is put into."""
     robot: Any = component("robopref.hardware:ARMS", or_none=True)
     """The arm, in place of that of `env`; its options follow it."""
     stay_in: Corners | None = None
@@ -52,8 +53,8 @@ class DeployCommand:
     frame of its base [m]."""
     num_episodes: int = 5
     """Episodes to run."""
-    max_episode_steps: int | None = 200
-    """Time limit; None for the environment's own."""
+    max_episode_steps: int | None = None
+    """Time limit, in steps; by default 200, and of primitives as many as the task allows."""
     seed: int = 0
     """Decides the starts."""
     cameras: tuple[str, ...] | None = None
@@ -91,6 +92,11 @@ class DeployCommand:
             raise ValueError(
                 "The server chooses among its policy's proposals: give --reward to robopref serve."
             )
+        if self.reward is not None and performs_primitives(self.env):
+            raise ValueError(
+                "A run of `robopref deform` chooses by what it has learned itself: leave `reward` "
+                "out."
+            )
         check_image_px(self.image_px)
 
     def run(self) -> None:
@@ -101,11 +107,16 @@ class DeployCommand:
 
         env = env_of(self.env, resolve(self, "robot"), self.stay_in, self.out)
         cameras = _first_of(env) if self.cameras is None else self.cameras
-        check_env(env, self.max_episode_steps, cameras)
+        steps = self.max_episode_steps
+        if steps is None and not performs_primitives(env):
+            steps = MAX_EPISODE_STEPS
+        check_env(env, steps, cameras)
         store = open_or_create(self.out, env)
         changing = ("num_episodes", "yes", "query", "operator", "speed", "device", "page")
         Run(self.out, self, may_change=changing)
-        replace(self, env=env, robot=None, stay_in=None, cameras=cameras).record(store)
+        replace(
+            self, env=env, robot=None, stay_in=None, cameras=cameras, max_episode_steps=steps
+        ).record(store)
 
     def record(self, store: "EpisodeStore") -> None:
         """Look, ask, run and record, where the arm is as `env` says."""
@@ -152,7 +163,14 @@ class DeployCommand:
         from robopref.deploy.feasible import drop_what_cannot_be_done
 
         spec: Any
-        if isinstance(policy, Path):
+        actor: ChunkActor | None = None
+        if isinstance(policy, Path) and performs_primitives(self.env):
+            from robopref.deform.saved import saved_spec
+
+            name = name_policy(policy, None)
+            spec = saved_spec(policy, name)
+            actor, loaded = spec.build([env]), spec.proposer(env.task.primitive)
+        elif isinstance(policy, Path):
             spec, name = policy_spec(policy, self.reward), name_policy(policy, self.reward)
             loaded = spec.load()
             drop_what_cannot_be_done(loaded, env)
@@ -170,7 +188,7 @@ class DeployCommand:
             metadata={"name": "deploy", "policy": name},
             namespace=str(policy),
         )  # fmt: skip
-        return PolicyActor(loaded), plan
+        return actor or PolicyActor(loaded), plan
 
     def _report(self, store: "EpisodeStore", done: "list[Done]") -> None:
         from collections import Counter
@@ -185,6 +203,15 @@ class DeployCommand:
             QueryCommand(self.out, str(database), num=self.query, segment_length=None).run()
         blind = "" if self.against is None else " --first-queries 0 --learner none"
         print(f"Next:   robopref label --data {self.out} --db {database}{blind}")
+
+
+MAX_EPISODE_STEPS = 200
+"""Steps of an episode unless something is said."""
+
+
+def performs_primitives(env: str) -> bool:
+    """Return whether an action is a whole primitive there."""
+    return env.partition("/")[0] == "arm-deformable"
 
 
 def _first_of(env: str) -> tuple[str, ...]:

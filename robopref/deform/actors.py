@@ -17,12 +17,12 @@ from torch import Tensor
 
 from robopref.align.actors import Actor
 from robopref.deform.config import best_of
-from robopref.deform.feasible import Grasping, feasible_for
+from robopref.deform.feasible import Grasping, feasible_for, within_reach_of
 from robopref.deform.outcomes import CachedTrials
 from robopref.deform.progress import Progress, StopConfig
 from robopref.envs.deformable.trials import Trials
 from robopref.policies.proposals import Proposals
-from robopref.policies.selection import BestOfNConfig
+from robopref.policies.selection import BestOfNConfig, Selection
 from robopref.policies.serialization import load_policy
 from robopref.rewards.deformpam import CandidateReward, DeformPAMRewardConfig
 from robopref.seeding import make_generator, make_rng
@@ -146,9 +146,10 @@ class _Chooser:
     def __init__(self, spec: ChooserSpec, env: Any, proposer: Any, scorer: Any) -> None:
         self.spec = spec
         self.env = env
-        self._choice = spec.selection.build(
-            proposer, scorer, feasible=feasible_for(env.task.primitive)
-        )
+        feasible = feasible_for(env.task.primitive)
+        if hasattr(env, "look_ahead"):
+            feasible = within_reach_of(env, feasible)
+        self._choice = spec.selection.build(proposer, scorer, feasible=feasible)
 
     def begin(self, seeds: Sequence[int]) -> None:
         self._generator = make_generator(0, "choose", *seeds)
@@ -157,9 +158,7 @@ class _Chooser:
         self._stopped = False
 
     def act(self, obs: Sequence[Obs]) -> np.ndarray:
-        with torch.inference_mode():
-            seen = {key: torch.from_numpy(value)[None, None] for key, value in obs[0].items()}
-            found = self._choice.select(seen, self._generator)
+        found = self._select(obs, self._generator)
         self._decisions.append(
             {
                 "candidates": found.candidates[0, :, 0].double().numpy().round(4).tolist(),
@@ -174,11 +173,22 @@ class _Chooser:
         )
         return found.chunk[:, 0].numpy()
 
+    def act_chunk(self, obs: Sequence[Obs]) -> np.ndarray:
+        """Return the primitive (1, 1, Da) that `act` would choose, without acting."""
+        same = torch.Generator()
+        same.set_state(self._generator.get_state())
+        return self._select(obs, same).chunk.numpy()
+
     def has_stopped(self, obs: Sequence[Obs]) -> Sequence[bool]:
         return [self._progress.has_stopped(obs[0][POINTS])]
 
     def describe(self) -> Sequence[Mapping[str, Any]]:
         return [{DECISIONS: self._decisions, "policy": self.spec.name}]
+
+    def _select(self, obs: Sequence[Obs], generator: torch.Generator) -> Selection:
+        with torch.inference_mode():
+            seen = {key: torch.from_numpy(value)[None, None] for key, value in obs[0].items()}
+            return self._choice.select(seen, generator)
 
 
 class Indifferent:

@@ -86,6 +86,26 @@ def feasible_for(primitive: str) -> Feasible:
     return feasible
 
 
+def within_reach_of(env: Any, feasible: Feasible) -> Feasible:
+    """Return what tells which of the feasible candidates the arm of an environment can perform.
+
+    Where it can perform none, all that are feasible are let through, and it refuses in words.
+    """
+
+    def by_arm(
+        obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N 1 6"]
+    ) -> Bool[Tensor, "B N"]:
+        allowed = feasible(obs, candidates)
+        can = allowed.clone()
+        for row, place in allowed.nonzero().tolist():
+            can[row, place] = not env.look_ahead(candidates[row, place].cpu().numpy()).refusal
+        none = ~can.any(dim=1)
+        can[none] = allowed[none]
+        return can
+
+    return by_arm
+
+
 def _in_reach(points_m: np.ndarray) -> bool:
     points_m = points_m.copy()
     # As the environment does: heights are clipped and not refused.

@@ -20,9 +20,10 @@ from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.deform import tuning
 from robopref.deform.actors import ChooserSpec, DemonstratorSpec
-from robopref.deform.config import DeformConfig, best_of
+from robopref.deform.config import DeformConfig
 from robopref.deform.evaluate import DeformEvaluation, evaluate
 from robopref.deform.rankings import Rankings
+from robopref.deform.saved import spec_after
 from robopref.envs.make import make_env
 from robopref.policies.serialization import load_policy
 from robopref.preferences.terminal import Person
@@ -133,18 +134,7 @@ class DeformLoop:
         return [store.episode(id_) for group in plan.groups() for id_ in group.ids]
 
     def _spec_after(self, number: int, name: str) -> ChooserSpec:
-        """Return who acts after a round; before the first, the cloned policy by itself."""
-        base = self.directory / "base" / "policy"
-        if number == 0:
-            selection = best_of(self.config.num_candidates)
-            return ChooserSpec((base,), selection, stop=self.config.stop, name=name)
-        stage = "outcomes" if self.config.use_outcomes else "tuned"
-        tuned = self.directory / f"{stage}-{number}" / "policy"
-        return ChooserSpec(
-            (tuned, base) if self.config.proposes_tuned else (base,), self.config.selection,
-            self.config.reward, base, tuned, self.directory / f"explicit-{number}" / "reward",
-            stop=self.config.stop, name=name,
-        )  # fmt: skip
+        return spec_after(self.config, self.directory, number, name)
 
     def _demonstrate(self) -> dict[str, Any]:
         spec = DemonstratorSpec(self.config.num_shown, self.config.seed)

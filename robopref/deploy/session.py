@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from robopref.align.actors import Describing, Stopping
 from robopref.align.collect import Group, Plan
 from robopref.align.recording import Track
 from robopref.data.episode import Episode
@@ -15,7 +16,7 @@ from robopref.deploy.acting import ArmEnvironment, ChunkActor
 from robopref.deploy.deadman import Deadman
 from robopref.deploy.dry_run import describe_first, describe_limits
 from robopref.deploy.episode_video import RECORDINGS, EpisodeVideo, recorded, save_videos
-from robopref.deploy.operator import Operator, Word
+from robopref.deploy.operator import Operator, Word, nobody_is_needed
 from robopref.deploy.page import Status
 from robopref.errors import DataError, Unattended
 from robopref.hardware.step_record import DECISIONS, FILTERS
@@ -32,6 +33,7 @@ class Outcome(StrEnum):
     FAILURE = "failure"
     STOPPED = "stopped"
     TIME = "time"
+    NO_PROGRESS = "no progress"
     QUIT = "quit"
 
 
@@ -97,8 +99,12 @@ class Session:
         self._begins_by_hand = by_hand
         self._episode = "1"
         self._deadman = Deadman(env, operator.device)
-        if hasattr(env, "confirm"):
-            setattr(env, "confirm", self._confirm)  # noqa: B010 - only real arms have it
+        self._waiting: list[Word] = []
+        if hasattr(env, "attend"):
+            setattr(env, "attend", self._attend)  # noqa: B010 - only some steps take long
+        # Only real arms ask; one in simulation begins without anybody beside it.
+        if getattr(env, "confirm", nobody_is_needed) is not nobody_is_needed:
+            setattr(env, "confirm", self._confirm)  # noqa: B010 - see above
 
     def preview(self, turn: Turn) -> str:
         """Say what the arm is kept to, arm it, and return where the first actions would lead.
@@ -150,6 +156,7 @@ class Session:
     def run_episode(self, turn: Turn) -> Done:
         """Run one episode."""
         group, plan = turn.group, turn.group.plan
+        self._waiting = []
         self.env.set_speed(self.speed)
         with self._deadman:
             try:
@@ -161,11 +168,14 @@ class Session:
                 outcome = self._act(turn, track)
         if outcome is Outcome.SUCCESS and track.actions:
             track.successes[-1] = True
-        reason = str(track.facts.get("stopped", ""))
+        is_stopped = outcome is not Outcome.NO_PROGRESS
+        reason = str(track.facts.get("stopped", "")) if is_stopped else ""
         if not track.actions:
             return Done(None, outcome, reason)
         track.truncated = track.truncated or not track.terminated
         facts = {"outcome": outcome.value, "operator": self.operator.name}
+        if isinstance(turn.actor, Describing):
+            facts |= turn.actor.describe()[0]
         return Done(track.episode(plan, group.ids[0], facts), outcome, reason, videos)
 
     def _act(self, turn: Turn, track: Track) -> Outcome:
@@ -174,6 +184,9 @@ class Session:
         was_by_hand = False
         while True:
             outcome = self._listen()
+            if outcome is None and isinstance(turn.actor, Stopping):
+                track.end_if(turn.actor.has_stopped([track.obs[-1]])[0])
+                outcome = Outcome.NO_PROGRESS if track.truncated else None
             if outcome is not None:
                 return outcome
             is_by_hand = self._deadman.is_by_hand
@@ -188,9 +201,26 @@ class Session:
             by_person = np.array([is_by_hand], np.int32)
             track.extras.setdefault("safety.by_person", []).append(by_person)
             self._show(track)
-            outcome = _ended(track)
+            # Who has said both while a step took its time wants to quit.
+            outcome = Outcome.QUIT if Word.QUIT in self._waiting else _ended(track)
             if outcome is not None:
                 return outcome
+
+    def _attend(self) -> None:
+        """Hear the operator in the middle of a step; what can wait is heard after it."""
+        for word in self.operator.words():
+            if word is Word.PAUSE:
+                word = self._wait_at_pause()
+            if word in (Word.STOP, Word.QUIT):
+                self.env.stop(f"{self.operator.name} said {word}")
+            if word in (Word.FASTER, Word.SLOWER):
+                self._change_speed(1 if word is Word.FASTER else -1)
+            else:
+                self._waiting.append(word)
+
+    def _wait_at_pause(self) -> Word:
+        self.operator.tell("  paused; g goes on")
+        return self.operator.wait_for(frozenset({Word.GO, Word.STOP, Word.SUCCESS, Word.FAILURE}))
 
     def _show(self, track: Track) -> None:
         """Let the operator see how things are, and what the supervisor did in the last step."""
@@ -221,13 +251,13 @@ class Session:
 
     def _listen(self) -> Outcome | None:
         """Do what the operator says; return how the episode ends by it, if it does."""
-        for word in self.operator.words():
+        waiting, self._waiting = self._waiting, []
+        for word in [*waiting, *self.operator.words()]:
             if word is Word.PAUSE:
-                self.operator.tell("  paused; g goes on")
-                word = self.operator.wait_for(
-                    frozenset({Word.GO, Word.STOP, Word.SUCCESS, Word.FAILURE})
-                )
-            if word is Word.TAKE:
+                word = self._wait_at_pause()
+            if word is Word.TAKE and not getattr(self.env, "is_steered", True):
+                self.operator.tell("  a primitive is not steered; p pauses, space stops")
+            elif word is Word.TAKE:
                 self._deadman.is_by_hand = not self._deadman.is_by_hand
                 how = f"you steer: {self.operator.device.shown} · t gives back"
                 by_hand = self._deadman.is_by_hand

@@ -1,5 +1,7 @@
 """An arm that is given on the command line, as a cell that commands act in."""
 
+import os
+
 import numpy as np
 import pytest
 import yaml
@@ -32,6 +34,13 @@ WRITTEN = {
     },
     "cameras": {"side": {"driver": {"type": "opencv", "device": "/dev/video0"}}},
 }
+
+
+@pytest.fixture
+def no_terminal(monkeypatch):
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        yield
 
 
 def cell_of(out):
@@ -121,6 +130,7 @@ def test_a_folder_with_episodes_of_another_cell_is_left_as_it_is(tmp_path, make_
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+@pytest.mark.usefixtures("no_terminal")
 def test_one_command_deploys_on_an_arm_that_it_names(tmp_path, capsys):
     policy = DiffusionPolicyConfig().build({STATE: (14,)}, 4, make_generator(0))
     policy.save_pretrained(tmp_path / "policy")

@@ -15,7 +15,7 @@ pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 from robopref.align.actors import ScriptedSpec, StillActor
 from robopref.align.collect import Plan, open_or_create
 from robopref.config import save_yaml
-from robopref.deploy.operator import KEYS, Word
+from robopref.deploy.operator import KEYS, Word, ask_on_terminal
 from robopref.deploy.session import SPEEDS, Outcome, Session, make_turns
 from robopref.envs.behaviours import DetourRightConfig
 from robopref.envs.make import make_env
@@ -164,6 +164,7 @@ def test_a_real_arm_begins_each_episode_on_the_operators_word(tmp_path):
     save_yaml(RigConfig(task="Stay."), tmp_path / "cell.yaml")
     name = f"real/{tmp_path}/cell.yaml"
     env: Any = make_env(name, max_episode_steps=3)
+    env.confirm = ask_on_terminal  # As of an arm that is real.
     plan = Plan(
         env=name, actor=ScriptedSpec(DetourRightConfig()), seed=0, start_set="test",
         num_episodes=3, group_size=1, max_episode_steps=3, metadata={}, namespace="still",
