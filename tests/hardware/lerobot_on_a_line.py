@@ -5,6 +5,7 @@ folder to work in, and looks at what it prints.
 """
 
 import json
+import math
 import os
 import struct
 import sys
@@ -20,6 +21,7 @@ MODEL, MIN_LIMIT, MAX_LIMIT, GOAL, PRESENT, MODEL_NUMBER = 3, 9, 11, 42, 56, 777
 TORQUE = 40
 MOTORS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 NUM_STEPS = 4095
+REACH_M, TURN_RAD = 0.01, 0.06
 
 
 class Motors:
@@ -84,6 +86,11 @@ class Motors:
     def goal(self, motor):
         return struct.unpack("<H", self.tables[motor][GOAL : GOAL + 2])[0]
 
+    def turn(self, motor, radians):
+        """Turn a motor by hand, from the middle."""
+        place = round(NUM_STEPS / 2 + radians * NUM_STEPS / math.tau)
+        self.tables[motor][PRESENT : PRESENT + 2] = struct.pack("<H", place)
+
 
 def arm_file(folder):
     """Return an arm of five joints, one link after the other."""
@@ -98,14 +105,45 @@ def arm_file(folder):
     return path
 
 
-def write_calibration(folder):
+def write_calibration(folder, kind="robots", name="so_follower"):
     table = {
         name: {"id": k, "drive_mode": 0, "homing_offset": 0, "range_min": 0, "range_max": NUM_STEPS}
         for k, name in enumerate(MOTORS, 1)
     }
-    path = folder / "robots" / "so_follower" / "left.json"
-    path.parent.mkdir(parents=True)
+    path = folder / kind / name / "left.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(table))
+
+
+def lead(folder, model):
+    """Return what a leader that is moved by hand asks for, step by step, and when it is gone."""
+    from robopref.errors import HardwareError
+    from robopref.hardware.leader import LeaderConfig
+
+    motors = Motors()
+    settings = json.dumps({"port": motors.port, "id": "left", "use_degrees": True})
+    config = LeaderConfig(model, settings=settings)
+    found: dict[str, Any] = {}
+    try:
+        config.build().connect()
+    except HardwareError as error:
+        found["not calibrated"] = str(error)
+    write_calibration(folder, "teleoperators", "so_leader")
+    leader = config.build()
+    leader.connect()
+    found["torque"] = [table[TORQUE] for table in motors.tables.values()]
+    leader.begin(0.0, REACH_M)
+    found["still"] = leader.action().tolist()
+    motors.turn(1, TURN_RAD)
+    motors.turn(6, math.pi)
+    found["moved"] = [leader.action().tolist() for _ in range(6)]
+    found["goals"] = [motors.goal(k) for k in motors.tables]
+    motors.is_dead = True
+    found["gone"] = (leader.action().tolist(), [str(word) for word in leader.words()])
+    found["again"] = [str(word) for word in leader.words()]
+    found["trouble"] = leader.trouble
+    leader.disconnect()
+    return found
 
 
 def main(folder):
@@ -153,6 +191,7 @@ def main(folder):
         LeRobotArmConfig(model, settings=json.dumps({"port": "/dev/null"})).build().connect()
     except HardwareError as error:
         found["nobody"] = str(error)
+    found["leader"] = lead(folder, model)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -5,9 +5,11 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.hardware import lerobot_on_a_line
+from tests.hardware.lerobot_on_a_line import REACH_M, TURN_RAD
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-lerobot/bin/python"
@@ -54,3 +56,29 @@ def test_motors_that_are_silent_are_a_fault_until_it_is_acknowledged(found):
 def test_letting_go_takes_the_torque_off_and_nobody_is_named(found):
     assert found["torque"] == [0] * 6
     assert found["nobody"].startswith("Connecting failed: Could not connect on port '/dev/null'.")
+
+
+def test_a_leaders_tool_is_followed_and_its_motors_are_left_alone(found):
+    leader = found["leader"]
+    assert leader["still"] == pytest.approx([0, 0, 0, 0], abs=0.1)
+    moved = np.array(leader["moved"])
+    # Turned about y by the first joint, four links of 0.1 m from the tool, which goes down.
+    down, back = 0.4 * np.sin(TURN_RAD), 0.4 * (1 - np.cos(TURN_RAD))
+    assert REACH_M * moved[:, 2].sum() == pytest.approx(-down, abs=0.4 * 2 * STEP_RAD)
+    assert REACH_M * moved[:, 0].sum() == pytest.approx(-back, abs=0.4 * 2 * STEP_RAD)
+    assert np.abs(moved[:, 1]).max() < 1e-6
+    assert moved[0, 2] == -1.0
+    assert np.abs(moved[-1, :3]).max() < 0.1
+    assert moved[:, 3] == pytest.approx(-1.0, abs=1e-2), "the gripper is opened"
+    assert (leader["torque"], leader["goals"]) == ([0] * 6, [0] * 6)
+
+
+def test_a_leader_that_is_gone_stops_the_arm_once_and_one_uncalibrated_is_refused(found):
+    leader = found["leader"]
+    assert leader["gone"] == [pytest.approx([0, 0, 0, -1], abs=1e-2), ["stop"]]
+    assert leader["again"] == []
+    assert "The leader 'so101_leader' is gone: " in leader["trouble"]
+    assert leader["not calibrated"] == (
+        "The leader 'so101_leader' is not calibrated, or not with this `id`. Run: "
+        "lerobot-calibrate --teleop.type=so101_leader"
+    )
