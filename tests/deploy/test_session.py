@@ -183,3 +183,26 @@ def test_a_real_arm_begins_each_episode_on_the_operators_word(tmp_path):
     assert len(store.rows) == 2
     asked = [text for text in operator.heard if "Put the scene back" in text]
     assert len(asked) == 4
+
+
+def test_the_operator_is_heard_in_the_middle_of_a_primitive(monkeypatch):
+    env: Any = make_env("arm-deformable/rope-circle-v0")
+    stopped: list[str] = []
+    monkeypatch.setattr(env, "stop", stopped.append)
+    operator = Script({1: Word.FASTER, 2: Word.TAKE, 3: Word.SUCCESS, 5: Word.PAUSE, 6: Word.STOP})
+    session = Session(env, operator, 0.2)
+    env.attend()
+    assert env.safety.speed_factor == 0.35
+    env.attend()
+    env.attend()
+    assert session._listen() is Outcome.SUCCESS
+    assert "a primitive is not steered" in operator.heard[-1]
+    assert not session._deadman.is_by_hand
+    operator.says = [Word.GO]
+    env.attend()
+    assert operator.heard[-1] == "  paused; g goes on"
+    assert stopped == []
+    env.attend()
+    assert stopped == ["ann said stop"]
+    assert session._listen() is Outcome.STOPPED
+    env.close()
