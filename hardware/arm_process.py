@@ -37,8 +37,9 @@ from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmSpec, ArmState, OperatorAck, StopLevel
 from robopref.hardware.verdicts import Phase
 
-CONNECT_S = 30.0
-"""How long an arm may take until it can be moved [s]."""
+CONNECT_S = 60.0
+"""How long an arm may take until it can be moved [s]; on a busy machine most of it is Python's start.
+"""
 END_S = 10.0
 """How long it may take until it rests [s]."""
 

@@ -6,8 +6,8 @@ its own carries it out, and the material follows the way that was measured. What
 from a depth camera of the hardware layer. Quality and success stay the task's own.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,31 +15,23 @@ import numpy as np
 from jaxtyping import Float
 
 from robopref.arm_cameras import ArmCameras
-from robopref.arm_primitives import STEP_S, PrimitiveMotion, TablePlace
+from robopref.arm_primitives import STEP_S, PrimitiveMotion, TablePlace, path_of
 from robopref.arm_rig import ArmRig
 from robopref.config import to_dict
 from robopref.deploy.dry_run import Preview
 from robopref.envs.camera_obs import seeing_space
 from robopref.envs.deformable.env import EYE, DeformableConfig, DeformableEnv
-from robopref.envs.deformable.primitives import (
-    HIGHEST_M,
-    PRIMITIVES,
-    InfeasiblePrimitiveError,
-    ToolPath,
-    checked_points,
-    sweep_yaw,
-)
+from robopref.envs.deformable.primitives import InfeasiblePrimitiveError
 from robopref.errors import check_above, check_between, check_choice
 from robopref.hardware.arms import MODELS
-from robopref.hardware.camera import Camera
 from robopref.hardware.driver import CameraInfo
 from robopref.hardware.forecast import Way
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.sim import SimArmConfig
 from robopref.hardware.workspace import Box, HalfSpace, Workspace
 from robopref.sim_cell import SimCell
-from robopref.table_eye import TableCamera, TableSource, check_depth, cloud_of
-from robopref.types import IMAGES
+from robopref.table_eye import TOP, TableCamera, TableEye
+from robopref.types import IMAGES, SimState
 
 STALL_S = 2.0
 """A machine that is shared may not run for so long, and nothing is at stake in a simulation [s]; a
@@ -48,8 +40,6 @@ OVER_TABLE = Workspace(
     Box((-1.2, -1.2, -0.1), (1.4, 1.2, 1.6)), (HalfSpace((0.0, 0.0, 1.0), 0.0),), radius_m=0.04
 )
 """Where the arm's links may be: over the table."""
-TOP = "top"
-"""The camera."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +91,16 @@ class ArmDeformableEnv(DeformableEnv):
     not begun, and `info["problem"]` says why.
 
     ## Action Space
-    As in `DeformableEnv`.
+    As in `DeformableEnv`, in the table's frame: `Box((6,), float32)`, two points.
 
     ## Observation Space
-    As in `DeformableEnv`; the cloud is that of a depth camera of the hardware layer, whose noise is
-    its own. With cameras, also `observation.images.top`.
+    As in `DeformableEnv`; the cloud is that of a depth camera of the hardware layer. With cameras,
+    also `observation.images.top`.
+
+    | key | observation | unit |
+    | --- | --- | --- |
+    | observation.points | cloud, in the table's frame, `Box((512, 3), float32)` | m |
+    | observation.num_points | points before they were thinned out or repeated, `Box((1,))` | - |
 
     ## Rewards
     As in `DeformableEnv`.
@@ -143,8 +138,7 @@ class ArmDeformableEnv(DeformableEnv):
             off=("budget",),
         )  # fmt: skip
         self._camera = TableCamera(EYE)
-        self._source: TableSource | None = None
-        self._eyes: ArmCameras | None = None
+        self._eye: TableEye | None = None
         self._seen: tuple[str, ...] = ()
         self._rig: ArmRig | None = None
         self._motion: PrimitiveMotion | None = None
@@ -164,15 +158,15 @@ class ArmDeformableEnv(DeformableEnv):
 
     def open_cameras(self) -> Mapping[str, CameraInfo]:
         """Open the camera, before the arm is armed; return what is known of it."""
-        if self._eyes is None:
-            self._source = TableSource(self.task.sim.model, self._camera)
-            self._eyes = ArmCameras({TOP: Camera(self._source, TOP)}, self.arm_config.camera_age_s)
-        return self._eyes.open()
+        if self._eye is None:
+            age_s = self.arm_config.camera_age_s
+            self._eye = TableEye(self.task.sim.model, self._camera, age_s)
+        return self._eye.cameras.open()
 
     @property
     def eyes(self) -> ArmCameras | None:
         """The camera, once it is open."""
-        return self._eyes
+        return None if self._eye is None else self._eye.cameras
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -183,6 +177,13 @@ class ArmDeformableEnv(DeformableEnv):
         obs, info = super().reset(seed=seed, options=options)
         self._begin()
         return obs, info
+
+    def set_state(self, state: SimState) -> dict[str, np.ndarray]:
+        """Put the material where `state` has it, and let the arm begin there."""
+        self.task.sim.carry = None
+        obs = super().set_state(state)
+        self._begin()
+        return obs
 
     def step(
         self, action: np.ndarray
@@ -226,7 +227,7 @@ class ArmDeformableEnv(DeformableEnv):
         """Return how the arm would perform a primitive from where it is."""
         assert self._motion is not None
         try:
-            return self._motion.look_ahead(*self._path(actions[0]))
+            return self._motion.look_ahead(*path_of(self.task.primitive, actions[0]))
         except InfeasiblePrimitiveError as error:
             return Way(np.zeros((0, self.arm_spec.num_joints)), str(error), 0.0, np.inf)
 
@@ -235,7 +236,7 @@ class ArmDeformableEnv(DeformableEnv):
         assert self._motion is not None
         way, here = self.look_ahead(actions), self._motion.tool_m
         try:
-            targets = self._motion.targets_m(*self._path(actions[0]))
+            targets = self._motion.targets_m(*path_of(self.task.primitive, actions[0]))
         except InfeasiblePrimitiveError:
             targets = np.zeros((0, 3))
         return Preview(here, targets, way)
@@ -255,12 +256,22 @@ class ArmDeformableEnv(DeformableEnv):
         """Stop the arm, end its processes and free the renderers."""
         if self._rig is not None:
             self._rig.close()
-        if self._eyes is not None:
-            self._eyes.close()
+        if self._eye is not None:
+            self._eye.cameras.close()
         self._cell.close()
-        self._rig = self._eyes = self._motion = None
+        self._rig = self._eye = self._motion = None
         self.task.sim.carry = None
         super().close()
+
+    @contextmanager
+    def _undisturbed(self, *, is_running: bool) -> Iterator[None]:
+        """Come back to the running episode; the arm stands where it is meanwhile."""
+        running = self.get_state() if is_running else None
+        try:
+            yield
+        finally:
+            if running is not None:
+                self.put(running)
 
     def _begin(self) -> None:
         if self._rig is None:
@@ -275,30 +286,15 @@ class ArmDeformableEnv(DeformableEnv):
         self._motion.begin()
         self.task.sim.carry = self._motion.carry
 
-    def _path(self, action: Float[np.ndarray, " 6"]) -> tuple[ToolPath, float]:
-        """Return the path of a primitive's tool, and how it is turned about the vertical [rad]."""
-        points = np.array(action, np.float64).reshape(2, 3)
-        points[:, 2] = points[:, 2].clip(0.0, HIGHEST_M)
-        points = checked_points(points)
-        primitive = self.task.primitive
-        return PRIMITIVES[primitive](points), sweep_yaw(points) if primitive == "sweep" else 0.0
-
     def _obs(self) -> dict[str, np.ndarray]:
         self.open_cameras()
-        assert self._eyes is not None
-        assert self._source is not None
-        self._source.show(self.task.sim.positions)
-        self._eyes.wait_for_new(time.monotonic())
-        intrinsics = check_depth(self._eyes.drivers[TOP].info(), TOP)
-        frame = self._eyes.frame(TOP)
-        # The camera's noise decides which points are kept.
-        rng = np.random.default_rng(self._num_steps)
-        cloud = cloud_of(frame, intrinsics, self._camera.pose, self._clouds, rng)
-        return {**cloud, **{IMAGES + name: frame.colour for name in self._seen}}
+        assert self._eye is not None
+        cloud, picture = self._eye.see(self.task.sim.positions, self._clouds)
+        return {**cloud, **{IMAGES + name: picture for name in self._seen}}
 
     def _look(self) -> dict[str, np.ndarray]:
         """Look through the camera; an arm that nobody sees is stopped."""
-        return {} if self._eyes is None else self._eyes.watch(self.stop)
+        return {} if self._eye is None else self._eye.cameras.watch(self.stop)
 
 
 def _nothing() -> None:

@@ -16,7 +16,15 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from robopref.arm_rig import ArmRig
-from robopref.envs.deformable.primitives import InfeasiblePrimitiveError, ToolPath, make_path
+from robopref.envs.deformable.primitives import (
+    HIGHEST_M,
+    PRIMITIVES,
+    InfeasiblePrimitiveError,
+    ToolPath,
+    checked_points,
+    make_path,
+    sweep_yaw,
+)
 from robopref.errors import check_above, check_at_least
 from robopref.hardware.forecast import Way
 from robopref.hardware.step_record import StepRecord, join_records
@@ -245,6 +253,22 @@ class PrimitiveMotion:
         pose = self.place.pose
         found: np.ndarray = (tips - pose[:3, 3]) @ pose[:3, :3]
         return found
+
+
+def path_of(primitive: str, action: Float[np.ndarray, " 6"]) -> tuple[ToolPath, float]:
+    """Return the path of a primitive's tool, and how it is turned about the vertical [rad].
+
+    Args:
+        primitive: One of `PRIMITIVES`.
+        action: Its two points, in the table's frame [m].
+
+    Raises:
+        InfeasiblePrimitiveError: The two points make none.
+    """
+    points = np.array(action, np.float64).reshape(2, 3)
+    points[:, 2] = points[:, 2].clip(0.0, HIGHEST_M)
+    points = checked_points(points)
+    return PRIMITIVES[primitive](points), sweep_yaw(points) if primitive == "sweep" else 0.0
 
 
 def _last(leg: _Leg) -> _Leg:

@@ -11,15 +11,17 @@ import copy
 import math
 import threading
 import time
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
+from robopref.arm_cameras import ArmCameras
 from robopref.envs.deformable.clouds import CloudConfig, is_colored, make_cloud
 from robopref.errors import DataError
-from robopref.hardware.camera import WAIT_S, stand_back
+from robopref.hardware.camera import WAIT_S, Camera, stand_back
 from robopref.hardware.driver import CameraInfo, Frame, Intrinsics
 from robopref.hardware.point_cloud import CloudConfig as SeenConfig
 from robopref.hardware.point_cloud import make_cloud as make_points
@@ -27,6 +29,8 @@ from robopref.hardware.synthetic_camera import view_pose
 from robopref.render import FreeCamera, OffscreenRenderer, import_mujoco
 from robopref.types import NUM_POINTS, POINTS
 
+TOP = "top"
+"""The camera over a simulated table."""
 SEEN = SeenConfig(
     low_m=(-0.45, -0.45, -0.02), high_m=(0.45, 0.45, 0.3), voxel_m=0.0, neighbours=0
 )  # fmt: skip
@@ -74,8 +78,6 @@ class TableCamera:
     """Deviation of a distance that is measured [m]."""
     dropout: float = 0.02
     """Share of the pixels that measure nothing."""
-    seed: int = 0
-    """Decides both."""
 
     @property
     def pose(self) -> Float[np.ndarray, "4 4"]:
@@ -85,6 +87,8 @@ class TableCamera:
 
 class TableSource:
     """Draws what lies on a simulated table, in the camera's own thread.
+
+    What lies there decides the noise, as in `DeformableEnv`: who comes back to it sees the same.
 
     Args:
         model: MuJoCo's model of the table, of which a copy is drawn.
@@ -98,7 +102,6 @@ class TableSource:
         self._changing = threading.Lock()
         self._positions = self._data.qpos.copy()
         self._renderer: OffscreenRenderer | None = None
-        self._rng = np.random.default_rng(config.seed)
         self._next_s = 0.0
 
     def show(self, positions: Float[np.ndarray, " Dq"]) -> None:
@@ -136,19 +139,56 @@ class TableSource:
 
     def _draw(self) -> Frame:
         assert self._renderer is not None
-        size, config, rng = self.config.size_px, self.config, self._rng
+        size, config = self.config.size_px, self.config
         with self._changing:
             self._data.qpos[:] = self._positions
             taken_s = time.monotonic()
+        rng = rng_of(self._data.qpos)
         import_mujoco().mj_forward(self._model, self._data)
         colour, depth = self._renderer.render_depth(
             self._data, width=size, height=size, camera="view"
         )
         is_measured = (depth > 0) & (rng.random(depth.shape) >= config.dropout)
         noisy = depth + config.noise_m * rng.standard_normal(depth.shape).astype(np.float32)
-        # A sensor's pictures are never twice the same.
-        flicker = rng.integers(0, 2, colour.shape, np.uint8)
-        return Frame(taken_s, colour ^ flicker, np.where(is_measured, noisy, np.float32(0)))
+        return Frame(taken_s, colour, np.where(is_measured, noisy, np.float32(0)))
+
+
+class TableEye:
+    """A depth camera over a simulated table, and the clouds that it sees.
+
+    Args:
+        model: MuJoCo's model of the table.
+        camera: The camera.
+        max_age_s: A newest picture that is older means that it does not see [s].
+
+    Attributes:
+        cameras: The camera as those of every arm, by the name `TOP`.
+    """
+
+    def __init__(self, model: Any, camera: TableCamera, max_age_s: float) -> None:
+        self._source, self._pose = TableSource(model, camera), camera.pose
+        # What lies still looks the same.
+        driver = Camera(self._source, TOP, is_exact=True)
+        self.cameras = ArmCameras({TOP: driver}, max_age_s)
+
+    def see(
+        self, positions: Float[np.ndarray, " Dq"], config: CloudConfig
+    ) -> tuple[dict[str, np.ndarray], UInt8[np.ndarray, "H W 3"]]:
+        """Return the cloud of what lies there now, as an observation, and the picture of it.
+
+        Raises:
+            HardwareError: No picture comes.
+        """
+        self._source.show(positions)
+        self.cameras.wait_for_new(time.monotonic())
+        frame, info = self.cameras.frame(TOP), self.cameras.drivers[TOP].info()
+        cloud = cloud_of(frame, check_depth(info, TOP), self._pose, config, rng_of(positions))
+        return cloud, frame.colour
+
+
+def rng_of(positions: Float[np.ndarray, " Dq"]) -> np.random.Generator:
+    """Return what draws the noise with which a camera sees simulated material."""
+    return np.random.default_rng(zlib.crc32(positions.tobytes()))
 
 
 def check_depth(info: CameraInfo, name: str) -> Intrinsics:

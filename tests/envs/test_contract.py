@@ -19,8 +19,12 @@ from robopref.protocols import Environment
 from robopref.types import SimState
 
 CHEAP_TASKS = {"gymnasium": "InvertedPendulum-v5", "metaworld": "reach-v3", "arm": "reach-v3"}
-NEEDS = {"robomimic": ["robomimic", "robosuite"], "arm": ["ruckig"]}
-REAL_TIME = {"arm"}
+NEEDS = {
+    "robomimic": ["robomimic", "robosuite"],
+    "arm": ["ruckig"],
+    "arm-deformable": ["ruckig", "robosuite"],
+}
+REAL_TIME = {"arm", "arm-deformable"}
 NOT_PUT_BACK = {"real"}
 """Where there are no snapshots and seeds decide nothing; it has tests of its own."""
 HEADINGS = (
