@@ -38,8 +38,7 @@ from robopref.hardware.types import ArmSpec, ArmState, OperatorAck, StopLevel
 from robopref.hardware.verdicts import Phase
 
 CONNECT_S = 60.0
-"""How long an arm may take until it can be moved [s]; on a busy machine most of it is Python's start.
-"""
+"""How long an arm may take until it can be moved [s]; a busy machine takes long to start Python."""
 END_S = 10.0
 """How long it may take until it rests [s]."""
 
