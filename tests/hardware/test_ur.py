@@ -11,13 +11,11 @@ pytest.importorskip("robosuite", reason="the extra 'robomimic' is not installed"
 
 from robopref.config import from_dict, to_dict
 from robopref.errors import HardwareError, NotConnected
-from robopref.hardware.robotiq import RobotiqHand
 from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.types import ArmMode, OperatorAck, StopLevel
 from robopref.hardware.ur import PLAYING, POWERED, URArmConfig
 from tests.hardware.sdk_calls import SDKS, class_of
 from tests.hardware.streams import HOME, command_to
-from tests.hardware.urcap import URCap
 
 ACK = OperatorAck("ann", "looked at it", 0.0)
 NORMAL, PROTECTIVE, EMERGENCY, SAFEGUARD = 1, 1 << 2, 1 << 7, 1 << 4
@@ -395,38 +393,3 @@ def test_the_config_survives_being_written():
     config = URArmConfig("10.0.0.2", rate_hz=500)
     assert from_dict(URArmConfig, to_dict(config)) == config
     assert config.build().spec.rate_hz == 500
-
-
-@pytest.fixture
-def urcap(monkeypatch):
-    urcap = URCap()
-    hand = functools.partial(RobotiqHand, port=urcap.port)
-    monkeypatch.setattr("robopref.hardware.ur.RobotiqHand", hand)
-    yield urcap
-    urcap.close()
-
-
-def test_a_gripper_opens_and_closes_beside_the_arm(controller, urcap):
-    arm = URArmConfig("127.0.0.1", gripper=True, gripper_force=0.5).build()
-    arm.connect()
-    assert arm.read().gripper == 1.0
-    assert not [line for line in urcap.heard if "POS " in line], "nothing moves at first"
-    arm.start_servo()
-    arm.servo(command_to(HOME["ur5e"], time.monotonic(), gripper=0.0))
-    wait_for(lambda: arm.read().gripper == 0.0)
-    assert "SET POS 230 SPE 255 FOR 128 GTO 1" in urcap.heard
-    assert "servoJ" in controller.calls
-    arm.disconnect()
-    assert urcap.heard[-1] == "SET GTO 0"
-
-
-def test_a_gripper_that_is_not_active_is_refused_before_anything_moves(controller, urcap):
-    urcap.values["STA"] = 0
-    arm = URArmConfig("127.0.0.1", gripper=True).build()
-    with pytest.raises(HardwareError, match=r"The gripper is not active\. Activate it"):
-        arm.connect()
-    with pytest.raises(NotConnected):
-        arm.read()
-    assert not [line for line in urcap.heard if line.startswith("SET")]
-    with pytest.raises(ValueError, match="`gripper_ends` must be an open and a closed position"):
-        URArmConfig(gripper_ends=(230, 3))
