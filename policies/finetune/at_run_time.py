@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from robopref.config import component, resolve
 from robopref.errors import check_choice
+from robopref.policies.finetune.given import Given
 from robopref.policies.guidance import GuidanceConfig
 from robopref.policies.selection import BestOfNConfig
 
@@ -55,6 +56,15 @@ class SelectConfig(BestOfNConfig):
     def tuned_by(self) -> Any:
         """The method that makes the policy of the implicit score; None where it is not used."""
         return None if self.score == "reward" else resolve(self, "tuning")
+
+    def check(self, given: Given) -> None:
+        """Refuse what this cannot choose by, before anything is recorded.
+
+        Raises:
+            ValueError: `tuning` cannot learn from what will be there.
+        """
+        if self.tuned_by is not None:
+            given.check(self.tuned_by)
 
 
 @dataclass(frozen=True)

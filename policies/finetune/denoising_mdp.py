@@ -55,8 +55,8 @@ class DenoisingConfig:
             check_between("window", self.window, 1, self.tuned_steps)
         check_above("min_std", self.min_std, 0)
 
-    def random_steps(self, num_steps: int, iteration: int) -> range:
-        """Return which of the K steps of sampling are random in an iteration.
+    def check(self, num_steps: int) -> None:
+        """Refuse a policy of fewer steps of sampling than are to be tuned.
 
         Raises:
             ValueError: More steps are to be tuned than there are.
@@ -66,6 +66,14 @@ class DenoisingConfig:
                 f"`tuned_steps` (={self.tuned_steps}) must not exceed the policy's "
                 f"`num_denoise_steps` (={num_steps})."
             )
+
+    def random_steps(self, num_steps: int, iteration: int) -> range:
+        """Return which of the K steps of sampling are random in an iteration.
+
+        Raises:
+            ValueError: More steps are to be tuned than there are.
+        """
+        self.check(num_steps)
         window = self.window or self.tuned_steps
         places = self.tuned_steps - window + 1
         first = num_steps - self.tuned_steps + iteration // self.window_interval % places

@@ -27,6 +27,7 @@ from robopref.errors import check_above, check_at_least, check_choice
 from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.episodes import EpisodesConfig
+from robopref.policies.finetune.given import NO_CHUNK_SCORES, Given
 from robopref.policies.finetune.tuning import Validate, tune, tuning
 from robopref.policies.windows import WindowSource
 from robopref.trainer import BatchSource, TrainerConfig, TrainResult
@@ -113,6 +114,15 @@ class RewardWeightedConfig:
         """Check ranges."""
         check_choice("credit", self.credit, get_args(Literal["uniform", "advantage"]))
         check_above("temperature", self.temperature, 0)
+
+    def check(self, given: Given) -> None:
+        """Refuse what this cannot learn from, before anything is recorded.
+
+        Raises:
+            ValueError: Chunks are to be weighed, and there will be no reward that scores them.
+        """
+        if self.credit == "advantage" and not given.has_scorer:
+            raise ValueError(NO_CHUNK_SCORES)
 
     def run(
         self,
@@ -208,7 +218,7 @@ def chunk_advantages(policy: Any, data: FinetuneData, generator: torch.Generator
         ValueError: No learned reward scores chunks.
     """
     if data.scorer is None:
-        raise ValueError("Weighing chunks needs a learned reward that scores them.")
+        raise ValueError(NO_CHUNK_SCORES)
     source = WindowSource(
         data.pool, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
     )

@@ -24,7 +24,8 @@ from robopref.data.windows import ACTION_IS_PAD, WindowSampler
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.credit import advantages, likeness
 from robopref.policies.finetune.data import SURE, FinetuneData, Judgement
-from robopref.policies.finetune.groups import ChunkGroups
+from robopref.policies.finetune.given import NO_RANKINGS, NO_SCORER, Given
+from robopref.policies.finetune.groups import ChunkGroups, all_alike
 from robopref.types import ACTION
 
 Source = Literal["answers", "reward", "candidates", "rankings"]
@@ -50,7 +51,7 @@ class GroupsConfig:
     what is spread evenly over the ranks."""
     keep_certain: float = 1.0
     """Share of the groups that is kept: those on whose order the reward's members agree most; of
-    answers, those that are believed most."""
+    answers, those that are believed most. Not for rankings, of which nobody says how certain."""
     easy_first: float = 0.0
     """Share of the training over which groups come in, those of the clearest order first."""
 
@@ -69,6 +70,29 @@ class GroupsConfig:
             )
         if self.keep_certain == 0:
             raise ValueError("`keep_certain` must be above 0, got 0.")
+        if self.keep_certain < 1 and self.source == "rankings":
+            raise ValueError(
+                f"`keep_certain` (={self.keep_certain}) has nothing to choose by: nobody says how "
+                "certain a ranking of candidates is. Leave it at 1."
+            )
+
+    def check(self, given: Given) -> None:
+        """Refuse what will not be there.
+
+        Raises:
+            ValueError: These settings need a scorer, rankings or doubted answers.
+        """
+        if self.source == "rankings":
+            if not given.has_rankings:
+                raise ValueError(NO_RANKINGS)
+            _check_sees_one(given.policy)
+        needs_scorer = self.source == "candidates" or self.credit == "advantage"
+        if needs_scorer and not given.has_scorer:
+            raise ValueError(NO_SCORER)
+        if self.source == "answers" and not given.doubts_answers:
+            for name, usual in (("keep_certain", 1.0), ("easy_first", 0.0)):
+                if getattr(self, name) != usual:
+                    raise ValueError(all_alike(name))
 
     def build(
         self, policy: Any, data: FinetuneData, size: int | None, generator: torch.Generator
@@ -237,15 +261,8 @@ def _of_rankings(policy: Any, data: FinetuneData, size: int | None) -> ChunkGrou
     """
     view = data.rankings
     if view is None:
-        raise ValueError(
-            "There are no rankings of action candidates to learn from. Answer queries about "
-            "candidates, or take `groups.source` candidates."
-        )
-    if policy.n_obs_steps != 1:
-        raise ValueError(
-            "Candidates were ranked for one observation each, and the policy needs "
-            f"{policy.n_obs_steps}. Take a policy with `n_obs_steps` 1."
-        )
+        raise ValueError(NO_RANKINGS)
+    _check_sees_one(policy)
     rows, places = np.arange(len(view)), np.tile(np.arange(view.levels.shape[1]), (len(view), 1))
     if size == 2:
         rows, better, worse = np.nonzero(view.levels[:, :, None] > view.levels[:, None, :])
@@ -259,12 +276,17 @@ def _of_rankings(policy: Any, data: FinetuneData, size: int | None) -> ChunkGrou
     return ChunkGroups(windows, gains, torch.ones(len(rows)), torch.ones(len(rows)))
 
 
+def _check_sees_one(policy: Any) -> None:
+    if policy.n_obs_steps != 1:
+        raise ValueError(
+            "Candidates were ranked for one observation each, and the policy needs "
+            f"{policy.n_obs_steps}. Take a policy with `n_obs_steps` 1."
+        )
+
+
 def _scorer(data: FinetuneData) -> Any:
     if data.scorer is None:
-        raise ValueError(
-            "This needs a learned reward that scores action chunks, and there is none. Train one, "
-            "or take `groups.source` answers with `groups.credit` uniform."
-        )
+        raise ValueError(NO_SCORER)
     return data.scorer
 
 

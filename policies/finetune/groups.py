@@ -77,16 +77,28 @@ class ChunkGroups:
         return {**batch, GAINS: self.gains[indices], GROUP_WEIGHT: self.weights[indices]}
 
     def most_certain(self, share: float) -> "ChunkGroups":
-        """Return the given share of the groups, those whose order is most certain."""
+        """Return the given share of the groups, those whose order is most certain.
+
+        Raises:
+            ValueError: All are equally certain.
+        """
         if share == 1.0:
             return self
+        if self.certainty.min() == self.certainty.max():
+            raise ValueError(all_alike("keep_certain"))
         order = self.certainty.argsort(descending=True, stable=True)
         return self._take(order[: max(1, round(share * len(self)))])
 
     def coming_in(self, share: float) -> "ChunkGroups":
-        """Return the same groups, which come in over a share of the training, clearest first."""
+        """Return the same groups, which come in over a share of the training, clearest first.
+
+        Raises:
+            ValueError: All are equally clear.
+        """
         if share == 0.0:
             return self
+        if self.spread().min() == self.spread().max():
+            raise ValueError(all_alike("easy_first"))
         order = self.spread().argsort(descending=True, stable=True)
         return self._take(order, easy_first=share)
 
@@ -95,6 +107,15 @@ class ChunkGroups:
         return ChunkGroups(
             windows, self.gains[places], self.weights[places], self.certainty[places], easy_first
         )
+
+
+def all_alike(setting: str) -> str:
+    """Return what to say where a setting is to tell groups apart that are all alike."""
+    return (
+        f"`groups.{setting}` has nothing to tell groups apart by: all are equally clear and "
+        "certain, as answers are that nobody doubts. Leave it as it is by default, or take "
+        "`groups.source` reward or candidates."
+    )
 
 
 def best_of(gains: Float[Tensor, "B K"]) -> Bool[Tensor, "B K"]:

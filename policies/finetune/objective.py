@@ -34,6 +34,7 @@ from robopref.data.windows import ACTION_IS_PAD
 from robopref.diffusion import draw_noise, noise_error
 from robopref.errors import check_above, check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
+from robopref.policies.finetune.given import Given
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, best_of
 from robopref.policies.finetune.tuning import Validate, tune, tuning
@@ -81,6 +82,14 @@ class PreferenceConfig(ABC):
             implicit: Implicit rewards; 0 where there is no chunk.
             gains: How good each chunk is held to be: differences are log-odds. NaN for no chunk.
         """
+
+    def check(self, given: Given) -> None:
+        """Refuse what this cannot learn from, before anything is recorded.
+
+        Raises:
+            ValueError: What `groups` are made from will not be there.
+        """
+        self.groups.check(given)
 
     def run(
         self,

@@ -28,14 +28,20 @@ from robopref.nn import threads_for
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.denoising_mdp import DenoisingConfig, DenoisingSteps
 from robopref.policies.finetune.experience import Collector
+from robopref.policies.finetune.given import Given
 from robopref.policies.finetune.ppo import PPOLossConfig, PPOObjective
 from robopref.policies.finetune.tuning import Validate
+from robopref.policies.quality import QualityDiffusionConfig
 from robopref.run_checkpoint import RunCheckpoint
 from robopref.tracker import watch
 from robopref.trainer import TrainResult
 
 MakeVectorEnv = Callable[[], VectorEnv]
 """Returns the environments to act in; the training closes them."""
+NO_SCORER = (
+    "PPO needs a learned reward that scores action chunks, and there is none. "
+    "Train one, such as mlp."
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,24 @@ class PPOConfig:
         if not self.max_grad_norm > 0:
             raise ValueError(f"`max_grad_norm` must be more than 0, got {self.max_grad_norm}.")
 
+    def check(self, given: Given) -> None:
+        """Refuse what this cannot learn from, before anything is recorded.
+
+        Raises:
+            ValueError: There will be no scorer, the policy is guided or samples in fewer steps
+                than are tuned, or `num_envs` are no whole groups.
+        """
+        if not given.has_scorer:
+            raise ValueError(NO_SCORER)
+        if isinstance(given.policy, QualityDiffusionConfig):
+            raise ValueError(
+                "PPO tunes steps of denoising as the network predicts them, and a policy of "
+                "QualityDiffusionConfig is pushed on from there by guidance. Take the policy "
+                "'diffusion', or another method."
+            )
+        self.denoising.check(given.policy.num_denoise_steps)
+        _num_groups(self.loss, self.num_envs)
+
     def run(
         self,
         policy: Any,
@@ -114,10 +138,7 @@ class PPOConfig:
                 "such as lambda: make_vector('metaworld/reach-v3', 16), or take another method."
             )
         if data.scorer is None:
-            raise ValueError(
-                "PPO needs a learned reward that scores action chunks, and there is none. "
-                "Train one, such as mlp."
-            )
+            raise ValueError(NO_SCORER)
         env = make_vector_env()
         try:
             training = _Training(self, policy, env, data.scorer, generator, directory, validate)

@@ -18,6 +18,7 @@ from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.distil import chunk_advantages, imitate, pool_returns
 from robopref.policies.finetune.episodes import EpisodesConfig
+from robopref.policies.finetune.given import NO_CHUNK_SCORES, Given
 from robopref.policies.finetune.tuning import Validate, tuning
 from robopref.policies.quality import BAD, GOOD, QUALITY, QualityDiffusionPolicy
 from robopref.policies.windows import WindowSource
@@ -48,6 +49,15 @@ class QualityConfig:
         check_between("good_share", self.good_share, 0.01, 0.99)
         check_at_least("guidance", self.guidance, 0)
         check_between("drop_share", self.drop_share, 0, 1)
+
+    def check(self, given: Given) -> None:
+        """Refuse what this cannot learn from, before anything is recorded.
+
+        Raises:
+            ValueError: Chunks are to be weighed, and there will be no reward that scores them.
+        """
+        if self.credit == "advantage" and not given.has_scorer:
+            raise ValueError(NO_CHUNK_SCORES)
 
     def run(
         self,

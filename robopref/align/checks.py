@@ -6,12 +6,14 @@ import numpy as np
 
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import scores_steps
+from robopref.align.reward_fitting import FEWEST_TO_DOUBT
 from robopref.config import from_dict, resolve
 from robopref.data.store import EpisodeStore
 from robopref.envs import BEHAVIOURS, ENVS
 from robopref.envs.scripted import has_expert
 from robopref.errors import ConfigError, DataError, UnknownNameError
 from robopref.gl import check_mujoco_gl
+from robopref.policies.finetune.given import Given
 from robopref.rewards import REWARDS
 from robopref.types import STATE
 
@@ -22,8 +24,9 @@ def check_parts_fit(config: AlignConfig) -> None:
     Raises:
         UnknownNameError: There is no such environment.
         ValueError: The behaviour cannot be measured in the environment, nobody can demonstrate it,
-            the teacher weighs steps that have no score, or the reward cannot choose among a
-            policy's proposals, or judges other actions than the policy executes.
+            the teacher weighs steps that have no score, the method cannot learn from what the run
+            gives it, or the reward cannot choose among a policy's proposals, or judges other
+            actions than the policy executes.
     """
     check_env(config.env, config.max_episode_steps, config.cameras)
     behaviour, teacher = resolve(config, "behaviour"), resolve(config, "teacher")
@@ -40,6 +43,7 @@ def check_parts_fit(config: AlignConfig) -> None:
             "'high-return', or a teacher without a discount."
         )
     policy, reward = resolve(config, "policy"), resolve(config, "reward")
+    Given(policy, doubts_answers=doubts_answers(config)).check(resolve(config, "method"))
     executed = getattr(policy, "n_action_steps", None)
     judged = getattr(reward, "n_action_steps", None)
     if judged is not None and executed is not None and judged != executed:
@@ -50,6 +54,11 @@ def check_parts_fit(config: AlignConfig) -> None:
     if not config.cameras:  # Else a critic chooses.
         # Its ways are those of any size.
         check_can_choose(reward.build(obs_dim=1, action_dim=1))
+
+
+def doubts_answers(config: Any) -> bool:
+    """Return whether a run will believe some answers more than others."""
+    return bool(config.find_mistakes) and int(config.num_labels) >= FEWEST_TO_DOUBT
 
 
 def check_env(env: str, max_episode_steps: int | None, cameras: tuple[str, ...] = ()) -> None:

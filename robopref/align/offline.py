@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from robopref.align.actors import find_saved
+from robopref.align.checks import doubts_answers
 from robopref.align.guard import GuardConfig, Windows
 from robopref.align.labels import Labels
 from robopref.align.material import best, finetune_data, usable
@@ -25,6 +26,7 @@ from robopref.config import component, resolve
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_at_least, check_between
 from robopref.policies.finetune.at_run_time import is_at_run_time
+from robopref.policies.finetune.given import Given
 from robopref.preferences.terminal import Person
 from robopref.seeding import make_generator
 
@@ -73,6 +75,7 @@ class OfflineAlignment:
 
     Raises:
         DataError: The data set holds no episodes.
+        ValueError: The method cannot learn from what there is.
         CheckpointError: The policy was trained on other observations or actions.
     """
 
@@ -112,6 +115,11 @@ class OfflineAlignment:
             obs_shapes={key: value.shape[1:] for key, value in first.obs.items()},
             action_dim=first.action.shape[1],
         )
+        Given(
+            self.base.config,
+            has_scorer=_scores_chunks(config),
+            doubts_answers=doubts_answers(config),
+        ).check(method)
         self.person = person
         self.run = Run(directory, config, announce=announce)
         self.labels = Labels(config, directory, self.data, behaviour)
@@ -189,6 +197,12 @@ class OfflineAlignment:
         names = ("held_out_accuracy", "implicit_accuracy", "drift")
         figures = {name: found[name] for name in names}
         return {**figures, "reasons": reasons, "kept_base": keep_base}
+
+
+def _scores_chunks(config: OfflineConfig) -> bool:
+    # Its ways are those of any size.
+    reward = resolve(config, "reward").build(obs_dim=1, action_dim=1)
+    return "chunk" in reward.action_scorer_ways()
 
 
 def complaints(found: Mapping[str, Any], guard: GuardConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,18 @@ from robopref.align.loop import AlignmentLoop
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, UnknownNameError
 from robopref.policies.diffusion import DiffusionPolicyConfig
+from robopref.policies.finetune import FINETUNE
+from robopref.policies.finetune.at_run_time import SelectConfig
+from robopref.policies.finetune.deformpam import DeformPAMPlusConfig
+from robopref.policies.finetune.denoising_mdp import DenoisingConfig
+from robopref.policies.finetune.given import NO_CHUNK_SCORES, NO_RANKINGS, NO_SCORER, Given
+from robopref.policies.finetune.group_sources import GroupsConfig
+from robopref.policies.finetune.online import PPOConfig
+from robopref.policies.finetune.ppo import PPOLossConfig
+from robopref.policies.finetune.quality import QualityConfig
+from robopref.policies.gaussian import GaussianPolicyConfig
 from robopref.policies.mlp_denoiser import MLPDenoiserConfig
+from robopref.policies.quality import QualityDiffusionConfig
 from robopref.preferences.teachers import EqualTeacherConfig
 from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.rewards.trivial import ZeroRewardConfig
@@ -142,6 +154,76 @@ def test_a_renderer_that_mujoco_does_not_know_is_refused(monkeypatch, tmp_path, 
 def test_names_of_the_registries_have_their_own_errors():
     with pytest.raises(UnknownNameError):
         check_parts_fit(make_tiny(env="metaworl/reach-v3"))
+
+
+# Methods: tests/align/test_methods.py runs those that are not refused.
+
+NEED_RANKINGS = ("deformpam", "deformpam-plus")
+
+
+@pytest.mark.parametrize("name", FINETUNE.names())
+def test_a_method_that_cannot_learn_from_a_run_is_refused_at_once(name, tmp_path, error_of):
+    if name not in NEED_RANKINGS:
+        check_parts_fit(make_tiny(method=name))
+        return
+    message = error_of("align", "--method", name, "--out", tmp_path / "out")
+    assert message == f"Error: {NO_RANKINGS}\n"
+    assert not (tmp_path / "out").exists()
+    groups = GroupsConfig("candidates")
+    check_parts_fit(make_tiny(method=FINETUNE.config_class(name)(groups=groups)))
+
+
+UNFIT: dict[str, dict[str, Any]] = {
+    "`tuned_steps` (=40) must not exceed the policy's `num_denoise_steps` (=10).": {
+        "method": PPOConfig(DenoisingConfig(tuned_steps=40))
+    },
+    "The number of environments (=6) must be a multiple of `group_size` (=4).": {
+        "method": PPOConfig(loss=PPOLossConfig("group"), num_envs=6)
+    },
+    "PPO tunes steps of denoising as the network predicts them, and a policy of "
+    "QualityDiffusionConfig is pushed on from there by guidance. Take the policy 'diffusion', or "
+    "another method.": {"method": PPOConfig(), "policy": QualityDiffusionConfig()},
+    "What is tuned is a policy that denoises, and one of GaussianPolicyConfig does not. Take a "
+    "diffusion policy, such as 'diffusion'.": {"policy": GaussianPolicyConfig()},
+    NO_RANKINGS: {"method": SelectConfig(score="implicit", tuning=DeformPAMPlusConfig())},
+}
+
+
+@pytest.mark.parametrize("message", UNFIT)
+def test_a_method_that_does_not_fit_the_policy_is_refused(message, tmp_path):
+    with Workers(0) as workers, pytest.raises(ValueError) as error:
+        AlignmentLoop(make_tiny(**UNFIT[message]), tmp_path / "run", workers)
+    assert str(error.value) == message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dpo", NO_SCORER), ("kto", NO_SCORER), ("distil", None), ("reward-weighted", None),
+        ("ppo", "PPO needs a learned reward that scores action chunks, and there is none. Train "
+         "one, such as mlp."),
+    ],
+)  # fmt: skip
+def test_a_method_that_needs_scores_of_chunks_is_refused_without(name, message):
+    given, method = Given(DiffusionPolicyConfig(), has_scorer=False), FINETUNE.config_class(name)()
+    if message is None:
+        given.check(method)
+        return
+    with pytest.raises(ValueError) as error:
+        given.check(method)
+    assert str(error.value) == message
+
+
+def test_weighing_chunks_is_refused_without_scores_of_them():
+    given = Given(DiffusionPolicyConfig(), has_scorer=False)
+    Given(DiffusionPolicyConfig()).check(QualityConfig(credit="advantage"))
+    with pytest.raises(ValueError) as error:
+        given.check(QualityConfig(credit="advantage"))
+    assert str(error.value) == NO_CHUNK_SCORES
+    with pytest.raises(ValueError) as error:
+        given.check(FINETUNE.config_class("dpo")(groups=GroupsConfig("answers", "advantage")))
+    assert str(error.value) == NO_SCORER
 
 
 # Demonstrations

@@ -15,13 +15,16 @@ from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import CheckpointError, DataError
 from robopref.policies.finetune.at_run_time import SelectConfig
+from robopref.policies.finetune.deformpam import DeformPAMPlusConfig
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.finetune.dpo import DPOConfig
+from robopref.policies.finetune.given import NO_RANKINGS, NO_SCORER
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.online import PPOConfig
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
+from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.tracker import read_metrics
 from robopref.types import STATE
 from tests.align.conftest import make_tiny, training
@@ -177,4 +180,18 @@ def test_a_method_that_has_to_act_is_refused(recorded, tmp_path):
 def test_a_method_that_changes_no_weights_is_refused(recorded, tmp_path):
     with pytest.raises(ValueError, match="SelectConfig changes no weights"):
         OfflineAlignment(config(recorded, method=SelectConfig()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": DeformPAMPlusConfig()}, NO_RANKINGS),
+        ({"method": DPOConfig(), "reward": PreferenceTransformerConfig()}, NO_SCORER),
+    ],
+)
+def test_a_method_that_cannot_learn_from_the_run_is_refused(recorded, tmp_path, options, message):
+    with pytest.raises(ValueError) as error:
+        OfflineAlignment(config(recorded, **options), tmp_path / "out")
+    assert str(error.value) == message
     assert not (tmp_path / "out").exists()

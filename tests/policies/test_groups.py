@@ -10,6 +10,8 @@ from robopref.data.segment import Segment
 from robopref.data.windows import ACTION_IS_PAD
 from robopref.errors import DataError
 from robopref.policies.finetune.data import SURE, FinetuneData, Judgement, judgements_of
+from robopref.policies.finetune.dpo import DPOConfig
+from robopref.policies.finetune.given import Given
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.groups import GAINS, ChunkGroups, best_of
 from robopref.preferences.preference import Preference
@@ -194,6 +196,41 @@ def test_credit_that_a_source_has_no_use_for_is_refused():
     assert str(error.value) == (
         "`credit` 'matched' is for whole segments; candidates of one observation need none. Take "
         "`source` answers or reward, or `credit` uniform."
+    )
+
+
+ALIKE = (
+    "`groups.{}` has nothing to tell groups apart by: all are equally clear and certain, as "
+    "answers are that nobody doubts. Leave it as it is by default, or take `groups.source` reward "
+    "or candidates."
+)
+
+
+@pytest.mark.parametrize("setting", ["keep_certain", "easy_first"])
+def test_answers_that_nobody_doubts_are_not_told_apart(toy_policy, toy_episodes, setting):
+    """Those that were given first are neither clearer nor more certain than the others."""
+    pairs = [
+        Judgement.of_pair(whole(toy_episodes[i]), whole(toy_episodes[i + 1]), 0.0)
+        for i in (0, 2, 4)
+    ]
+    data = FinetuneData(judged=toy_episodes, judgements=pairs)
+    half: dict[str, Any] = {setting: 0.5}
+    with pytest.raises(ValueError) as error:
+        build(toy_policy, data, 2, **half)
+    assert str(error.value) == ALIKE.format(setting)
+    method = DPOConfig(groups=GroupsConfig("answers", **half))
+    with pytest.raises(ValueError) as error:
+        Given(toy_policy.config).check(method)
+    assert str(error.value) == ALIKE.format(setting)
+    Given(toy_policy.config, doubts_answers=True).check(method)
+
+
+def test_rankings_of_candidates_are_all_held_for_certain():
+    with pytest.raises(ValueError) as error:
+        GroupsConfig("rankings", keep_certain=0.5)
+    assert str(error.value) == (
+        "`keep_certain` (=0.5) has nothing to choose by: nobody says how certain a ranking of "
+        "candidates is. Leave it at 1."
     )
 
 

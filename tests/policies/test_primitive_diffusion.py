@@ -219,5 +219,6 @@ def test_without_rankings_there_is_nothing_to_learn(cloned):
         DeformPAMConfig().run(cloned, FinetuneData(), generator=seeded())
     assert str(error.value) == (
         "There are no rankings of action candidates to learn from. Answer queries about "
-        "candidates, or take `groups.source` candidates."
+        "candidates, as in robopref deform, or take `groups.source` candidates: the policy's own "
+        "proposals in the order of the learned score."
     )
