@@ -1,7 +1,8 @@
 """The report of an alignment without a simulator: what is known, and how to measure the rest."""
 
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from robopref.align import figures
 from robopref.align.offline import OfflineAlignment
@@ -27,19 +28,48 @@ def write_offline_report(alignment: OfflineAlignment) -> Path:
         "kept_base": found["kept_base"],
         "rows": rows,
         "loss_svg": _losses(alignment.directory / "tuned" / "metrics.jsonl"),
-        "next_commands": deploy_command(alignment),
+        "next": next_step(alignment),
     }
     path = alignment.directory / "report.html"
     write_text_atomically(path, render("offline.html", context))
     return path
 
 
-def deploy_command(alignment: OfflineAlignment) -> str:
-    """Return the command that measures the policy on an arm, blind against the one before."""
-    task = alignment.data.rows[0].env.partition("/")[2]
-    return (
-        f"robopref deploy --policy {alignment.directory}/aligned "
-        f"--against {alignment.config.policy} --env arm/{task} --num-episodes 20"
+class NextStep(NamedTuple):
+    """What to do next: what there is to say of it, and the command, if it is one."""
+
+    note: str
+    command: str
+
+
+def next_step(alignment: OfflineAlignment) -> NextStep:
+    """Return how to measure the policy on an arm, blind against the one before.
+
+    There is nothing to measure where the base was kept: both are the same then.
+    """
+    if alignment.run.figures("aligned")["kept_base"]:
+        return NextStep(
+            "The aligned policy is the base, so there is nothing to compare on a robot. Answer "
+            "more queries: the same command with a larger --num-labels and another --out.",
+            "",
+        )
+    env, note = _arm(alignment.data.rows[0].env)
+    words = ["robopref", "deploy", "--policy", f"{alignment.directory}/aligned",
+             "--against", str(alignment.config.policy), "--env", env,
+             "--num-episodes", "20"]  # fmt: skip
+    return NextStep(note, shlex.join(words))
+
+
+def _arm(env: str) -> tuple[str, str]:
+    """Return where an arm does what was recorded, and what to say where only the user knows."""
+    adapter, _, task = env.partition("/")
+    if adapter in ("arm", "real"):
+        return env, ""
+    if adapter == "metaworld":  # An arm does its tasks.
+        return f"arm/{task}", ""
+    of = f"are of {env}" if env else "do not say where they were recorded"
+    return "real/CELL.yaml", (
+        f"The episodes {of}: in place of CELL.yaml give the file that describes your robot's cell."
     )
 
 

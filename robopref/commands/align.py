@@ -83,10 +83,7 @@ class AlignCommand(AlignConfig):
 
     def _run_offline(self, config: "OfflineConfig") -> None:
         from robopref.align.offline import OfflineAlignment
-        from robopref.align.offline_report import (
-            deploy_command,
-            write_offline_report,
-        )
+        from robopref.align.offline_report import next_step, write_offline_report
         from robopref.commands.present import how_to_reach
 
         alignment = OfflineAlignment(
@@ -102,4 +99,7 @@ class AlignCommand(AlignConfig):
         for line in found["reasons"] + ["The base was kept."] * found["kept_base"]:
             print(line)
         print(f"Report: {report}")
-        print(f"Next:   {deploy_command(alignment)}")
+        note, command = next_step(alignment)
+        print(f"Next:   {command or note}")
+        if command and note:
+            print(f"        {note}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from html import unescape
 
 import pytest
 
@@ -10,7 +11,8 @@ from robopref.align.collect import Workers
 from robopref.align.guard import GuardConfig
 from robopref.align.loop import AlignmentLoop
 from robopref.align.offline import OfflineAlignment, OfflineConfig, complaints
-from robopref.align.offline_report import write_offline_report
+from robopref.align.offline_report import next_step, write_offline_report
+from robopref.align.run import Run
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import CheckpointError, DataError
@@ -66,8 +68,90 @@ def test_a_policy_is_tuned_from_recorded_episodes_alone(recorded, tmp_path, monk
     assert (recorded / "base" / "policy" / "model.safetensors").read_bytes() != weights(tmp_path)
     text = write_offline_report(alignment).read_text()
     assert "Success and preferred rate were not measured" in text
-    assert f"robopref deploy --policy {tmp_path}/aligned" in text
-    assert f"--against {recorded / 'base'} --env arm/" in text
+    command = (
+        f"robopref deploy --policy {tmp_path}/aligned --against {recorded / 'base'} "
+        f"--env arm/{TASK} --num-episodes 20"
+    )
+    assert next_step(alignment) == ("", command)
+    assert f"<pre>{command}</pre>" in text
+
+
+TASK = "button-press-topdown-v3"
+ELSEWHERE = (
+    "The episodes are of robomimic/Lift: in place of CELL.yaml give the file that describes your "
+    "robot's cell."
+)
+UNKNOWN = (
+    "The episodes do not say where they were recorded: in place of CELL.yaml give the file that "
+    "describes your robot's cell."
+)
+
+
+@pytest.mark.parametrize(
+    ("env", "arm", "note"),
+    [
+        ("metaworld/reach-v3", "arm/reach-v3", ""),
+        ("arm/reach-v3", "arm/reach-v3", ""),
+        ("real/my cell.yaml", "'real/my cell.yaml'", ""),
+        ("robomimic/Lift", "real/CELL.yaml", ELSEWHERE),
+        ("", "real/CELL.yaml", UNKNOWN),
+    ],
+)
+def test_the_tuned_policy_is_measured_where_the_episodes_were_recorded(
+    recorded, tmp_path, capsys, monkeypatch, env, arm, note
+):
+    found = {"held_out_accuracy": 0.9, "implicit_accuracy": 0.9, "drift": 0.1}
+    monkeypatch.setattr(OfflineAlignment, "execute", lambda self: self.run.figures("aligned"))
+    with_env(recorded / "pool", tmp_path / "data", env)
+    out = tmp_path / "out"
+    words = ["--data", tmp_path / "data", "--policy", recorded / "base", "--teacher",
+             "terminal", "--out", out]  # fmt: skip
+    finish(out, words, found | {"reasons": [], "kept_base": False})
+    assert cli.main(["align", *map(str, words)]) == 0
+    told = capsys.readouterr().out.split("Next:   ")[1].splitlines()
+    assert told == [
+        f"robopref deploy --policy {out}/aligned --against {recorded / 'base'} --env {arm} "
+        "--num-episodes 20",
+        *([" " * 8 + note] if note else []),
+    ]
+    text = unescape((out / "report.html").read_text())
+    assert told[0] in text
+    assert note in text
+
+
+def test_where_the_base_was_kept_there_is_nothing_to_measure(
+    recorded, tmp_path, capsys, monkeypatch
+):
+    found = {"held_out_accuracy": 0.4, "implicit_accuracy": 0.9, "drift": 0.1}
+    monkeypatch.setattr(OfflineAlignment, "execute", lambda self: self.run.figures("aligned"))
+    out = tmp_path / "out"
+    words = ["--data", recorded / "pool", "--policy", recorded / "base", "--teacher",
+             "terminal", "--out", out]  # fmt: skip
+    finish(out, words, found | {"reasons": ["It foretells little."], "kept_base": True})
+    assert cli.main(["align", *map(str, words)]) == 0
+    told, text = capsys.readouterr().out, (out / "report.html").read_text()
+    assert "deploy" not in told + text
+    note = (
+        "The aligned policy is the base, so there is nothing to compare on a robot. Answer more "
+        "queries: the same command with a larger --num-labels and another --out."
+    )
+    assert told.endswith(f"Next:   {note}\n")
+    assert note in text
+
+
+def with_env(recorded, folder, env):
+    """Return a copy of the episodes that says they are of `env`."""
+    copy = EpisodeStore.create(folder, fps=80)
+    for episode in EpisodeStore.open(recorded):
+        copy.add(dataclasses.replace(episode, env=env))
+
+
+def finish(out, words, found):
+    """Leave in `out` what a run of this command would, but for what was trained."""
+    command = cli.parse(["align", *map(str, words)])
+    run = Run(out, command._offline_config(command.data))
+    run.stage("labels", lambda: {"labels": 10})
+    run.stage("aligned", lambda: found)
 
 
 def test_an_interrupted_run_ends_the_same(recorded, tmp_path, monkeypatch):
