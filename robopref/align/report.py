@@ -7,7 +7,7 @@ from robopref.align import figures
 from robopref.align.evaluate import measure_episode
 from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
 from robopref.align.page import render
-from robopref.align.report_text import next_commands, stage_rows
+from robopref.align.report_text import next_commands, of_policies, stage_rows, verdict
 from robopref.config import to_dict, write_text_atomically
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
@@ -18,11 +18,7 @@ from robopref.preferences.preference import Preference
 from robopref.preferences.ranking import Answer
 from robopref.tracker import read_metrics
 
-NAMES = {
-    "base": ("before", "cloned from the demonstrations"),
-    "selected": ("best-of-N", "the same policy, its proposals chosen by the learned reward"),
-    "aligned": ("after", "fine-tuned, acting alone"),
-}
+NAMES = {"base": "before", "selected": "best-of-N", "aligned": "after"}
 NUM_CLIPS = 4
 NUM_ASKED = 20
 CLIP_SIZE = 200
@@ -65,12 +61,12 @@ class _Report:
             "title": f"{self.config.num_labels} answers: “{self.behaviour}” on {self.config.env}",
             "lead": self._lead(),
             "tiles": self._tiles(),
-            "verdict": self._verdict(),
+            "verdict": verdict(self.loop, self.evaluations)._asdict(),
             "measure_name": "mean measure",
             "rates": self._rates(),
             "accounting": self._accounting(),
             "rates_svg": figures.rates_figure(
-                {NAMES[name][0]: vars(e) for name, e in self.evaluations.items()}
+                {NAMES[name]: vars(e) for name, e in self.evaluations.items()}
             ),
             "num_labels": self.config.num_labels,
             "knows_success": self.config.knows_success,
@@ -112,30 +108,11 @@ class _Report:
             {"value": f"{self.loop.run.seconds:.0f} s", "label": "from nothing to here"},
         ]
 
-    def _verdict(self) -> dict[str, Any]:
-        base, aligned = self.evaluations["base"].joint, self.evaluations["aligned"].joint
-        if self.loop.run.figures("aligned")["kept_base"]:
-            text = (
-                "The base was kept: on validation starts the fine-tuned policy was worse, by "
-                "success or by the learned reward. Ask more answers, or look at what it likes."
-            )
-            return {"text": text, "worse": True}
-        if aligned.low > base.high:
-            text = "Better: the joint rate after is above the one before, intervals apart."
-        elif aligned.high < base.low:
-            text = "Worse: the joint rate fell. Keep the policy from before, and ask more answers."
-        elif aligned.value >= base.value:
-            text = (
-                "Not clearly better: the intervals overlap. More answers or test episodes decide."
-            )
-        else:
-            text = "Not clearly worse, but lower. Keep the policy from before until more is known."
-        return {"text": text, "worse": aligned.value < base.value}
-
     def _rates(self) -> list[dict[str, Any]]:
+        what = of_policies(self.loop)
         return [
             {
-                "name": NAMES[name][0], "what": NAMES[name][1],
+                "name": NAMES[name], "what": what[name],
                 "rates": [e.success, e.preferred, e.joint],
                 "measure": e.measure_mean, "length": e.length_mean,
             }
@@ -233,7 +210,7 @@ class _Report:
         from robopref.envs.paths import approach
 
         groups = {
-            NAMES[name][0]: [approach(e.state)[:, :2] for e in episodes.values()]
+            NAMES[name]: [approach(e.state)[:, :2] for e in episodes.values()]
             for name, episodes in self.episodes.items()
         }
         return figures.paths_figure(groups)

@@ -1,10 +1,66 @@
 """What a report says in words: the stages of a run, and what to do next."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from robopref.align.evaluate import Evaluation
 from robopref.align.loop import AlignmentLoop
-from robopref.config import to_dict
+from robopref.config import resolve, to_dict
 from robopref.envs import BEHAVIOURS
+from robopref.policies.finetune.at_run_time import is_at_run_time
+
+
+class Verdict(NamedTuple):
+    """What became of the policy, in words, and whether that is worse than what there was."""
+
+    text: str
+    worse: bool
+
+
+def verdict(loop: AlignmentLoop, evaluations: Mapping[str, Evaluation]) -> Verdict:
+    """Return what the guard found of a run's policy, and the test episodes."""
+    found = loop.run.figures("aligned")
+    guarded = (
+        f"on validation starts the {_made(loop)} policy was worse, by success or by the learned "
+        "reward."
+    )
+    if found["kept_base"]:
+        return Verdict(
+            f"The base was kept: {guarded} Ask more answers, or look at what it likes.", True
+        )
+    base, aligned = evaluations["base"].joint, evaluations["aligned"].joint
+    if aligned.low > base.high:
+        text = "Better: the joint rate after is above the one before, intervals apart."
+    elif aligned.high < base.low:
+        text = "Worse: the joint rate fell. Keep the policy from before, and ask more answers."
+    elif aligned.value >= base.value:
+        text = "Not clearly better: the intervals overlap. More answers or test episodes decide."
+    else:
+        text = "Not clearly worse, but lower. Keep the policy from before until more is known."
+    if found["worse"]:
+        text = f"Kept all the same, as --guard.keep-worse says: {guarded} {text}"
+    return Verdict(text, found["worse"] or aligned.value < base.value)
+
+
+def of_policies(loop: AlignmentLoop) -> dict[str, str]:
+    """Return what each evaluated policy is."""
+    if loop.run.figures("aligned")["kept_base"]:
+        after = "the base, which was kept"
+    elif _made(loop) == "steered":
+        method = to_dict(loop.config)["method"]["type"]
+        after = f"the same policy, steered at each decision by {method}"
+    else:
+        after = "fine-tuned, acting alone"
+    return {
+        "base": "cloned from the demonstrations",
+        "selected": "the same policy, its proposals chosen by the learned reward",
+        "aligned": after,
+    }
+
+
+def _made(loop: AlignmentLoop) -> str:
+    """Return what the method makes of a policy, as a participle."""
+    return "steered" if is_at_run_time(resolve(loop.config, "method")) else "fine-tuned"
 
 
 def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
@@ -16,7 +72,7 @@ def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
         "pool": f"{config.num_pool_episodes} episodes of that policy",
         "labels": f"{config.num_labels} labels, the reward fitted again between rounds",
         "reward": "reward fitted to all answers",
-        "aligned": "the tuned policy beside the base, on validation starts",
+        "aligned": f"the {_made(loop)} policy beside the base, on validation starts",
         "selection": "the aligned policy with best-of-N on top of it, on validation starts",
     }
     for number in range(1, loop.rounds.num_rounds + 1):

@@ -51,6 +51,7 @@ def run_loop(config: Any, directory: Path) -> None:
     from robopref.align.collect import Workers
     from robopref.align.loop import AlignmentLoop
     from robopref.align.report import write_report
+    from robopref.align.report_text import verdict
 
     with Workers(config.num_workers) as workers:
         person = how_to_reach(config, directory, resolve(config, "behaviour").question)
@@ -59,7 +60,8 @@ def run_loop(config: Any, directory: Path) -> None:
         evaluations = loop.execute()
         report = write_report(loop)
     print_evaluations(evaluations)
-    print(f"\n{loop.run.seconds:.0f} s of work, {config.num_labels} answers.")
+    print(f"\n{verdict(loop, evaluations).text}")
+    print(f"{loop.run.seconds:.0f} s of work, {config.num_labels} answers.")
     print(f"Report: {report}")
 
 
