@@ -31,6 +31,10 @@ from robopref.preferences.terminal import Person
 from robopref.seeding import make_rng
 from robopref.types import Obs
 
+NUM_PARTS = 5
+"""One of so many decided queries is held out, where any are."""
+FEWEST_TO_HOLD_OUT = 20
+"""Of fewer decided queries none is held out: so few could not judge a policy."""
 MAX_QUERIES_PER_LABEL = 5
 """A teacher who passes on more than this gives too little to learn from."""
 
@@ -44,6 +48,7 @@ class Labels:
         pool: Episodes that queries are made of.
         behaviour: Gives the scripted teacher its measure; nothing that learns sees it.
         shown: What rewards see of episodes; None for what the config says.
+        holds_out: Keep some answers away from all that learns, if there are enough.
     """
 
     def __init__(
@@ -54,8 +59,10 @@ class Labels:
         behaviour: Any,
         *,
         shown: Shown | None = None,
+        holds_out: bool = False,
     ) -> None:
         self.config = config
+        self._holds_out = holds_out
         self.shown = Shown(config, directory) if shown is None else shown
         self.pool = pool
         self.behaviour = behaviour
@@ -108,13 +115,31 @@ class Labels:
                 "nothing. Begin again in a new folder (--out) with more answers (--num-labels), "
                 "or with another teacher or behaviour."
             )
-        fitting = self.fitting(doubt=self.config.find_mistakes)
+        fitting = RewardFitting(
+            self.config, self.learned_from(), self._cut, doubt=self.config.find_mistakes
+        )
         save_figures(fitting.view.prefers_b.tolist(), self._believed_path)
         return fitting.fit("reward", str(self.preference_store.num_labels()))
 
-    def fitting(self, *, doubt: bool = False) -> RewardFitting:
-        """Return the answers so far as pairs to fit rewards to."""
-        return RewardFitting(self.config, self.preferences(), self._cut, doubt=doubt)
+    def fitting(self) -> RewardFitting:
+        """Return all answers so far as pairs to fit rewards to."""
+        return RewardFitting(self.config, self.preferences(), self._cut)
+
+    def held_out(self) -> list[Preference]:
+        """Return the answers that nothing learns from; none where there are too few."""
+        answers = self.preferences()
+        decided = [p.query.id for p in answers if any(o != 0.5 for *_, o in p.ranking.pairs())]
+        # By queries: what one person said of a pair would teach what another will say.
+        queries = list(dict.fromkeys(decided))
+        if not self._holds_out or len(queries) < FEWEST_TO_HOLD_OUT:
+            return []
+        held = set(queries[::NUM_PARTS])
+        return [preference for preference in answers if preference.query.id in held]
+
+    def learned_from(self) -> list[Preference]:
+        """Return the answers that a reward and a method learn from."""
+        held = {preference.query.id for preference in self.held_out()}
+        return [p for p in self.preferences() if p.query.id not in held]
 
     def judgements(self) -> tuple[list[Episode], list[Any]]:
         """Return the judged episodes, and the answers as fine-tuning methods take them.
@@ -125,13 +150,13 @@ class Labels:
 
         doubts = self.config.find_mistakes
         believed: list[float] | None = load_figures(self._believed_path, list) if doubts else None
-        return judgements_of(self.preferences(), self.pool.episode, believed=believed)
+        return judgements_of(self.learned_from(), self.pool.episode, believed=believed)
 
-    def decided_pairs(self) -> list[tuple[str, str, float]]:
-        """Return the pairs that an answer orders: two episode ids, and whether the second won."""
+    def watched_pairs(self) -> list[tuple[str, str, float]]:
+        """Return two episode ids, and whether the second won, of all pairs that judge a policy."""
         return [
             (preference.query.items[a].episode_id, preference.query.items[b].episode_id, prefers_b)
-            for preference in self.preferences()
+            for preference in self.held_out() or self.preferences()
             for a, b, prefers_b in preference.ranking.pairs()
             if prefers_b != 0.5
         ]

@@ -3,8 +3,10 @@
 Queries are made of the episodes, a reward is learned from the answers, and a saved policy is
 fine-tuned on what the reward likes of them. Nothing is rolled out, so neither success nor the
 preferred rate of the tuned policy is known. The guard looks at what can be known: how well the
-reward foretells answers that it was not given, whether the tuned policy orders the judged pairs
-rightly, and how far it has moved.
+reward foretells answers that it was not given, whether the tuned policy orders judged pairs
+rightly, and how far it has moved. A fifth of the answers is held out for that, and nothing learns
+from it; where there are too few for that, the judged pairs are those that were learned from, and
+the report says so.
 """
 
 import functools
@@ -122,7 +124,7 @@ class OfflineAlignment:
         ).check(method)
         self.person = person
         self.run = Run(directory, config, announce=announce)
-        self.labels = Labels(config, directory, self.data, behaviour)
+        self.labels = Labels(config, directory, self.data, behaviour, holds_out=True)
 
     def execute(self) -> dict[str, Any]:
         """Do every stage; return what the guard found."""
@@ -168,7 +170,7 @@ class OfflineAlignment:
         return Windows(self.base, list(self.data))
 
     def _measure(self, tuned: Any) -> dict[str, float]:
-        """Return the drift, and how well the implicit reward orders the judged pairs.
+        """Return the drift, and how well the implicit reward orders judged pairs.
 
         Its cross-entropy is what training is stopped early by: nothing better is known here.
         """
@@ -176,7 +178,7 @@ class OfflineAlignment:
         change = self._windows.error_change(tuned)
         margin = np.array([
             (change[place[a]] - change[place[b]]) * (1 if prefers_b > 0.5 else -1)
-            for a, b, prefers_b in self.labels.decided_pairs()
+            for a, b, prefers_b in self.labels.watched_pairs()
         ])  # fmt: skip
         return {
             "loss": float(np.logaddexp(0, -BETA * margin).mean()),
@@ -196,7 +198,8 @@ class OfflineAlignment:
             shutil.copytree(self.directory / "tuned" / "policy", policy, dirs_exist_ok=True)
         names = ("held_out_accuracy", "implicit_accuracy", "drift")
         figures = {name: found[name] for name in names}
-        return {**figures, "reasons": reasons, "kept_base": keep_base}
+        held_out = len(self.labels.held_out())
+        return {**figures, "held_out": held_out, "reasons": reasons, "kept_base": keep_base}
 
 
 def _scores_chunks(config: OfflineConfig) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robopref.align import figures
+from robopref.align.labels import FEWEST_TO_HOLD_OUT
 from robopref.align.offline import OfflineAlignment
 from robopref.align.page import render
 from robopref.config import to_dict, write_text_atomically
@@ -79,7 +80,8 @@ def _rows(found: dict[str, Any], guard: Any) -> list[dict[str, str]]:
         "held_out_accuracy": ("held-out answers", least,
             "Share of answers that a reward fitted to the other answers foretells."),
         "implicit_accuracy": ("judged pairs", least,
-            "Share of judged pairs whose better episode became likelier than the other."),
+            "Share of the judged pairs whose better episode became likelier than the other. "
+            + seen_by_training(found.get("held_out", 0))),
         "drift": ("drift", largest,
             "How much larger the denoising error on the recorded chunks became."),
     }  # fmt: skip
@@ -87,6 +89,16 @@ def _rows(found: dict[str, Any], guard: Any) -> list[dict[str, str]]:
         {"name": name, "value": f"{found[key]:.2f}", "wanted": wanted, "what": what}
         for key, (name, wanted, what) in names.items()
     ]
+
+
+def seen_by_training(held_out: int) -> str:
+    """Return what the accuracy on judged pairs is worth, by how many answers were held out."""
+    if held_out:
+        return f"They are of {held_out} answers that nothing learned from."
+    return (
+        f"They were learned from: below {FEWEST_TO_HOLD_OUT} decided queries none is held out, so "
+        "that this figure flatters a method that learns from the answers."
+    )
 
 
 def _losses(metrics: Path) -> str:

@@ -83,7 +83,11 @@ class AlignCommand(AlignConfig):
 
     def _run_offline(self, config: "OfflineConfig") -> None:
         from robopref.align.offline import OfflineAlignment
-        from robopref.align.offline_report import next_step, write_offline_report
+        from robopref.align.offline_report import (
+            next_step,
+            seen_by_training,
+            write_offline_report,
+        )
         from robopref.commands.present import how_to_reach
 
         alignment = OfflineAlignment(
@@ -95,6 +99,8 @@ class AlignCommand(AlignConfig):
         report = write_offline_report(alignment)
         for name in ("held_out_accuracy", "implicit_accuracy", "drift"):
             print(f"{name.replace('_', ' '):<18} {found[name]:.2f}")
+        seen = seen_by_training(found.get("held_out", 0))
+        print(f"Implicit accuracy is that of judged pairs. {seen}")
         print("Success and preferred rate: not measured.")
         for line in found["reasons"] + ["The base was kept."] * found["kept_base"]:
             print(line)

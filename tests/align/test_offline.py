@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from html import unescape
 
 import pytest
@@ -11,7 +12,7 @@ from robopref.align.collect import Workers
 from robopref.align.guard import GuardConfig
 from robopref.align.loop import AlignmentLoop
 from robopref.align.offline import OfflineAlignment, OfflineConfig, complaints
-from robopref.align.offline_report import next_step, write_offline_report
+from robopref.align.offline_report import next_step, seen_by_training, write_offline_report
 from robopref.align.run import Run
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
@@ -60,13 +61,15 @@ def test_a_policy_is_tuned_from_recorded_episodes_alone(recorded, tmp_path, monk
     alignment = OfflineAlignment(config(recorded, guard=keep), tmp_path)
     found = alignment.execute()
     assert set(found) == {
-        "held_out_accuracy", "implicit_accuracy", "drift", "reasons", "kept_base", "seconds",
+        "held_out_accuracy", "implicit_accuracy", "drift", "held_out", "reasons", "kept_base",
+        "seconds",
     }  # fmt: skip
     assert not found["kept_base"]
     watched = [r for r in read_metrics(tmp_path / "tuned/metrics.jsonl") if "validation/drift" in r]
     assert {"validation/implicit_accuracy", "validation/loss"} <= watched[-1].keys()
     assert (recorded / "base" / "policy" / "model.safetensors").read_bytes() != weights(tmp_path)
     text = write_offline_report(alignment).read_text()
+    assert seen_by_training(0) in text
     assert "Success and preferred rate were not measured" in text
     command = (
         f"robopref deploy --policy {tmp_path}/aligned --against {recorded / 'base'} "
@@ -202,6 +205,50 @@ def test_answers_that_contradict_each_other_are_not_trusted(recorded, tmp_path):
     assert any("foretells only" in reason or "orders only" in reason for reason in found["reasons"])
     base = recorded / "base" / "policy" / "model.safetensors"
     assert base.read_bytes() == weights(tmp_path)
+
+
+def answer(alignment, num):
+    """Answer `num` queries in the run's store, the first three of them by two people."""
+    items = [Segment(row.episode_id, 0, row.length) for row in alignment.data.rows]
+    pairs = list(itertools.permutations(items, 2))[:num]
+    store = alignment.labels.preference_store
+    for number, pair in enumerate(pairs):
+        query = Query(f"q{number:02}", pair)
+        store.add_queries([query], cut_hash=alignment.data.content_hash)
+        for who in ("anna", "ben")[: 2 if number < 3 else 1]:
+            store.answer(Preference(f"{who}{number}", query, Ranking.prefer(0), who))
+
+
+def test_the_guard_watches_answers_that_nothing_learned_from(recorded, tmp_path):
+    alignment = OfflineAlignment(config(recorded, find_mistakes=True), tmp_path)
+    answer(alignment, 20)
+    labels = alignment.labels
+    held = {preference.query.id for preference in labels.held_out()}
+    assert held == {"q00", "q05", "q10", "q15"}
+    assert len(labels.held_out()) == 5
+    assert {p.query.id for p in labels.learned_from()} == {f"q{n:02}" for n in range(20)} - held
+    watched = [tuple(i.episode_id for i in p.query.items) for p in labels.held_out()]
+    assert [(a, b) for a, b, _ in labels.watched_pairs()] == watched
+    alignment.run.stage("labels", lambda: {"labels": 23})
+    alignment.run.stage("reward", alignment._train_reward)
+    believed = json.loads((tmp_path / "reward" / "believed.json").read_text())
+    assert len(believed) == len(labels.learned_from()) == 18
+    data = alignment._finetune_data()
+    learned = {tuple(s.episode_id for s in judgement.segments) for judgement in data.judgements}
+    assert len(data.judgements) == 18
+    assert not learned & set(watched)
+
+
+def test_of_few_answers_none_is_held_out_and_the_report_says_so(recorded, tmp_path):
+    alignment = OfflineAlignment(config(recorded), tmp_path)
+    answer(alignment, 19)
+    assert alignment.labels.held_out() == []
+    assert len(alignment.labels.watched_pairs()) == len(alignment.labels.learned_from()) == 22
+    assert seen_by_training(0) == (
+        "They were learned from: below 20 decided queries none is held out, so that this figure "
+        "flatters a method that learns from the answers."
+    )
+    assert seen_by_training(5) == "They are of 5 answers that nothing learned from."
 
 
 def test_what_does_not_fit_is_refused(recorded, tmp_path):
