@@ -49,7 +49,12 @@ class KTOConfig(PreferenceConfig):
 
 @dataclass(frozen=True)
 class NPOConfig(PreferenceConfig):
-    """Fine-tune away from bad chunks by NPO; the anchor is all that holds on to the good."""
+    """Fine-tune away from bad chunks by NPO; the anchor is all that holds on to the good.
+
+    [2] divides this loss by beta, which is `dpo_beta` here; we do not. Its gradient at the base is
+    `dpo_beta` times that of [2], so that at 10 it weighs ten times as much against the anchor:
+    `anchor` 5 here is 0.5 there.
+    """
 
     group_size: ClassVar[int | None] = 2
 

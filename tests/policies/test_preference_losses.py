@@ -111,6 +111,43 @@ def test_kto_weighs_good_and_bad():
     assert float(loss) == pytest.approx((0.5 * 0.5 + 0.5) / 2)
 
 
+@given(implicit_rewards)
+def test_kto_measures_each_chunk_against_the_mean_of_the_batch(values):
+    """Eq. 8 of Diffusion-KTO: z0 is the mean of the batch, at least 0, and takes no gradient."""
+    rows = [values[:2], values[2:]]
+    implicit, gains = tensor(*rows).requires_grad_(), tensor([1.0, -1.0], [-1.0, 1.0])
+    config = KTOConfig(desirable_weight=0.5)
+    losses = config.losses(implicit, gains)
+    z0 = max(0.0, sum(values) / 4)
+    slopes = []
+    for row, signs, loss in zip(rows, gains.tolist(), losses.tolist(), strict=True):
+        terms = [
+            (0.5 if sign > 0 else 1.0) * (1 - sigmoid(sign * (value - z0)))
+            for value, sign in zip(row, signs, strict=True)
+        ]
+        assert loss == pytest.approx(sum(terms) / 2)
+        slopes.append([
+            -sign * (0.5 if sign > 0 else 1.0) * sigmoid(value - z0) * sigmoid(z0 - value) / 2
+            for value, sign in zip(row, signs, strict=True)
+        ])  # fmt: skip
+    torch.testing.assert_close(gradient(losses, implicit), tensor(*slopes))
+
+
+def sigmoid(value):
+    return 1 / (1 + math.exp(-value))
+
+
+@given(st.floats(-4, 4), st.floats(0.1, 20))
+def test_npo_is_its_equation_times_beta(log_ratio, beta):
+    """Eq. 3 of NPO is 2 / beta times log(1 + ratio^beta), where ratio is of the likelihoods."""
+    published = 2 / beta * math.log1p(math.exp(beta * log_ratio))
+    implicit = tensor([3.0, beta * log_ratio]).requires_grad_()
+    loss = NPOConfig(dpo_beta=beta).losses(implicit, tensor([1.0, -1.0]))
+    assert float(loss.detach()) == pytest.approx(beta * published)
+    slope = gradient(loss, implicit)[0, 1]
+    assert float(slope) == pytest.approx(2 * sigmoid(beta * log_ratio))
+
+
 def test_npo_looks_at_bad_chunks_alone():
     implicit = tensor([0.7, -0.4]).requires_grad_()
     found = gradient(NPOConfig().losses(implicit, tensor([1.0, -1.0])), implicit)
