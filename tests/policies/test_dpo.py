@@ -1,6 +1,7 @@
 """Tests for finetune/dpo.py and what it is made of: links, pairs of windows, the safeguard."""
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,11 +12,19 @@ from hypothesis import strategies as st
 from benchmarks.two_ways import ANSWERS, METHODS, judge
 from robopref.data.segment import Segment
 from robopref.policies.finetune.data import FinetuneData, Judgement
-from robopref.policies.finetune.dpo import DPOConfig, derivative
+from robopref.policies.finetune.dpo import Divergence, DPOConfig, derivative
 from robopref.policies.finetune.links import LINKS
 from robopref.policies.finetune.objective import PreferenceObjective, loser_scale
 from robopref.types import STATE
 
+ALPHA = 0.3
+FUNCTIONS: dict[Divergence, Callable[[torch.Tensor], torch.Tensor]] = {
+    "reverse-kl": lambda u: u * u.log(),
+    "forward-kl": lambda u: -u.log(),
+    "jensen-shannon": lambda u: u * u.log() - (u + 1) * ((u + 1) / 2).log(),
+    "alpha": lambda u: (u ** (1 - ALPHA) - (1 - ALPHA) * u - ALPHA) / (ALPHA * (ALPHA - 1)),
+}
+"""f of each divergence: table 1 of Wang et al., 2023, arXiv:2309.16240."""
 MENDED, AS_PUBLISHED = METHODS["safeguarded, anchored"], METHODS["as published"]
 
 
@@ -38,7 +47,9 @@ def tune(config, policy, data):
     return config.run(policy, data, generator=torch.Generator().manual_seed(3))
 
 
-def test_as_published_it_drives_what_was_preferred_away_too(toy_policy, judged, toy_obs):
+def test_vanilla_diffusion_dpo_fails_by_overshooting_and_raises_the_error_of_the_preferred_too(
+    toy_policy, judged, toy_obs
+):
     """The mechanism of the failure: overshooting in the right direction pays as well as imitating.
 
     The denoising error of preferred chunks rises, actions leave the data, and the part of the task
@@ -110,6 +121,35 @@ def test_divergences_are_increasing_and_level_off(name, log_ratio, more):
     assert held[1] > held[0]
     if name != "reverse-kl" and log_ratio > 0:
         assert held[1] - held[0] < more
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@given(st.lists(st.floats(-4, 4), min_size=2, max_size=5))
+def test_divergences_are_the_derivatives_of_their_functions(name, log_ratios):
+    """Up to a constant, which cancels in a pair."""
+    log_ratio = torch.tensor(log_ratios, dtype=torch.float64)
+    ratio = log_ratio.exp().requires_grad_()
+    (slope,) = torch.autograd.grad(FUNCTIONS[name](ratio).sum(), ratio)
+    apart = derivative(name, log_ratio, ALPHA) - slope
+    torch.testing.assert_close(apart, apart[:1].expand_as(apart))
+
+
+@given(st.floats(-3, 3), st.floats(0.1, 5))
+def test_ipo_is_its_equation_and_least_at_a_margin_of_one_half(gap, tau):
+    """Eq. 17 of Azar et al., whose tau is `dpo_beta`; here it is tau squared times as large."""
+
+    def loss(difference):
+        implicit = tau * torch.stack([difference, torch.zeros_like(difference)])[None]
+        order = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+        return DPOConfig(link="ipo", dpo_beta=tau).losses(implicit, order).sum()
+
+    found = loss(torch.tensor(gap, dtype=torch.float64))
+    assert float(found) == pytest.approx(tau**2 * (gap - 1 / (2 * tau)) ** 2)
+    least = torch.tensor(1 / (2 * tau), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(least), least)
+    assert abs(float(slope)) < 1e-9
+    for aside in (-0.1, 0.1):
+        assert loss(least + aside) > loss(least)
 
 
 @pytest.mark.parametrize("name", LINKS)
