@@ -1,6 +1,7 @@
 """Every fine-tuning method of the registry in a real run of the loop."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def small(name):
     """Return a method that can learn from a run of the loop, as small as can be."""
     method = FINETUNE.config_class(name)()
     fields = {field.name for field in dataclasses.fields(method)}
-    changes = {key: value for key, value in SMALL.items() if key in fields}
+    changes: dict[str, Any] = {key: value for key, value in SMALL.items() if key in fields}
     if "trainer" in fields:
         changes["trainer"] = training(5)
     if "groups" in fields:
