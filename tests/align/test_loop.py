@@ -30,6 +30,7 @@ from robopref.preferences.ranking import Ranking
 from robopref.preferences.teachers import SkipTeacherConfig
 from robopref.preferences.terminal import Person, TerminalTeacherConfig
 from robopref.preferences.web import WebTeacherConfig
+from robopref.tracker import read_metrics
 from robopref.types import STATE
 from tests.align.conftest import make_tiny
 
@@ -62,6 +63,21 @@ def test_policies_are_tested_on_the_same_starts_that_nothing_else_used(finished)
     used = {seed for name in seeds if not name.startswith("evaluation") for seed in seeds[name]}
     assert not set(seeds["rounds/1/selection"]) & set(seeds["rounds/2/selection"])
     assert not used & set(seeds["evaluation/base"])
+
+
+def test_the_guard_logs_what_it_saw_while_a_policy_was_tuned(finished):
+    for number in (1, 2):
+        rows = read_metrics(finished.directory / f"rounds/{number}/metrics.jsonl")
+        looks = [row for row in rows if "validation/loss" in row]
+        assert looks
+        kept = finished.run.figures(f"round-{number}")["guard"]
+        for look in [*looks, {f"validation/{name}": value for name, value in kept.items()}]:
+            for name in ("joint", "success", "preferred_to_base", "score", "implicit_accuracy"):
+                assert 0 <= look[f"validation/{name}"] <= 1
+            assert look["validation/joint"] <= look["validation/success"]
+            assert look["validation/loss"] == -look["validation/score"]
+            # A policy that was tuned is not where the base was.
+            assert 0 < abs(look["validation/drift"]) < 1
 
 
 def test_the_config_is_kept_and_says_all(finished):
