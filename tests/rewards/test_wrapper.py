@@ -14,6 +14,7 @@ from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.rewards.trivial import NegatedReward, RandomRewardConfig, TrueReward
 from robopref.rewards.wrapper import ENVIRONMENT_REWARD, LearnedReward, LearnedVectorReward
 from robopref.types import STATE, SegmentBatch
+from tests.extras import import_extra
 
 
 class SmallEnv(gymnasium.Env):
@@ -216,7 +217,7 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_stable_baselines3_learns_what_the_reward_learned(make_pairs):
-    sb3 = pytest.importorskip("stable_baselines3", reason="needs the extra rl")
+    sb3 = import_extra("stable_baselines3", "rl")
     reward = MLPRewardConfig(2, (32,), 1).build(5, 2)
     reward.fit(make_pairs(100), generator=torch.Generator().manual_seed(0))
     env = FlattenObservation(LearnedReward(SmallEnv(20), reward))
