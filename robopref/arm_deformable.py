@@ -34,8 +34,9 @@ from robopref.table_eye import TOP, TableCamera, TableEye
 from robopref.types import IMAGES, SimState
 
 STALL_S = 2.0
-"""A machine that is shared may not run for so long, and nothing is at stake in a simulation [s]; a
-primitive takes so long that it would happen in one."""
+"""A shared machine may not run for so long, and in a simulation nothing is at stake [s]."""
+BEHIND_RAD = 0.24
+"""So far may a joint be behind there; the controller stops by itself beyond 0.25 [rad]."""
 OVER_TABLE = Workspace(
     Box((-1.2, -1.2, -0.1), (1.4, 1.2, 1.6)), (HalfSpace((0.0, 0.0, 1.0), 0.0),), radius_m=0.04
 )
@@ -94,8 +95,7 @@ class ArmDeformableEnv(DeformableEnv):
     As in `DeformableEnv`, in the table's frame: `Box((6,), float32)`, two points.
 
     ## Observation Space
-    As in `DeformableEnv`; the cloud is that of a depth camera of the hardware layer. With cameras,
-    also `observation.images.top`.
+    As in `DeformableEnv`, by a depth camera; with cameras, also `observation.images.top`.
 
     | key | observation | unit |
     | --- | --- | --- |
@@ -134,8 +134,8 @@ class ArmDeformableEnv(DeformableEnv):
         self._cell = SimCell(SimArmConfig(config.arm, config.address))
         self._safety = SafetyConfig(
             OVER_TABLE, config.speed_factor, tool_speed_m_s=config.tool_speed_m_s,
-            state_age_s=STALL_S, watchdog_s=STALL_S, needs_deadman=config.needs_deadman,
-            off=("budget",),
+            tracking_error_rad=BEHIND_RAD, state_age_s=STALL_S, watchdog_s=STALL_S,
+            needs_deadman=config.needs_deadman, off=("budget",),
         )  # fmt: skip
         self._camera = TableCamera(EYE)
         self._eye: TableEye | None = None

@@ -37,8 +37,12 @@ SHARE = 0.9
 here and there than from one to the next."""
 TURN_RAD_S = 1.0
 """How fast the tool is turned on its way to where a path begins [rad/s]."""
-STILL_STEPS = 3
-"""So many steps later than its last place was asked for, the arm stands there."""
+STILL_STEPS, MOST_STEPS = 3, 40
+"""So many steps after its last place was asked for the arm is there, and so many it is given."""
+THERE_RAD = 3e-3
+"""So near to where its joints should be, the arm has come there [rad]."""
+STALL_S = 2.0
+"""A state that is older says nothing of where the arm is now [s]."""
 CLOSED, OPEN = 0.0, 1.0
 
 
@@ -182,15 +186,25 @@ class PrimitiveMotion:
         waits: int,
         measure: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Go a leg and stand at its end for so many steps; return whether the arm was let."""
-        steps = [*zip(leg.places_m, leg.rotations, strict=True)]
-        for place, rotation in [*steps, *[steps[-1]] * waits]:
-            self.records.append(self.rig.go(place, opening, rotation))
+        """Go a leg and stand at its end for so many steps; return whether the arm was let.
+
+        It stands there longer where it has not come there yet: nothing is let go of on the way.
+        """
+        num = len(leg.places_m)
+        for step in range(num + max(waits, MOST_STEPS)):
+            if step >= num + waits and self._is_there():
+                break
+            place = min(step, num - 1)
+            self.records.append(self.rig.go(leg.places_m[place], opening, leg.rotations[place]))
             measure()
             self._attend()
             if self.rig.why_stopped():
                 return False
         return True
+
+    def _is_there(self) -> bool:
+        away = np.subtract(self.rig.arm.state(STALL_S).position, self.rig.planned)
+        return bool(np.abs(away).max() < THERE_RAD)
 
     def _legs(self, path: ToolPath, yaw_rad: float) -> tuple[_Leg, _Leg, _Leg]:
         """Return the way to where a path begins, the path, and the way back."""

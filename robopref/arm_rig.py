@@ -169,6 +169,12 @@ class ArmRig:
             self._arm.set_speed(factor)
             self._motion.period_s = step_s
 
+    @property
+    def planned(self) -> Joints:
+        """Where the joints will be after the last step [rad]."""
+        assert self._motion is not None
+        return self._motion.planned[0]
+
     def look_ahead(
         self,
         targets_m: Float[np.ndarray, "K 3"],
