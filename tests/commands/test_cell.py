@@ -11,6 +11,7 @@ pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 from robopref.cli import main, parse
 from robopref.commands.cell import ARM_TASK, env_of
 from robopref.config import load_yaml, resolve
+from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import ConfigError
 from robopref.hardware.sim import SimArmConfig
@@ -136,8 +137,8 @@ def test_one_command_deploys_on_an_arm_that_it_names(tmp_path, capsys):
     policy.save_pretrained(tmp_path / "policy")
     out = tmp_path / "deployed"
     command = ["deploy", "--robot", "sim", "--robot.model", "ur5e", "--policy",
-               str(tmp_path / "policy"), "--num-episodes", "1", "--max-episode-steps", "4",
-               "--speed", "1", "--image-px", "32", "--yes", "--out", str(out)]  # fmt: skip
+               str(tmp_path / "policy"), "--num-episodes", "1", "--max-episode-steps", "8",
+               "--speed", "1", "--image-px", "96", "--yes", "--out", str(out)]  # fmt: skip
     assert main(command) == 0
     shown = capsys.readouterr().out
     assert "Arm        ur5e: 6 joints" in shown
@@ -146,9 +147,9 @@ def test_one_command_deploys_on_an_arm_that_it_names(tmp_path, capsys):
     (name,) = store.ids
     episode = store.episode(name)
     assert episode.env == f"real/{out}/cell.yaml"
-    assert episode.extras["safety.sent"].shape == (5, 6)
+    assert episode.extras["safety.sent"].shape == (9, 6)
     # The camera drew the arm that moved, and not one at rest.
-    pictures = episode.obs[f"{IMAGES}front"].astype(int)
+    pictures = store.frames(Segment(name, 0, 8), f"{IMAGES}front").astype(int)
     assert np.abs(pictures[-1] - pictures[0]).max() > 20
     # The cell is a file like any other, and the same command has nothing left to do.
     assert main(command) == 0
