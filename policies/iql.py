@@ -7,8 +7,9 @@ exp(beta * advantage). No action outside of the data is ever evaluated.
 Many runs of one task train as one batched model: seeds, and rewards for the same transitions. It
 has its own loop and not `robopref.trainer`, whose step is one loss, one learning rate and one
 gradient norm: here the actor alone decays, targets move after each step, members must not meet in a
-common norm, and gradients are written out. Checkpoints, metrics, progress and Ctrl-C are those of
-the trainer: an interrupted run ends with the same weights, bit for bit.
+common norm, and gradients are written out. Checkpoints, metrics, progress, Ctrl-C and the sharing
+of batches among processes are those of the trainer: an interrupted run ends with the same weights,
+bit for bit.
 
 Shapes: M members, N transitions, R observations, B batch.
 
@@ -35,6 +36,7 @@ from robopref.nn import threads_for
 from robopref.policies.gaussian import GaussianPolicy, GaussianPolicyConfig
 from robopref.policies.iql_data import Transitions
 from robopref.policies.iql_learner import Errors, IQLLearner
+from robopref.ranks import get_ranks, telling_of_loss
 from robopref.run_checkpoint import RunCheckpoint
 from robopref.seeding import make_generator
 from robopref.tracker import Tracker, watch
@@ -111,11 +113,10 @@ class IQLRun:
         directory: Path | None = None,
         device: Literal["auto", "cpu"] = "auto",
     ) -> None:
-        from accelerate import Accelerator
-
         self.config = config
         self.directory = directory
-        self.device = Accelerator(cpu=device == "cpu").device
+        self.ranks = get_ranks()
+        self.device = self.ranks.device(device)
         self.transitions = transitions.to(self.device)
         self.rewards = rewards.to(self.device)
         self.generators = [make_generator(seed, "iql") for seed in seeds]
@@ -136,14 +137,21 @@ class IQLRun:
     def fit(self) -> TrainResult:
         """Train to the end, from the last checkpoint if there is one."""
         start = time.monotonic()
+        begun = [g.get_state().tolist() for g in self.generators]
+        self.ranks.check_alike("train iql", [len(self.transitions), begun])
         self._resume()
         num = self.config.num_steps
-        watching = watch(self.directory, "train iql", total=num, done=self.step)
-        with threads_for(self.learner.optimizer), watching as seen:
+        watching = watch(
+            self.directory, "train iql", total=num, done=self.step,
+            arithmetic=self.ranks.arithmetic(
+                num, self.config.batch_size, len(self.transitions), self.learner
+            ),
+        )  # fmt: skip
+        with threads_for(self.learner.optimizer), watching as seen, telling_of_loss():
             while self.step < num:
                 self._after_update(self.update(), seen.tracker)
                 seen.bar.advance(1, value_loss=self._figures.get("value_loss", math.nan))
-                if seen.interrupt:
+                if seen.must_stop():
                     self._save()
                     raise KeyboardInterrupt
         self._save()
@@ -176,9 +184,14 @@ class IQLRun:
         """Draw a batch for each member and move all weights once."""
         done = self.step / self.config.num_steps
         rate = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        batch = self.transitions.gather(self.rewards, self._draw())
+        drawn = self._draw()
+        self._share = self.ranks.share(drawn.shape[1], self.learner)
+        batch = self.transitions.gather(self.rewards, drawn[:, self._share.rows])
         self.step += 1
-        return self.learner.update(batch, actor_learning_rate=rate)
+        return self.learner.update(
+            batch, actor_learning_rate=rate,
+            average=lambda gradients: self.ranks.average(gradients, self._share),
+        )  # fmt: skip
 
     def _after_update(self, errors: Errors, tracker: Tracker | None) -> None:
         """Log and save if it is time."""
@@ -186,7 +199,8 @@ class IQLRun:
         logs = last or self.step % self.config.log_interval == 0
         saves = self.step % self.config.checkpoint_interval == 0
         if logs or saves:
-            self._figures = errors.figures(self.config.expectile)
+            figures = errors.figures(self.config.expectile)
+            self._figures = self.ranks.mean_figures(figures, self._share)
             self._check_finite()
         if logs and tracker is not None:
             tracker.log(self.step, self._figures)
@@ -194,7 +208,7 @@ class IQLRun:
             self._save()
 
     def _draw(self) -> Tensor:
-        """Return indices (M, B); each member's do not depend on who else is trained."""
+        """Return indices (M, B) of all ranks; a member's do not depend on who else is trained."""
         shape = (self.config.batch_size,)
         drawn = [torch.randint(len(self.transitions), shape, generator=g) for g in self.generators]
         return torch.stack(drawn).to(self.device)

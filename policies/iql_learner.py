@@ -15,7 +15,7 @@ References:
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from robopref.nn import EnsembleMLP
 from robopref.policies.gaussian import LARGEST_LOG_STD
 from robopref.policies.iql_data import Batch
 from robopref.policies.iql_networks import WrittenOutMLP, flatten_parameters, stack_members
+
+Average = Callable[[Sequence[Tensor]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +134,19 @@ class IQLLearner(nn.Module):
         )
 
     @torch.no_grad()
-    def update(self, batch: Batch, *, actor_learning_rate: float) -> Errors:
+    def update(
+        self, batch: Batch, *, actor_learning_rate: float, average: Average | None = None
+    ) -> Errors:
         """Move all weights once, and return what that was made from.
 
         Args:
             batch: Transitions of every member.
             actor_learning_rate: That of this step; the others have a fixed one.
+            average: Makes gradients those of a batch of which other processes have a part.
         """
         errors = self.compute_gradients(batch)
+        if average is not None:
+            average([values.grad for values in self._flat if values.grad is not None])
         self.optimizer.param_groups[1]["lr"] = actor_learning_rate
         self.optimizer.step()
         self._targets.lerp_(self._followed, self.config.target_rate)

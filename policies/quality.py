@@ -25,6 +25,7 @@ from robopref.encoders import ObsShapes
 from robopref.errors import check_at_least, check_between
 from robopref.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from robopref.seeding import seeded_weights
+from robopref.shares import draw_rows
 from robopref.types import ACTION
 
 QUALITY = "quality"
@@ -100,7 +101,10 @@ class QualityDiffusionPolicy(DiffusionPolicy):
             if quality is None:
                 # Else guidance would lead away from a class that no chunk was ever trained in.
                 quality = torch.full((len(batch[ACTION]),), GOOD, device=self.device)
-            drawn = torch.rand(len(quality), generator=generator, device=generator.device)
+            drawn = draw_rows(
+                len(quality),
+                lambda num: torch.rand(num, generator=generator, device=generator.device),
+            )
             left_out = drawn.to(quality.device) < self.config.drop_share
             batch = {**batch, QUALITY: quality.masked_fill(left_out, NONE)}
         return super().forward(batch, generator)

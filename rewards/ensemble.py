@@ -7,7 +7,7 @@ Do observation size, Da action size.
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from robopref.nn import Normalizer
 from robopref.preferences.preference import PairwiseView
+from robopref.ranks import get_ranks
 from robopref.rewards.checks import check_preferences, check_segments
 from robopref.rewards.fit import (
     FitConfig,
@@ -63,6 +64,9 @@ class EnsembleReward(MembersReward):
         action_dim: Da.
         num_members: M.
     """
+
+    couples_rows: ClassVar[bool] = False
+    """Whether the loss of a pair depends on what else is in its batch (`Ranks.share`)."""
 
     def __init__(self, config: Any, obs_dim: int, action_dim: int, num_members: int) -> None:
         super().__init__(config, obs_dim, action_dim, num_members)
@@ -148,7 +152,7 @@ class EnsembleReward(MembersReward):
             if view is not None and (view is preferences or len(view)):
                 check_preferences(view, self.obs_dim, self.action_dim)
         if directory is not None:
-            claim_folder(directory, preferences)
+            get_ranks().on_main(lambda: claim_folder(directory, preferences))
         config: FitConfig = self.config.fit
         training, held_out = split_validation(preferences, validation, config, generator)
         training = training.compact()

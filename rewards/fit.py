@@ -125,15 +125,15 @@ class PairSource:
 
     def __init__(self, num_pairs: int, batch_size: int) -> None:
         self._num_pairs = num_pairs
-        self._all = torch.arange(num_pairs) if num_pairs <= batch_size else None
+        self.hands_out_all = num_pairs <= batch_size
 
     def __len__(self) -> int:
         """Return the number of pairs."""
         return self._num_pairs
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the pairs at `indices`, or all of them."""
-        return {"pair": indices if self._all is None else self._all}
+        """Return the pairs at `indices`."""
+        return {"pair": indices}
 
 
 class PairObjective(nn.Module):
@@ -169,6 +169,7 @@ class PairObjective(nn.Module):
         self.reward = reward
         self._pair_losses = pair_losses
         self.config = config
+        self.couples_rows = getattr(reward, "couples_rows", False)
         self._names = list(inputs)
         buffers = {f"input_{name}": value for name, value in inputs.items()} | {
             "a": torch.from_numpy(preferences.a),

@@ -23,7 +23,7 @@ References:
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -156,6 +156,7 @@ class RAPLReward(EnsembleReward):
     """
 
     config: RAPLConfig
+    couples_rows: ClassVar[bool] = True
     experts: Tensor
     expert_mask: Tensor
     unlabelled: SegmentBatch | None = None

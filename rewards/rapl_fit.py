@@ -5,7 +5,7 @@ E embedding size.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +76,8 @@ class RAPLObjective(nn.Module):
         generator: Draws each member's resample of the rankings; None for none.
         unlabelled: What the networks see of clips that nobody compared; None for none.
     """
+
+    couples_rows: ClassVar[bool] = True
 
     def __init__(
         self,

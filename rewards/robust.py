@@ -135,6 +135,8 @@ class RobustReward(EnsembleReward):
     A backbone with two outputs comes first among a subclass's bases.
     """
 
+    couples_rows: ClassVar[bool] = True
+
     def deviation(self, output: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
         """Return the deviation that an output of a network stands for.
 

@@ -8,6 +8,7 @@ Shapes: M members, B clips, L steps.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -58,6 +59,7 @@ class VisualRLHF(FrameReward):
     """
 
     config: VisualRLHFConfig
+    couples_rows: ClassVar[bool] = True
 
     def __init__(
         self, config: VisualRLHFConfig, obs_dim: int, action_dim: int, generator: torch.Generator

@@ -15,6 +15,7 @@ References:
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -70,6 +71,7 @@ class VisualSetReward(FrameReward):
     """
 
     config: VisualSetConfig
+    couples_rows: ClassVar[bool] = True
     direction: Tensor
 
     def __init__(

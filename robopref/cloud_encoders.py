@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from robopref.encoders import ObsShapes, Statistics
 from robopref.errors import check_above
 from robopref.registry import Registry
+from robopref.shares import draw_rows
 from robopref.types import ACTION, POINTS
 
 CLOUD_ENCODERS = Registry("cloud encoder", "robopref.cloud_encoders")
@@ -173,7 +174,9 @@ def turned(
         generator: Draws the angles.
     """
     points, action = batch[POINTS], batch[ACTION]
-    drawn = torch.rand(len(points), generator=generator, device=generator.device)
+    drawn = draw_rows(
+        len(points), lambda num: torch.rand(num, generator=generator, device=generator.device)
+    )
     angle = (2 * drawn - 1).to(points) * math.radians(largest_deg)
     middle = points[:, -1].mean(dim=1) * points.new_tensor([1.0, 1.0, 0.0])
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from robopref.shares import batch_mean, draw_rows
+
 BETA_SCHEDULE = "squaredcos_cap_v2"
 """Name that diffusers has for the squared cosine schedule."""
 
@@ -127,7 +129,7 @@ def prediction_loss(
     counts = torch.ones_like(squared) if is_pad is None else (~is_pad).to(squared.dtype)
     if weight is not None:
         counts = counts * weight[:, None]
-    return (squared * counts).sum() / counts.sum().clamp_min(1e-8)
+    return batch_mean((squared * counts).sum(), counts.sum(), 1e-8)
 
 
 def draw_denoise_steps(
@@ -139,12 +141,15 @@ def draw_denoise_steps(
     less noisy, and training takes fewer gradient steps (the sampler of Kingma et al.,
     Variational diffusion models, 2021, arXiv:2107.00630, appendix I.1, with the rows shuffled).
     """
-    device = generator.device
-    shuffled = torch.randperm(batch_size, generator=generator, device=device)
-    shift = torch.rand((), generator=generator, device=device)
-    # Rounding could lift the largest to K itself.
-    steps = ((shuffled + shift) * (num_train_steps / batch_size)).long()
-    return steps.clamp_(max=num_train_steps - 1)
+
+    def draw(num: int) -> Tensor:
+        shuffled = torch.randperm(num, generator=generator, device=generator.device)
+        shift = torch.rand((), generator=generator, device=generator.device)
+        # Rounding could lift the largest to K itself.
+        steps = ((shuffled + shift) * (num_train_steps / num)).long()
+        return steps.clamp_(max=num_train_steps - 1)
+
+    return draw_rows(batch_size, draw)
 
 
 def draw_noise(
@@ -161,7 +166,12 @@ def draw_noise(
         ValueError: There are not as many generators as rows.
     """
     if isinstance(generator, torch.Generator):
-        return torch.randn(shape, generator=generator, device=generator.device).to(device)
+        return draw_rows(
+            shape[0],
+            lambda num: torch.randn(
+                (num, *shape[1:]), generator=generator, device=generator.device
+            ),
+        ).to(device)
     if len(generator) != shape[0]:
         raise ValueError(
             f"`generator` must hold one generator for each of {shape[0]} rows, "

@@ -26,6 +26,7 @@ from torch.nn.functional import avg_pool2d, grid_sample, pad
 from robopref.config import write_bytes_atomically
 from robopref.errors import check_at_least, check_between
 from robopref.seeding import make_generator
+from robopref.shares import draw_rows
 from robopref.visual_encoders import FrameEncoder, check_frames
 
 logger = logging.getLogger(__name__)
@@ -154,9 +155,9 @@ def augment_pictures(
     """Return clips in [0, 1] shifted, zoomed and recoloured, each by a draw of its own."""
     size = len(pictures)
     spread = (config.zoom, 2 * config.shift, 2 * config.shift, *(config.colour,) * 3)
-    drawn = 2 * torch.rand(size, len(spread), generator=generator) - 1
+    drawn = 2 * _chances(size, len(spread), generator) - 1
     drawn = (drawn * torch.tensor(spread)).to(pictures)
-    chances = torch.rand(size, 2, generator=generator).to(pictures)
+    chances = _chances(size, 2, generator).to(pictures)
     changed = _moved(pictures, 1 + drawn[:, 0], drawn[:, 1], drawn[:, 2])
     brightness, contrast, saturation = (1 + drawn[:, i, None, None, None, None] for i in (3, 4, 5))
     changed = changed * brightness
@@ -168,6 +169,10 @@ def augment_pictures(
         blurred = avg_pool2d(flat, 3, 1).view_as(changed)
         changed = blurred.where(chances[:, 1:, None, None, None] < config.blur, changed)
     return changed.clamp(0, 1)
+
+
+def _chances(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    return draw_rows(rows, lambda num: torch.rand(num, columns, generator=generator))
 
 
 def _moved(

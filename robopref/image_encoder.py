@@ -30,6 +30,7 @@ from robopref.encoders import ObsShapes, Statistics
 from robopref.errors import check_at_least
 from robopref.frame_features import AugmentationConfig, FeatureCache, augment_pictures
 from robopref.nn import Normalizer
+from robopref.shares import draw_rows
 from robopref.types import IMAGES, STATE
 from robopref.visual_encoders import FrameEncoder, FrameEncoderConfig
 
@@ -147,7 +148,9 @@ class ImageEncoder(nn.Module):
 
     def _another_view(self, seen: Tensor, generator: torch.Generator) -> Tensor:
         if seen.dtype != torch.uint8:  # (B, To, 1 + V, C, h, w), the first as it is.
-            drawn = torch.randint(seen.shape[2], (len(seen),), generator=generator)
+            drawn = draw_rows(
+                len(seen), lambda num: torch.randint(seen.shape[2], (num,), generator=generator)
+            )
             rows = torch.arange(len(seen), device=seen.device)
             return seen[rows, :, drawn.to(seen.device)][:, :, None]
         if not self.config.augmentation.num_views:

@@ -1,5 +1,6 @@
 """Progress with the figure that matters, and an interrupt that loses nothing."""
 
+import os
 import signal
 import sys
 import threading
@@ -14,11 +15,18 @@ LINE_S = 10.0
 
 
 class Progress:
-    """One bar on standard error, or, where that is no terminal, a line now and then."""
+    """One bar on standard error, or, where that is no terminal, a line now and then.
 
-    def __init__(self, description: str, total: int) -> None:
+    Args:
+        description: What the bar is called.
+        total: How much there is to do; 0 if nobody knows.
+        silent: Show nothing, because another process does.
+    """
+
+    def __init__(self, description: str, total: int, *, silent: bool = False) -> None:
         self.description = description
         self.total = total
+        self._silent = silent
         self._bar: Any = None
         self._task: Any = None
         self._done = 0
@@ -27,7 +35,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         """Show the bar."""
         self._said_s = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._silent:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
@@ -49,6 +57,15 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def tell(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._silent or not line:
+            return
+        if self._bar is None:
+            sys.stderr.write(f"{self.description}: {line}\n")
+        else:
+            self._bar.console.print(f"{self.description}: {line}", highlight=False)
+
     def advance(self, steps: int = 1, **figures: float) -> None:
         """Move on by `steps` and show `figures`, such as loss=0.1."""
         self._done += steps
@@ -62,7 +79,7 @@ class Progress:
     def _say(self, figure: str) -> None:
         """Print how far it is, unless that was said just now."""
         now = time.monotonic()
-        if now - self._said_s < LINE_S:
+        if self._silent or now - self._said_s < LINE_S:
             return
         self._said_s = now
         share = f" of {self.total} ({self._done / self.total:.0%})" if self.total else ""
@@ -72,7 +89,7 @@ class Progress:
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed; truthy from then on."""
+    """Whether Ctrl-C was pressed, or the process asked to end; truthy from then on."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -84,24 +101,32 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Let the first Ctrl-C only ask: the caller finishes its step, saves, and stops.
+    """Let the first Ctrl-C or SIGTERM only ask: the caller finishes its step, saves, and stops.
 
-    A second Ctrl-C raises `KeyboardInterrupt` at once. Outside the main thread, where Python
-    delivers no signals, nothing is changed.
+    A second one raises `KeyboardInterrupt` at once, but in a process of several that were started
+    together: their launcher passes on each signal, and kills them if they take too long. Outside
+    the main thread, where Python delivers no signals, nothing is changed.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    previous = signal.getsignal(signal.SIGINT)
+    insistent = not is_launched()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        if interrupt.requested:
+        if interrupt.requested and insistent:
             raise KeyboardInterrupt
         interrupt.requested = True
 
-    signal.signal(signal.SIGINT, ask)
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def is_launched() -> bool:
+    """Return whether a launcher, such as torchrun, started this process together with others."""
+    named = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+    return named and os.environ["WORLD_SIZE"] != "1"

@@ -1,4 +1,8 @@
-"""The checkpoint of a training run: written whole, and taken up only by the run that it is of."""
+"""The checkpoint of a training run: written whole, and taken up only by the run that it is of.
+
+Of several processes the main one writes and reads it, and tells the others what it holds: machines
+that train together need no common disk, and may be more or fewer when the run goes on.
+"""
 
 import hashlib
 import json
@@ -11,6 +15,7 @@ from torch import nn
 from robopref.checkpoint import load_tree, load_weights, save_tree
 from robopref.config import to_dict
 from robopref.errors import CheckpointError
+from robopref.ranks import get_ranks
 
 
 class RunCheckpoint:
@@ -39,6 +44,8 @@ class RunCheckpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the objective and `state` in place of what was there."""
+        if not get_ranks().is_main:
+            return
         run = {"config": self._config, "origin": self._origin}
         save_tree(self.path, run | {"objective": self._objective.state_dict()} | state)
 
@@ -48,6 +55,13 @@ class RunCheckpoint:
         Raises:
             CheckpointError: The file is damaged, or is of another run.
         """
+        ranks = get_ranks()
+        tree = ranks.on_main(self._read)
+        if tree is not None and not ranks.is_main:
+            load_weights(self._objective, tree["objective"], where=self.path)
+        return tree
+
+    def _read(self) -> dict[str, Any] | None:
         if not self.path.is_file():
             return None
         tree = load_tree(self.path)

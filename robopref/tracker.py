@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from robopref.config import write_text_atomically
 from robopref.progress import Interrupt, Progress, interruptible
+from robopref.ranks import get_ranks
 
 
 class Tracker:
@@ -57,27 +59,39 @@ class Watch:
     Args:
         tracker: Takes the figures; None where nothing is kept.
         bar: Shows how far it is.
-        interrupt: Truthy once the loop is to save and stop.
+        interrupt: Truthy once this process was told to save and stop.
     """
 
     tracker: Tracker | None
     bar: Progress
     interrupt: Interrupt
 
+    def must_stop(self) -> bool:
+        """Return whether to save and stop; asked once a step, it is the same in all ranks."""
+        return get_ranks().any(bool(self.interrupt))
+
 
 @contextmanager
-def watch(directory: Path | None, description: str, *, total: int, done: int) -> Iterator[Watch]:
+def watch(
+    directory: Path | None, description: str, *, total: int, done: int, arithmetic: str = ""
+) -> Iterator[Watch]:
     """Track, show and let interrupt a loop of `total` steps of which `done` are taken.
+
+    Of several processes the main one tracks and shows it.
 
     Args:
         directory: Gets the figures; None keeps none.
         description: What the bar is called.
         total: Steps of the whole loop.
         done: Steps taken before; figures of later ones are dropped.
+        arithmetic: What a step is made of, told at the start.
     """
-    tracker = None if directory is None else Tracker(directory, resume_at=done)
+    is_main = get_ranks().is_main
+    tracker = None if directory is None or not is_main else Tracker(directory, resume_at=done)
     try:
-        with interruptible() as interrupt, Progress(description, total) as bar:
+        with interruptible() as interrupt, Progress(description, total, silent=not is_main) as bar:
+            if get_ranks().num > 1 or sys.stderr.isatty():
+                bar.tell(arithmetic)
             bar.advance(done)
             yield Watch(tracker, bar, interrupt)
     finally:

@@ -19,6 +19,7 @@ from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.iql import IQLConfig
 from robopref.policies.iql_members import chunk_weights, prepare_iql
 from robopref.protocols import RewardModel
+from robopref.ranks import get_ranks
 from robopref.rewards.trivial import RandomRewardConfig, ZeroRewardConfig
 from robopref.seeding import make_generator
 from robopref.train_policy import train_policy
@@ -180,7 +181,7 @@ def train_iql(
             seed=seed, validation_share=0.0, weights=weights,
         )  # fmt: skip
     if directory is not None:
-        policy.save_pretrained(directory / "policy")
+        get_ranks().on_main(lambda: policy.save_pretrained(directory / "policy"))
     return policy, result
 
 

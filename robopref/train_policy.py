@@ -17,6 +17,7 @@ from robopref.data.normalizer import compute_statistics
 from robopref.episode_pictures import Pictures
 from robopref.errors import check_between
 from robopref.policies.windows import WindowSource
+from robopref.ranks import get_ranks
 from robopref.seeding import make_generator, make_rng
 from robopref.trainer import Trainer, TrainerConfig, TrainResult
 
@@ -70,9 +71,11 @@ def train_policy(
         episodes[0].action.shape[1],
         make_generator(seed, "train-policy", "weights"),
     )
-    if pictures is not None:
-        episodes = pictures.add_to(built, episodes)
-    training, validation = split_episodes(episodes, validation_share, seed)
+    # One process makes the maps that are kept, and the others read them.
+    seen = get_ranks().main_first(
+        lambda: episodes if pictures is None else pictures.add_to(built, episodes)
+    )
+    training, validation = split_episodes(seen, validation_share, seed)
     source = window_source(built, training, weights)
     built.fit_normalizer(compute_statistics(training))
     fit = Trainer(
@@ -91,7 +94,7 @@ def train_policy(
     )  # fmt: skip
     built.reset()
     if directory is not None:
-        built.save_pretrained(directory / "policy")
+        get_ranks().on_main(lambda: built.save_pretrained(directory / "policy"))
     return built, result
 
 

@@ -13,6 +13,7 @@ from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_between
 from robopref.preferences.preference import PairwiseView, Preference
 from robopref.preferences.store import PreferenceStore
+from robopref.ranks import get_ranks
 from robopref.rewards.fit import digest_pairs
 from robopref.rewards.measure import measure_pairs
 from robopref.seeding import make_generator, make_rng
@@ -111,13 +112,13 @@ def train_reward(
     preferences = list(preferences)
     view = PairwiseView.from_preferences(preferences, episodes.cut)
     if directory is not None:
-        change = _begin_anew(directory, preferences, view)
+        change = get_ranks().on_main(lambda: _begin_anew(directory, preferences, view))
         if change and announce is not None:
             announce(f"{change}: fitting again.")
     figures = _measure_held_out(reward, view, directory, seed, held_out_share)
     fitted, found = _fit(reward, view, None if directory is None else directory / "fit", seed)
     if directory is not None:
-        fitted.save_pretrained(directory / "reward")
+        get_ranks().on_main(lambda: fitted.save_pretrained(directory / "reward"))
     return fitted, {**found, **figures}
 
 

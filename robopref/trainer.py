@@ -1,9 +1,10 @@
 """The training loop: every model of robopref is trained here and nowhere else.
 
 An objective is a module whose `forward(batch, generator)` returns the loss and figures to log. The
-loop talks to the device through accelerate, so the same code runs on a CPU, a GPU, or many.
-Everything random comes from one generator whose state is saved, so a resumed run ends with the
-same weights, bit for bit, as one that was never interrupted (one process, CPU, equal threads).
+same code runs on a CPU, a GPU, or many (`robopref.ranks`). Everything random comes from one
+generator whose state is saved, so a resumed run ends with the same weights, bit for bit, as one
+that was never interrupted (CPU, equal threads, as many processes). Among other numbers of processes
+it is the same samples in the same order, and the same losses but for rounding.
 """
 
 import math
@@ -17,8 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from robopref.errors import check_at_least, check_between
+from robopref.kept_weights import KeptWeights
 from robopref.nn import threads_for
+from robopref.ranks import get_ranks, telling_of_loss
 from robopref.run_checkpoint import RunCheckpoint
+from robopref.shares import Share, sharing
 from robopref.tracker import Tracker, watch
 
 Batch = Mapping[str, Tensor]
@@ -26,7 +30,10 @@ Batch = Mapping[str, Tensor]
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """Where batches come from."""
+    """Where batches come from.
+
+    One of so few items that each batch is to hold all of them has `hands_out_all`, which is true.
+    """
 
     def __len__(self) -> int:
         """Return how many items there are."""
@@ -131,8 +138,6 @@ class Trainer:
         description: str = "train",
         device: Literal["auto", "cpu"] = "auto",
     ) -> None:
-        from accelerate import Accelerator
-
         if len(source) == 0:
             raise ValueError(
                 f"There is nothing to train '{description}' on: its source holds no items."
@@ -143,23 +148,20 @@ class Trainer:
         self.validate = validate
         self.directory = directory
         self.description = description
-        # Its precision holds for a whole process, in which trainers may differ: it is set in
-        # `_train_step` instead. The optimizer stays as it is: accelerate's looks for packages at
-        # every step, and only adds what float16 and TPUs need.
-        self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-        self.model = self.accelerator.prepare(objective)
-        self._objective = objective
+        self.ranks = get_ranks()
+        self.device = self.ranks.device(device)
+        self._objective = objective.to(self.device)
+        self.model = self.ranks.parallel(objective)
         self._parameters = [p for p in objective.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self._ema = self._make_ema()
+        self._kept = KeptWeights(objective, ema_decay=config.ema_decay, patience=config.patience)
         self._checkpoint = None
         if directory is not None:
             path = directory / "trainer.safetensors"
             self._checkpoint = RunCheckpoint(path, config, objective, generator, len(source))
         self.step = 0
-        self._best: dict[str, Any] = {"loss": math.inf, "step": 0, "weights": {}, "stale": 0}
         self._figures: dict[str, float] = {}
 
     def fit(self) -> TrainResult:
@@ -168,26 +170,36 @@ class Trainer:
         Raises:
             CheckpointError: The checkpoint in `directory` is of another run.
             FloatingPointError: The loss is not finite.
-            KeyboardInterrupt: Ctrl-C; the step was finished and saved first.
+            KeyboardInterrupt: Ctrl-C or SIGTERM; the step was finished and saved first.
+            RankLostError: Another process is gone.
         """
         start = time.monotonic()
+        begun = [len(self.source), self.generator.get_state().tolist()]
+        self.ranks.check_alike(self.description, begun)
         self._resume()
-        directory = self.directory if self.accelerator.is_main_process else None
         num = self.config.num_steps
-        watching = watch(directory, self.description, total=num, done=self.step)
-        with threads_for(self.optimizer), watching as seen:
-            while self.step < num and not self._out_of_patience():
+        watching = watch(
+            self.directory, self.description, total=num, done=self.step,
+            arithmetic=self.ranks.arithmetic(
+                num, len(self.source) if self._hands_out_all() else self.config.batch_size,
+                len(self.source), self._objective,
+                accumulation=self.config.gradient_accumulation,
+            ),
+        )  # fmt: skip
+        with threads_for(self.optimizer), watching as seen, telling_of_loss():
+            while self.step < num and not self._kept.is_enough:
                 self._figures |= self._train_step()
                 self.step += 1
                 self._after_step(seen.tracker)
                 seen.bar.advance(1, loss=self._figures.get("loss", math.nan))
-                if seen.interrupt:
+                if seen.must_stop():
                     self._save()
                     raise KeyboardInterrupt
         self._save()
-        self._finish()
-        best_step = self._best["step"] if self._best["weights"] else self.step
-        return TrainResult(self.step, time.monotonic() - start, dict(self._figures), best_step)
+        self._kept.put_in_place()
+        self._objective.eval()
+        seconds, best_step = time.monotonic() - start, self._kept.best_step(self.step)
+        return TrainResult(self.step, seconds, dict(self._figures), best_step)
 
     def _train_step(self) -> dict[str, float]:
         self.model.train()
@@ -198,37 +210,42 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         bf16 = self.config.mixed_precision == "bf16"
         figures: dict[str, float] = {}
-        for _ in range(self.config.gradient_accumulation):
-            batch = self._next_batch()
-            with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
-                loss, extra = self.model(batch, self.generator)
-            self.accelerator.backward(loss / self.config.gradient_accumulation)
+        num = self.config.gradient_accumulation
+        for i in range(num):
+            share, batch = self._next_batch()
+            # Gradients are averaged over the processes once a step, with the last batch.
+            with self.ranks.waiting(self.model, i + 1 < num):
+                with sharing(share), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                    loss, extra = self.model(batch, self.generator)
+                (loss * share.weight / num).backward()
             if log:
-                figures = {"loss": loss.item(), **_as_floats(extra)}
-        norm = self.accelerator.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-        assert norm is not None
+                own = {"loss": loss.item(), **_as_floats(extra)}
+                figures = self.ranks.mean_figures(own, share)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"The gradient is not finite at step {self.step} of '{self.description}'. "
                 "Check the data for extreme values, or lower `learning_rate`."
             )
         self.optimizer.step()
-        if self._ema is not None:
-            self._ema.step(self._parameters)
+        self._kept.step()
         return figures | ({"learning_rate": learning_rate} if log else {})
 
-    def _next_batch(self) -> Batch:
+    def _hands_out_all(self) -> bool:
+        return bool(getattr(self.source, "hands_out_all", False))
+
+    def _next_batch(self) -> tuple[Share, Batch]:
         """Return this process's share of the next batch."""
         if isinstance(self.source, ChangesWithProgress):
             self.source.at_progress(self.step / self.config.num_steps)
         indices = torch.randint(
             len(self.source), (self.config.batch_size,), generator=self.generator
         )
-        ranks = self.accelerator.num_processes
-        if ranks > 1:
-            indices = indices.chunk(ranks)[self.accelerator.process_index]
-        device = self.accelerator.device
-        return {key: value.to(device) for key, value in self.source.gather(indices).items()}
+        if self._hands_out_all():
+            indices = torch.arange(len(self.source))
+        share = self.ranks.share(len(indices), self._objective)
+        batch = self.source.gather(indices[share.rows])
+        return share, {key: value.to(self.device) for key, value in batch.items()}
 
     def _learning_rate(self) -> float:
         config = self.config
@@ -247,56 +264,29 @@ class Trainer:
             self._save()
 
     def _validate(self) -> None:
-        assert self.validate is not None
         self.model.eval()
-        if self._ema is not None:
-            self._ema.store(self._parameters)
-            self._ema.copy_to(self._parameters)
-        with torch.no_grad():
-            figures = dict(self.validate())
-        self._figures |= {f"validation/{key}": value for key, value in figures.items()}
-        if self.config.patience is not None:
-            self._keep_if_best(figures["loss"])
-        if self._ema is not None:
-            self._ema.restore(self._parameters)
+        with self._kept.averaged():
+            # By one process, for what decides when to stop must be the same in all.
+            figures, state = self.ranks.on_main(self._measure)
+            self.generator.set_state(state)
+            self._figures |= {f"validation/{key}": value for key, value in figures.items()}
+            if self.config.patience is not None:
+                self._kept.judge(figures["loss"], self.step)
 
-    def _keep_if_best(self, loss: float) -> None:
-        if loss < self._best["loss"]:
-            weights = {k: v.detach().clone() for k, v in self._objective.state_dict().items()}
-            self._best = {"loss": loss, "step": self.step, "weights": weights, "stale": 0}
-        else:
-            self._best["stale"] += 1
-
-    def _out_of_patience(self) -> bool:
-        return self.config.patience is not None and self._best["stale"] >= self.config.patience
-
-    def _finish(self) -> None:
-        """Leave the best weights, or the averaged ones, in the objective."""
-        if self._best["weights"]:
-            self._objective.load_state_dict(self._best["weights"])
-        elif self._ema is not None:
-            self._ema.copy_to(self._parameters)
-        self._objective.eval()
-
-    def _make_ema(self) -> Any:
-        if self.config.ema_decay is None:
-            return None
-        from diffusers.training_utils import EMAModel
-
-        return EMAModel(
-            self._parameters, decay=self.config.ema_decay, use_ema_warmup=True, power=0.75
-        )
+    @torch.no_grad()
+    def _measure(self) -> tuple[dict[str, float], Tensor]:
+        assert self.validate is not None
+        return dict(self.validate()), self.generator.get_state()
 
     def _save(self) -> None:
-        if self._checkpoint is None or not self.accelerator.is_main_process:
+        if self._checkpoint is None:
             return
         self._checkpoint.save(
             {
                 "step": self.step,
                 "optimizer": self.optimizer.state_dict(),
-                "ema": self._ema.state_dict() if self._ema is not None else None,
+                **self._kept.state_dict(),
                 "generator": self.generator.get_state(),
-                "best": self._best,
                 "figures": self._figures,
             }
         )
@@ -306,12 +296,9 @@ class Trainer:
         if state is None:
             return
         self.optimizer.load_state_dict(state["optimizer"])
-        if self._ema is not None:
-            self._ema.load_state_dict(state["ema"])
-            self._ema.to(self.accelerator.device)
+        self._kept.load_state_dict(state, self.device)
         self.generator.set_state(state["generator"])
         self.step = state["step"]
-        self._best = state["best"]
         self._figures = state["figures"]
 
 

@@ -66,7 +66,9 @@ class StoppedError(Exception):
     """The moment at which a test ends a run, as a kill would."""
 
 
-def make_trainer(config, directory, *, stop_after=None, interrupt_after=None):
+def make_trainer(
+    config, directory, *, stop_after=None, interrupt_after=None, signal_number=signal.SIGINT
+):
     """Return a trainer that dies, or is interrupted, in the step after so many."""
     objective, steps = Regression(), 0
 
@@ -77,7 +79,7 @@ def make_trainer(config, directory, *, stop_after=None, interrupt_after=None):
             if stop_after is not None and steps > stop_after * config.gradient_accumulation:
                 raise StoppedError
             if interrupt_after is not None and steps == interrupt_after:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal_number)
             return super().gather(indices)
 
     trainer = Trainer(
@@ -234,15 +236,18 @@ def test_a_small_model_is_trained_by_one_thread(variable, hidden, used, monkeypa
     assert seen == [used, used]
 
 
-def test_one_interrupt_saves_and_the_next_run_goes_on(tmp_path):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_saves_and_the_next_run_goes_on(signal_number, tmp_path):
     config = CONFIGS["plain"]
     whole, expected = make_trainer(config, tmp_path / "whole")
     whole.fit()
-    trainer, _ = make_trainer(config, tmp_path / "parts", interrupt_after=11)
-    handler = signal.getsignal(signal.SIGINT)
+    trainer, _ = make_trainer(
+        config, tmp_path / "parts", interrupt_after=11, signal_number=signal_number
+    )
+    handler = signal.getsignal(signal_number)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(signal_number) is handler
     # The step in which it was pressed was finished, and nothing after it was begun.
     assert load_tree(tmp_path / "parts" / "trainer.safetensors")["step"] == 11
     resumed, objective = make_trainer(config, tmp_path / "parts")

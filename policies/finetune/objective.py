@@ -38,6 +38,7 @@ from robopref.policies.finetune.given import Given
 from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.groups import GAINS, GROUP_WEIGHT, best_of
 from robopref.policies.finetune.tuning import Validate, tune, tuning
+from robopref.shares import batch_mean
 from robopref.trainer import TrainerConfig, TrainResult
 
 
@@ -235,4 +236,4 @@ def _figures(error: Tensor, reference: Tensor, gains: Tensor) -> dict[str, Tenso
 
 def _mean_where(value: Tensor, where: Tensor) -> Tensor:
     chosen = where.to(value.dtype)
-    return (value * chosen).sum() / chosen.sum().clamp_min(1e-8)
+    return batch_mean((value * chosen).sum(), chosen.sum(), 1e-8)

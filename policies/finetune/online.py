@@ -27,12 +27,14 @@ from robopref.errors import check_at_least
 from robopref.nn import threads_for
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.denoising_mdp import DenoisingConfig, DenoisingSteps
-from robopref.policies.finetune.experience import Collector
+from robopref.policies.finetune.experience import Collector, Experience
 from robopref.policies.finetune.given import Given
-from robopref.policies.finetune.ppo import PPOLossConfig, PPOObjective
+from robopref.policies.finetune.ppo import PPOLossConfig, PPOObjective, Steps
 from robopref.policies.finetune.tuning import Validate
 from robopref.policies.quality import QualityDiffusionConfig
+from robopref.ranks import get_ranks, telling_of_loss
 from robopref.run_checkpoint import RunCheckpoint
+from robopref.shares import sharing
 from robopref.tracker import watch
 from robopref.trainer import TrainResult
 
@@ -146,7 +148,7 @@ class PPOConfig:
         finally:
             env.close()
         if directory is not None:
-            tuned.save_pretrained(directory / "policy")
+            get_ranks().on_main(lambda: tuned.save_pretrained(directory / "policy"))
         return tuned, result
 
 
@@ -161,6 +163,7 @@ class _Training:
         self.generator = generator
         self.directory = directory
         self.validate = validate
+        self.ranks = get_ranks()
         self.num_groups = _num_groups(config.loss, env.num_envs)
         self.collector = Collector(
             env, scorer, pessimism=config.pessimism, max_decisions=config.max_decisions
@@ -187,16 +190,21 @@ class _Training:
     def fit(self) -> tuple[Any, TrainResult]:
         """Train to the end, from the last checkpoint if there is one."""
         start = time.monotonic()
+        begun = [self.collector.env.num_envs, self.generator.get_state().tolist()]
+        self.ranks.check_alike("fine-tune", begun)
         self._resume()
         num = self.config.num_iterations
         watching = watch(self.directory, "fine-tune", total=num, done=self.iteration)
-        with threads_for(self.optimizer), watching as seen:
+        with threads_for(self.optimizer), watching as seen, telling_of_loss():
             while self.iteration < num:
                 self._iterate()
                 if seen.tracker is not None:
                     seen.tracker.log(self.iteration, self.figures)
+                # After its line, which a run that goes on does not write again.
+                if self.iteration % self.config.checkpoint_interval == 0:
+                    self._save()
                 seen.bar.advance(1, reward=self.figures["reward"])
-                if seen.interrupt:
+                if seen.must_stop():
                     self._save()
                     raise KeyboardInterrupt
         self._save()
@@ -209,15 +217,11 @@ class _Training:
         )
 
     def _iterate(self) -> None:
-        """Act for an episode, learn from it, and validate and save if it is time."""
+        """Act for an episode, learn from it, and validate if it is time."""
         random = self.config.denoising.random_steps(len(self.steps), self.iteration)
-        seeds = torch.randint(2**31, (self.num_groups,), generator=self.generator)
-        each = self.collector.env.num_envs // self.num_groups
-        self.tuned.eval()
-        experience = self.collector.collect(
-            self.tuned, self.steps, random,
-            seeds=seeds.repeat_interleave(each).tolist(), generator=self.generator,
-        )  # fmt: skip
+        # By one process: what happens in an environment need not be the same on every machine.
+        experience, state = self.ranks.on_main(lambda: self._act(random))
+        self.generator.set_state(state)
         self.figures = {
             "reward": float(experience.reward[experience.acted].mean()),
             "doubt": float(experience.doubt[experience.acted].mean()),
@@ -227,16 +231,30 @@ class _Training:
         for _ in range(self.config.num_epochs):
             order = torch.randperm(len(rows.place), generator=self.generator)
             for batch in torch.split(order.to(rows.place.device), self.config.batch_size):
-                self._update(*self.objective(rows, batch))
+                self._update(rows, batch)
         self.iteration += 1
         if self.validate is not None and self.iteration % self.config.validation_interval == 0:
             self._keep_if_best(self.validate)
-        if self.iteration % self.config.checkpoint_interval == 0:
-            self._save()
 
-    def _update(self, loss: torch.Tensor, figures: dict[str, torch.Tensor]) -> None:
+    def _act(self, random: range) -> tuple[Experience, torch.Tensor]:
+        """Return an episode of each environment, and the state of the randomness after it."""
+        seeds = torch.randint(2**31, (self.num_groups,), generator=self.generator)
+        each = self.collector.env.num_envs // self.num_groups
+        self.tuned.eval()
+        experience = self.collector.collect(
+            self.tuned, self.steps, random,
+            seeds=seeds.repeat_interleave(each).tolist(), generator=self.generator,
+        )  # fmt: skip
+        return experience, self.generator.get_state()
+
+    def _update(self, rows: Steps, batch: torch.Tensor) -> None:
+        share = self.ranks.share(len(batch), self.objective)
+        with sharing(share):
+            loss, figures = self.objective(rows, batch[share.rows])
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
+        parameters = self.objective.parameters()
+        self.ranks.average([p.grad for p in parameters if p.grad is not None], share)
         for module in (self.tuned, self.objective.value):
             norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.max_grad_norm)
             if not torch.isfinite(norm):
@@ -245,12 +263,13 @@ class _Training:
                     "reward for extreme values, or lower `learning_rate`."
                 )
         self.optimizer.step()
-        self.figures |= {key: float(value) for key, value in figures.items()}
+        own = {key: float(value) for key, value in figures.items()}
+        self.figures |= self.ranks.mean_figures(own, share)
 
     def _keep_if_best(self, validate: Validate) -> None:
         self.tuned.eval()
         with torch.no_grad():
-            figures = dict(validate(self.tuned))
+            figures = self.ranks.on_main(lambda: dict(validate(self.tuned)))
         self.figures |= {f"validation/{key}": value for key, value in figures.items()}
         if figures["loss"] < self.best["loss"]:
             weights = {k: v.detach().clone() for k, v in self.tuned.state_dict().items()}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from robopref.ranks import get_ranks
 from robopref.trainer import BatchSource, Trainer, TrainerConfig, TrainResult
 
 Validate = Callable[[Any], Mapping[str, float]]
@@ -54,5 +55,5 @@ def tune(
         description="fine-tune", validate=None if validate is None else lambda: validate(tuned),
     ).fit()  # fmt: skip
     if directory is not None:
-        tuned.save_pretrained(directory / "policy")
+        get_ranks().on_main(lambda: tuned.save_pretrained(directory / "policy"))
     return tuned, result

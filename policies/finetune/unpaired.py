@@ -20,6 +20,7 @@ from torch.nn.functional import logsigmoid
 
 from robopref.errors import check_at_least
 from robopref.policies.finetune.objective import PreferenceConfig
+from robopref.shares import batch_sum
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class KTOConfig(PreferenceConfig):
         """Return one less the utility of each chunk against the batch's mean [1]."""
         good, bad = (gains > 0).float(), (gains < 0).float()
         judged = good + bad
-        centre = (implicit * judged).sum() / judged.sum().clamp_min(1)
+        centre = batch_sum((implicit * judged).sum()) / batch_sum(judged.sum()).clamp_min(1)
         centre = centre.detach().clamp_min(0)
         lost = self.desirable_weight * good * torch.sigmoid(centre - implicit)
         lost = lost + bad * torch.sigmoid(implicit - centre)
