@@ -111,9 +111,13 @@ def interruptible() -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    insistent = not is_launched()
+    insistent, owner = not is_launched(), os.getpid()
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != owner and number == signal.SIGTERM:
+            # A worker that was forked meanwhile, which has nothing to save.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         if interrupt.requested and insistent:
             raise KeyboardInterrupt
         interrupt.requested = True

@@ -8,6 +8,7 @@ alone runs as if none of this was there.
 
 import contextlib
 import functools
+import inspect
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -105,14 +106,19 @@ class Ranks:
         """Return the module of which a backward pass averages gradients over all processes."""
         if self.num == 1:
             return objective
+        engine = nn.parallel.DistributedDataParallel
         device = next(objective.parameters()).device
+        # Buffers are equal, and may hold a whole data set. torch calls this by two names.
+        known = inspect.signature(engine).parameters
+        sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {sync: False}
         with telling_of_loss():
-            return nn.parallel.DistributedDataParallel(
+            return engine(
                 objective,
                 device_ids=None if device.type == "cpu" else [device],
-                broadcast_buffers=False,  # They are equal, and may hold a whole data set.
                 # A term of such a loss may have nothing to say in a batch.
                 find_unused_parameters=_couples_rows(objective),
+                **options,
             )
 
     def waiting(self, model: nn.Module, waits: bool) -> contextlib.AbstractContextManager[None]:

@@ -6,6 +6,8 @@ import math
 import os
 import signal
 import threading
+import time
+import warnings
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -108,6 +110,28 @@ def test_the_first_interrupt_asks_and_the_second_stops():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_launcher_that_passes_on_signals_is_not_taken_for_impatience(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
+        monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGTERM)
+    with interruptible() as interrupt:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert interrupt
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_worker_that_is_forked_meanwhile_ends_when_it_is_told_to():
+    with interruptible(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Newer Pythons warn of threads, which here do nothing.
+        child = os.fork()
+        while not child:
+            time.sleep(0.1)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
 
 
 def test_outside_the_main_thread_signals_are_left_alone():

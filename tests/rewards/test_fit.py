@@ -11,6 +11,7 @@ from robopref.rewards.fit import FitConfig, PairSource, split_validation
 from robopref.rewards.measure import measure_pairs
 from robopref.rewards.mlp import MLPRewardConfig
 from robopref.rewards.trivial import TrueReward
+from robopref.trainer import Trainer, TrainerConfig
 from robopref.types import STATE, SegmentBatch
 
 
@@ -29,11 +30,21 @@ def config(num_steps=10, **options):
     )
 
 
-def test_a_batch_that_would_hold_all_pairs_holds_each_once():
-    drawn = torch.tensor([4, 4, 4])
-    assert PairSource(5, batch_size=8).gather(drawn)["pair"].tolist() == [0, 1, 2, 3, 4]
-    assert PairSource(5, batch_size=3).gather(drawn)["pair"].tolist() == [4, 4, 4]
-    assert len(PairSource(5, batch_size=3)) == 5
+@pytest.mark.parametrize(("batch_size", "num"), [(8, 5), (5, 5), (3, 3)])
+def test_a_batch_that_would_hold_all_pairs_holds_each_once(batch_size, num):
+    seen = []
+
+    class Objective(torch.nn.Linear):
+        def forward(self, batch, generator):
+            seen.append(batch["pair"].tolist())
+            return super().forward(torch.ones(1)).sum(), {}
+
+    source = PairSource(5, batch_size)
+    trainer = TrainerConfig(num_steps=2, batch_size=batch_size)
+    Trainer(trainer, Objective(1, 1), source, generator=seeded(), device="cpu").fit()
+    assert len(source) == 5
+    assert [len(pairs) for pairs in seen] == [num, num]
+    assert (seen[0] == seen[1] == [0, 1, 2, 3, 4]) == (num == 5)
 
 
 def test_enough_pairs_are_split_by_episode_and_stop_training(make_pairs):
