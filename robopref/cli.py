@@ -4,9 +4,10 @@ Only the standard library is imported here, and only the module of the chosen ve
 that `robopref --help` answers at once.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -166,7 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             import traceback
 
             traceback.print_exc()
-        print(f"Error: {message}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        print(f"{'' if rank == '0' else f'Rank {rank}: '}Error: {message}", file=sys.stderr)
         return EXIT_ERROR
     return code
 
@@ -225,13 +227,43 @@ def _run(argv: list[str]) -> int:
     _configure_messages()
     command = parse(argv)
     try:
-        command.run()
+        with _among_processes(command, _split_verb(argv)[0]):
+            command.run()
     except Exception as error:
         from robopref.commands.wording import name_options
 
         name_options(error, type(command))
         raise
     return 0
+
+
+@contextlib.contextmanager
+def _among_processes(command: Any, verb: str) -> Iterator[None]:
+    """Let one of the processes that a launcher started together speak for all.
+
+    Raises:
+        ValueError: The command is not one that several can share.
+    """
+    from robopref.progress import is_launched
+
+    if not is_launched():
+        yield
+        return
+    if not getattr(command, "several_processes", False):
+        raise ValueError(
+            f"'robopref {verb}' runs in one process, and {os.environ['WORLD_SIZE']} were "
+            "started. Run it without the launcher; train policy, train reward and train iql can "
+            "use several."
+        )
+    with contextlib.ExitStack() as stack:
+        if os.environ["RANK"] != "0":
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        yield
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _split_verb(argv: list[str]) -> tuple[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from robopref.commands import following
 from robopref.errors import did_you_mean
@@ -19,6 +19,8 @@ class TrainIQLCommand(TrainIQLConfig):
         robopref train iql --data runs/reach --reward true --out runs/reach-iql --iql.num-steps 200
     """
 
+    several_processes: ClassVar[bool] = True
+
     data: Path
     """Folder of the data set; failures teach too."""
     reward: str
@@ -33,13 +35,14 @@ class TrainIQLCommand(TrainIQLConfig):
         """Train, from the last checkpoint if there is one, and save the policy."""
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
+        from robopref.ranks import get_ranks
         from robopref.train_iql import train_iql
 
         reward = self._reward()
         episodes = list(EpisodeStore.open(self.data))
         steps, successes = sum(map(len, episodes)), sum(e.succeeded for e in episodes)
         print(f"{len(episodes)} episodes of {steps} steps, {successes} successful, in {self.data}.")
-        Run(self.out, self)
+        get_ranks().on_main(lambda: Run(self.out, self))
         _, result = train_iql(self, episodes, reward, directory=self.out, seed=self.seed)
         figures = ", ".join(f"{key} {value:.4g}" for key, value in result.figures.items())
         print(f"Trained {result.steps} updates in {result.seconds:.0f} s: {figures}.")

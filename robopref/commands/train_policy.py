@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from robopref.commands import following
 from robopref.config import component, resolve
@@ -19,6 +19,8 @@ class TrainPolicyCommand:
     Example:
         robopref train policy --data runs/reach --out runs/reach-policy --training.num-steps 200
     """
+
+    several_processes: ClassVar[bool] = True
 
     data: Path
     """Folder of the data set."""
@@ -46,12 +48,13 @@ class TrainPolicyCommand:
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
         from robopref.episode_pictures import EpisodePictures
+        from robopref.ranks import get_ranks
         from robopref.train_policy import train_policy
 
         store = EpisodeStore.open(self.data)
         episodes = [e for e in store if e.succeeded or not self.only_successes]
         print(f"{len(episodes)} of {len(store)} episodes in {self.data} are used.")
-        Run(self.out, self)
+        get_ranks().on_main(lambda: Run(self.out, self))
         _, result = train_policy(
             resolve(self, "policy"), episodes, self.training, directory=self.out,
             seed=self.seed, validation_share=self.validation_share,

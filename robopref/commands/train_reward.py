@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from robopref.commands import following
 from robopref.config import component, resolve
@@ -22,6 +22,8 @@ class TrainRewardCommand:
     Example:
         robopref train reward --data runs/reach --db runs/reach/preferences.sqlite
     """
+
+    several_processes: ClassVar[bool] = True
 
     data: Path
     """Folder of the data set that the queries are about."""
@@ -46,11 +48,12 @@ class TrainRewardCommand:
         """Fit, from the last checkpoint if there is one, and save the reward."""
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
+        from robopref.ranks import get_ranks
         from robopref.train_reward import load_preferences, train_reward
 
         episodes = EpisodeStore.open(self.data)
         preferences = load_preferences(self.db, episodes, criterion=self.criterion)
-        Run(self.out, self)
+        get_ranks().on_main(lambda: Run(self.out, self))
         reward, figures = train_reward(
             resolve(self, "reward"), preferences, episodes, directory=self.out,
             seed=self.seed, held_out_share=self.held_out_share, announce=print,
