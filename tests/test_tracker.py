@@ -124,13 +124,19 @@ def test_a_launcher_that_passes_on_signals_is_not_taken_for_impatience(monkeypat
 
 
 def test_a_worker_that_is_forked_meanwhile_ends_when_it_is_told_to():
+    heard, told = os.pipe()
     with interruptible(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Newer Pythons warn of threads, which here do nothing.
         child = os.fork()
+        if not child:
+            os.write(told, b"!")  # Python drops the signals that come before it is done forking.
         while not child:
             time.sleep(0.1)
+        os.read(heard, 1)
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
+    os.close(heard)
+    os.close(told)
     assert os.WTERMSIG(status) == signal.SIGTERM
 
 
