@@ -66,9 +66,7 @@ class StoppedError(Exception):
     """The moment at which a test ends a run, as a kill would."""
 
 
-def make_trainer(
-    config, directory, *, stop_after=None, interrupt_after=None, signal_number=signal.SIGINT
-):
+def make_trainer(config, directory, *, stop_after=None, interrupt_after=None, by=signal.SIGINT):
     """Return a trainer that dies, or is interrupted, in the step after so many."""
     objective, steps = Regression(), 0
 
@@ -79,7 +77,7 @@ def make_trainer(
             if stop_after is not None and steps > stop_after * config.gradient_accumulation:
                 raise StoppedError
             if interrupt_after is not None and steps == interrupt_after:
-                os.kill(os.getpid(), signal_number)
+                os.kill(os.getpid(), by)
             return super().gather(indices)
 
     trainer = Trainer(
@@ -241,9 +239,7 @@ def test_one_interrupt_saves_and_the_next_run_goes_on(signal_number, tmp_path):
     config = CONFIGS["plain"]
     whole, expected = make_trainer(config, tmp_path / "whole")
     whole.fit()
-    trainer, _ = make_trainer(
-        config, tmp_path / "parts", interrupt_after=11, signal_number=signal_number
-    )
+    trainer, _ = make_trainer(config, tmp_path / "parts", interrupt_after=11, by=signal_number)
     handler = signal.getsignal(signal_number)
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()

@@ -114,13 +114,13 @@ MISSPELT = {
     ),
     "metaworl/drawer-close-v3": (
         "No environment named 'metaworl'. Did you mean 'metaworld'? "
-        "Registered: ['arm', 'deformable', 'gymnasium', 'metaworld', 'planar', 'real', "
-        "'robomimic']."
+        "Registered: ['arm', 'arm-deformable', 'deformable', 'gymnasium', 'metaworld', 'planar', "
+        "'real', 'robomimic']."
     ),
     "Pendulum-v1": (
         "--env must read '<name>/<task>', got 'Pendulum-v1'. "
-        "Names: ['arm', 'deformable', 'gymnasium', 'metaworld', 'planar', 'real', 'robomimic'], "
-        "for example 'metaworld/reach-v3'."
+        "Names: ['arm', 'arm-deformable', 'deformable', 'gymnasium', 'metaworld', 'planar', "
+        "'real', 'robomimic'], for example 'metaworld/reach-v3'."
     ),
 }
 
