@@ -34,8 +34,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         name = f"{_short(group)}_{labels}_labels"
         # Where too few succeed for a preferred rate, the joint rate says how bad it is.
         rate = mean_of(chosen, lambda r: joint(r) if math.isnan(preferred(r)) else preferred(r))
-        figures[f"preferred_{name}"] = _at_least(rate, floor)
-        figures[f"success_change_{name}"] = _at_least(mean_of(chosen, success_change), -0.02)
+        figures[f"preferred_{name}"] = at_least(rate, floor)
+        figures[f"success_change_{name}"] = at_least(mean_of(chosen, success_change), -0.02)
     figures |= _of_default(main)
     curves = [row for row in rows if row["stage"] == "curves"]
     if curves:
@@ -147,14 +147,14 @@ def _of_default(rows: Sequence[Row]) -> dict[str, Any]:
     worse = cases_below(chosen, "base", "aligned")
     seconds = median([float(row["seconds"]) for row in chosen if "seconds" in row])
     found = {
-        f"joint_lost_with_flips_{_short(group)}": _at_most(_lost_with_flips(rows, group), 0.05)
+        f"joint_lost_with_flips_{_short(group)}": at_most(_lost_with_flips(rows, group), 0.05)
         for group in _values(rows, "group")
     } | {
         "cases_below_base": {
             "value": len(worse), "n": len({r["case"] for r in chosen}), "floor": 0,
             "ok": not worse,
         },
-        "seconds_of_tuning": _at_most(seconds, 60.0),
+        "seconds_of_tuning": at_most(seconds, 60.0),
     }  # fmt: skip
     tried = [row for row in chosen if "selection_pays" in row]
     if tried:
@@ -255,11 +255,13 @@ def median(values: Sequence[float]) -> dict[str, Any]:
     return {"value": float(middle), "low": float(low), "high": float(high), "n": len(values)}
 
 
-def _at_least(figure: dict[str, Any], floor: float) -> dict[str, Any]:
+def at_least(figure: Mapping[str, Any], floor: float) -> dict[str, Any]:
+    """Return a figure with the floor that its value has to reach."""
     return {**figure, "floor": floor, "ok": bool(figure["value"] >= floor)}
 
 
-def _at_most(figure: dict[str, Any], ceiling: float) -> dict[str, Any]:
+def at_most(figure: Mapping[str, Any], ceiling: float) -> dict[str, Any]:
+    """Return a figure with the most that its value may be."""
     return {**figure, "floor": ceiling, "ok": bool(figure["value"] <= ceiling)}
 
 

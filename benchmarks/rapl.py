@@ -16,7 +16,7 @@ shuffled or cut off half way.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache, partial
 from itertools import combinations
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from benchmarks.align_figures import bootstrap
+from benchmarks.align_figures import Row, at_least, at_most, bootstrap, select
 from benchmarks.rapl_cases import (
     AVOID,
     CASES,
@@ -57,7 +57,6 @@ METRICS = ("triplet", "kendall", "spearman", "within", "hard")
 EVERY = 4
 """Frames from one to the next that the rank correlation within a clip looks at, as published."""
 SECONDS_A_FIT = 20.0
-Row = dict[str, Any]
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -232,15 +231,15 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     in_domain = partial(_figure, rows, method=PLUS.name, labels=FEW, noise=0.0)
     for metric in METRICS:
         gain = _paired(rows, metric, PLUS.name, FAITHFUL.name)
-        figures[f"{metric}: rapl-plus less rapl"] = _at_least(bootstrap(gain), 0.0)
+        figures[f"{metric}: rapl-plus less rapl"] = at_least(bootstrap(gain), 0.0)
     for name in ("avoid", "group"):
-        figures[f"within, {name}"] = _at_least(in_domain(test=name, metric="within"), 0.80)
-        figures[f"spearman, {name}"] = _at_least(in_domain(test=name, metric="spearman"), 0.85)
+        figures[f"within, {name}"] = at_least(in_domain(test=name, metric="within"), 0.80)
+        figures[f"spearman, {name}"] = at_least(in_domain(test=name, metric="spearman"), 0.85)
     for name in AVOID.others:
-        figures[f"within, {name}"] = _at_least(in_domain(test=name, metric="within"), 0.65)
+        figures[f"within, {name}"] = at_least(in_domain(test=name, metric="within"), 0.65)
     for metric in METRICS:
         lost = _lost_with_noise(rows, metric)
-        figures[f"{metric} lost with 20 % noise"] = _at_most(bootstrap(lost), 0.05)
+        figures[f"{metric} lost with 20 % noise"] = at_most(bootstrap(lost), 0.05)
     figures |= _labels_needed(rows)
     return {"figures": {k: v for k, v in figures.items() if v["n"]}, "table": table(rows)}
 
@@ -263,14 +262,8 @@ def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _figure(rows: Sequence[Row], *, test: str, metric: str, **wanted: Any) -> dict[str, Any]:
-    found = [
-        row["scores"][test][metric] for row in _select(rows, **wanted) if test in row["scores"]
-    ]
+    found = [row["scores"][test][metric] for row in select(rows, **wanted) if test in row["scores"]]
     return bootstrap(np.array(found, float))
-
-
-def _select(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
 
 
 def _by_run(rows: Iterable[Row], metric: str) -> dict[tuple[Any, ...], float]:
@@ -283,14 +276,14 @@ def _by_run(rows: Iterable[Row], metric: str) -> dict[tuple[Any, ...], float]:
 def _paired(rows: Sequence[Row], metric: str, first: str, second: str) -> np.ndarray:
     """Return what one method has more than another with equal labels, at 20 without noise."""
     wanted = {"labels": FEW, "noise": 0.0}
-    a, b = (_by_run(_select(rows, method=name, **wanted), metric) for name in (first, second))
+    a, b = (_by_run(select(rows, method=name, **wanted), metric) for name in (first, second))
     return np.array([a[key] - b[key] for key in a if key in b], float)
 
 
 def _lost_with_noise(rows: Sequence[Row], metric: str) -> np.ndarray:
     """Return what RAPL++ loses at 20 labels when a fifth of them is wrong."""
     wanted = {"labels": FEW, "method": PLUS.name}
-    right, wrong = (_by_run(_select(rows, noise=noise, **wanted), metric) for noise in (0.0, 0.2))
+    right, wrong = (_by_run(select(rows, noise=noise, **wanted), metric) for noise in (0.0, 0.2))
     return np.array([right[key] - wrong[key] for key in right if key in wrong], float)
 
 
@@ -299,7 +292,7 @@ def _labels_needed(rows: Sequence[Row]) -> dict[str, Any]:
     curves = {
         method: {
             seed: [
-                _mean(_select(rows, case="avoid", method=method, seed=seed, labels=n, noise=0.0))
+                _mean(select(rows, case="avoid", method=method, seed=seed, labels=n, noise=0.0))
                 for n in LABELS
             ]
             for seed in {row["seed"] for row in rows}
@@ -315,7 +308,7 @@ def _labels_needed(rows: Sequence[Row]) -> dict[str, Any]:
     }
     figures = {f"rankings to {level:.2f}, {m}": bootstrap(values) for m, values in needed.items()}
     ratio = bootstrap(needed[PLUS.name] / needed[RLHF.name])
-    return figures | {"ratio of rankings": _at_most(ratio, 0.2)}
+    return figures | {"ratio of rankings": at_most(ratio, 0.2)}
 
 
 def _mean(rows: Sequence[Row]) -> float:
@@ -333,14 +326,6 @@ def _first_at(curve: Sequence[float], level: float) -> float:
     low, high = curve[at - 1], curve[at]
     share = (level - low) / (high - low)
     return float(LABELS[at - 1] + share * (LABELS[at] - LABELS[at - 1]))
-
-
-def _at_least(figure: Mapping[str, Any], floor: float) -> dict[str, Any]:
-    return {**figure, "floor": floor, "ok": bool(figure["value"] >= floor)}
-
-
-def _at_most(figure: Mapping[str, Any], ceiling: float) -> dict[str, Any]:
-    return {**figure, "floor": ceiling, "ok": bool(figure["value"] <= ceiling)}
 
 
 def main() -> None:
