@@ -40,4 +40,8 @@ class DrawsStates:
             yield
         finally:
             if running is not None:
-                self.set_state(running)
+                self._come_back(running)
+
+    def _come_back(self, state: SimState) -> None:
+        """Go to a state of the running episode, at which nobody looks."""
+        self.set_state(state)

@@ -6,8 +6,7 @@ its own carries it out, and the material follows the way that was measured. What
 from a depth camera of the hardware layer. Quality and success stay the task's own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from jaxtyping import Float
 
 from robopref.arm_cameras import ArmCameras
 from robopref.arm_primitives import STEP_S, PrimitiveMotion, TablePlace, path_of
-from robopref.arm_rig import ArmRig
+from robopref.arm_rig import ArmRig, Supervised
 from robopref.config import to_dict
 from robopref.deploy.dry_run import Preview
 from robopref.envs.camera_obs import seeing_space
@@ -82,7 +81,7 @@ class ArmDeformableConfig(DeformableConfig):
         return ArmDeformableEnv(self)
 
 
-class ArmDeformableEnv(DeformableEnv):
+class ArmDeformableEnv(Supervised, DeformableEnv):
     """A deformable task, done by an arm in real time.
 
     ## Description
@@ -198,10 +197,7 @@ class ArmDeformableEnv(DeformableEnv):
         assert self._rig is not None
         assert self._motion is not None
         info |= {**self._motion.take_record().columns(), **seen, **self._look()}
-        stopped = self._rig.why_stopped()
-        if stopped:
-            info["stopped"] = stopped
-        return obs, reward, terminated, truncated or bool(stopped), info
+        return obs, reward, terminated, self._is_stopped(info) or truncated, info
 
     def set_speed(self, factor: float) -> None:
         """Use this share of the greatest speeds from now on.
@@ -212,16 +208,6 @@ class ArmDeformableEnv(DeformableEnv):
         self._safety = replace(self._safety, speed_factor=factor)
         if self._rig is not None:
             self._rig.set_speed(factor, STEP_S / factor)
-
-    def set_deadman(self, *, held: bool) -> None:
-        """Say whether a person holds the button; may be called from any thread."""
-        if self._rig is not None:
-            self._rig.set_deadman(held=held)
-
-    def stop(self, reason: str) -> None:
-        """Stop the arm; it stays so until the next reset."""
-        if self._rig is not None:
-            self._rig.rest(reason)
 
     def look_ahead(self, actions: Float[np.ndarray, "1 6"]) -> Way:
         """Return how the arm would perform a primitive from where it is."""
@@ -242,15 +228,9 @@ class ArmDeformableEnv(DeformableEnv):
         return Preview(here, targets, way)
 
     @property
-    def safety(self) -> SafetyConfig:
-        """What the arm is kept to now."""
-        return self._safety
-
-    @property
     def recorded(self) -> dict[str, Any]:
         """What is kept with every episode: the arm, its limits, and which of them are off."""
-        table = to_dict(self.arm_config.table)
-        return {"arm": self.arm_spec.name, "safety": to_dict(self._safety), "table": table}
+        return super().recorded | {"table": to_dict(self.arm_config.table)}
 
     def close(self) -> None:
         """Stop the arm, end its processes and free the renderers."""
@@ -262,16 +242,6 @@ class ArmDeformableEnv(DeformableEnv):
         self._rig = self._eye = self._motion = None
         self.task.sim.carry = None
         super().close()
-
-    @contextmanager
-    def _undisturbed(self, *, is_running: bool) -> Iterator[None]:
-        """Come back to the running episode; the arm stands where it is meanwhile."""
-        running = self.get_state() if is_running else None
-        try:
-            yield
-        finally:
-            if running is not None:
-                self.put(running)
 
     def _begin(self) -> None:
         if self._rig is None:
@@ -291,10 +261,6 @@ class ArmDeformableEnv(DeformableEnv):
         assert self._eye is not None
         cloud, picture = self._eye.see(self.task.sim.positions, self._clouds)
         return {**cloud, **{IMAGES + name: picture for name in self._seen}}
-
-    def _look(self) -> dict[str, np.ndarray]:
-        """Look through the camera; an arm that nobody sees is stopped."""
-        return {} if self._eye is None else self._eye.cameras.watch(self.stop)
 
 
 def _nothing() -> None:

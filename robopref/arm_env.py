@@ -19,9 +19,8 @@ import numpy as np
 from jaxtyping import Float
 
 from robopref.arm_cameras import ArmCameras
-from robopref.arm_rig import ArmRig
+from robopref.arm_rig import ArmRig, Supervised
 from robopref.arm_table import ArmTable
-from robopref.config import to_dict
 from robopref.deploy.dry_run import Preview
 from robopref.envs.camera_obs import seeing_space
 from robopref.envs.metaworld import CAMERAS, MetaWorldConfig, MetaWorldEnv
@@ -95,7 +94,7 @@ class ArmTaskConfig(MetaWorldConfig):
         return math.sqrt(3) * REACH_M / self.tool_speed_m_s
 
 
-class ArmTaskEnv(MetaWorldEnv):
+class ArmTaskEnv(Supervised, MetaWorldEnv):
     """A task of Meta-World, done by an arm in real time.
 
     ## Description
@@ -185,11 +184,6 @@ class ArmTaskEnv(MetaWorldEnv):
             self._eyes = ArmCameras(drivers, self.arm_config.camera_age_s)
         return self._eyes.open()
 
-    @property
-    def eyes(self) -> ArmCameras | None:
-        """The cameras, once they are open."""
-        return self._eyes
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -219,10 +213,7 @@ class ArmTaskEnv(MetaWorldEnv):
         assert self._record is not None
         info |= {**self._record.columns(), **self._look()}
         obs |= self._pictures()
-        stopped = self._rig.why_stopped()
-        if stopped:
-            info["stopped"] = stopped
-        return obs, reward, terminated, truncated or bool(stopped), info
+        return obs, reward, terminated, self._is_stopped(info) or truncated, info
 
     def set_speed(self, factor: float) -> None:
         """Use this share of the greatest speeds from now on; a step takes longer or shorter.
@@ -234,16 +225,6 @@ class ArmTaskEnv(MetaWorldEnv):
         self._safety = replace(self._safety, speed_factor=factor)
         if self._rig is not None:
             self._rig.set_speed(factor, self.arm_config.step_s)
-
-    def set_deadman(self, *, held: bool) -> None:
-        """Say whether a person holds the button; may be called from any thread."""
-        if self._rig is not None:
-            self._rig.set_deadman(held=held)
-
-    def stop(self, reason: str) -> None:
-        """Stop the arm; it stays so until the next reset."""
-        if self._rig is not None:
-            self._rig.rest(reason)
 
     def look_ahead(self, actions: Float[np.ndarray, "Tp 4"]) -> Way:
         """Return how the arm would carry out a chunk of actions from where it is."""
@@ -261,16 +242,6 @@ class ArmTaskEnv(MetaWorldEnv):
         tool = self._raw.get_endeff_pos().copy()
         way = self.look_ahead(actions)
         return Preview(tool, self._targets(actions), way)
-
-    @property
-    def safety(self) -> SafetyConfig:
-        """What the arm is kept to now."""
-        return self._safety
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """What is kept with every episode: the arm, its limits, and which of them are off."""
-        return {"arm": self.arm_spec.name, "safety": to_dict(self._safety)}
 
     def close(self) -> None:
         """Stop the arm, end its processes and free the renderer."""
@@ -298,10 +269,6 @@ class ArmTaskEnv(MetaWorldEnv):
             self._eyes.wait_for_new(time.monotonic())
         self._rig.begin("robopref", "the scene was put back")
         return self._pictures()
-
-    def _look(self) -> dict[str, np.ndarray]:
-        """Look through the cameras; an arm that nobody sees is stopped."""
-        return {} if self._eyes is None else self._eyes.watch(self.stop)
 
     def _pictures(self) -> dict[str, np.ndarray]:
         return {} if self._eyes is None else self._eyes.pictures()

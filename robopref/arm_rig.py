@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from robopref.arm_cameras import ArmCameras
+from robopref.config import to_dict
 from robopref.errors import HardwareError, SafetyStop
 from robopref.hardware.arm_process import ArmProcess
 from robopref.hardware.chunks import Chunk
@@ -19,7 +21,7 @@ from robopref.hardware.safety_config import SafetyConfig
 from robopref.hardware.step_record import StepRecord, record_step
 from robopref.hardware.supervisor import STILL_RAD_S
 from robopref.hardware.tool_motion import ToolMotion
-from robopref.hardware.types import Joints
+from robopref.hardware.types import ArmSpec, Joints
 from robopref.hardware.verdicts import Phase
 
 PATIENCE_S = 5.0
@@ -230,3 +232,49 @@ def wait_until(is_done: Callable[[], bool], describe: Callable[[], str]) -> None
         if time.monotonic() > deadline:
             raise HardwareError(describe())
         time.sleep(0.005)
+
+
+class Supervised:
+    """What environments share in which a supervised arm acts, and cameras watch it."""
+
+    arm_spec: ArmSpec
+    _safety: SafetyConfig
+    _rig: ArmRig | None
+    _eyes: ArmCameras | None
+
+    @property
+    def safety(self) -> SafetyConfig:
+        """What the arm is kept to now."""
+        return self._safety
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What is kept with every episode: the arm, its limits, and which of them are off."""
+        return {"arm": self.arm_spec.name, "safety": to_dict(self._safety)}
+
+    @property
+    def eyes(self) -> ArmCameras | None:
+        """The cameras, once they are open."""
+        return self._eyes
+
+    def set_deadman(self, *, held: bool) -> None:
+        """Say whether a person holds the button; may be called from any thread."""
+        if self._rig is not None:
+            self._rig.set_deadman(held=held)
+
+    def stop(self, reason: str) -> None:
+        """Stop the arm; it stays so until the next reset."""
+        if self._rig is not None:
+            self._rig.rest(reason)
+
+    def _look(self) -> dict[str, np.ndarray]:
+        """Look through the cameras; an arm that nobody sees is stopped."""
+        return {} if self.eyes is None else self.eyes.watch(self.stop)
+
+    def _is_stopped(self, info: dict[str, Any]) -> bool:
+        """Return whether the arm was stopped, and why in `info`."""
+        assert self._rig is not None
+        stopped = self._rig.why_stopped()
+        if stopped:
+            info["stopped"] = stopped
+        return bool(stopped)

@@ -16,15 +16,14 @@ from jaxtyping import Float
 from PIL import Image
 
 from robopref.arm_cameras import ArmCameras
-from robopref.arm_rig import ArmRig
-from robopref.config import load_yaml, resolve, to_dict
+from robopref.arm_rig import ArmRig, Supervised
+from robopref.config import load_yaml, resolve
 from robopref.deploy.dry_run import Preview
 from robopref.deploy.operator import Confirm, ask_on_terminal, nobody_is_needed
 from robopref.envs.actions import checked_action
 from robopref.errors import HardwareError, Unattended, check_at_least
 from robopref.hardware.driver import CameraInfo
 from robopref.hardware.forecast import Way
-from robopref.hardware.safety_config import SafetyConfig
 from robopref.rig import RigConfig
 from robopref.sim_cell import SimCell
 from robopref.types import IMAGES, STATE, SimState
@@ -66,7 +65,7 @@ class RealArmConfig:
         )  # fmt: skip
 
 
-class RealArmEnv(gymnasium.Env[Any, Any]):
+class RealArmEnv(Supervised, gymnasium.Env[Any, Any]):
     """An arm, its cameras, and a person who puts the scene back.
 
     ## Description
@@ -149,7 +148,7 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         self._image_px = rig.image_px
         self.observation_space = self._space(())
         self._eyes: ArmCameras | None = None
-        self._arm: ArmRig | None = None
+        self._rig: ArmRig | None = None
         self._target = np.zeros(3)
         self._num_steps: int | None = None
 
@@ -163,16 +162,6 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         """The first camera; empty where there is none."""
         return next(iter(self.rig.cameras), "")
 
-    @property
-    def safety(self) -> SafetyConfig:
-        """What the arm is kept to now."""
-        return self._safety
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """What is kept with every episode: the arm, its limits, and which of them are off."""
-        return {"arm": self.arm_spec.name, "safety": to_dict(self._safety)}
-
     def with_cameras(self, cameras: Sequence[str], image_px: int) -> "RealArmEnv":
         """Let observations hold what cameras see from now on, and return this environment.
 
@@ -185,11 +174,6 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         self._seen, self._image_px = tuple(cameras), image_px
         self.observation_space = self._space(cameras)
         return self
-
-    @property
-    def eyes(self) -> ArmCameras | None:
-        """The cameras, once they are open."""
-        return self._eyes
 
     def open_cameras(self) -> Mapping[str, CameraInfo]:
         """Open the cameras, before the arm is reached; return what is known of each.
@@ -214,17 +198,17 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         """
         super().reset(seed=seed, options=options)
         self._num_steps = None
-        if self._arm is None:
+        if self._rig is None:
             if self._seen:
                 self.open_cameras()
-            self._arm = ArmRig(self._cell.robot(), self._safety, self._step_s)
+            self._rig = ArmRig(self._cell.robot(), self._safety, self._step_s)
         else:
-            self._arm.rest("the episode is over")
+            self._rig.rest("the episode is over")
         who = self.confirm(f"Put the scene back. '{self.arm_spec.name}' then goes to its start.")
         if not who:
             raise Unattended("Nobody let the arm begin; it stays where it is.")
-        self._arm.begin(who, "the scene was put back")
-        self._target = self._arm.go_to(self._start)
+        self._rig.begin(who, "the scene was put back")
+        self._target = self._rig.go_to(self._start)
         if self._eyes is not None:
             self._eyes.wait_for_new(time.monotonic())
         self._num_steps = 0
@@ -242,18 +226,15 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
             RuntimeError: No episode is running.
             ValueError: The action has another shape, or is not finite.
         """
-        if self._num_steps is None or self._arm is None:
+        if self._num_steps is None or self._rig is None:
             raise RuntimeError("No episode is running. Call reset() first.")
         checked = checked_action(action, (4,))
         self._look()
-        self._target = self._arm.unless_held(self._targets(checked[None])[0])
-        record = self._arm.go(self._target, opening=float(1 - np.clip(checked[3], -1, 1)) / 2)
+        self._target = self._rig.unless_held(self._targets(checked[None])[0])
+        record = self._rig.go(self._target, opening=float(1 - np.clip(checked[3], -1, 1)) / 2)
         self._num_steps += 1
         info: dict[str, Any] = {"success": False, **record.columns(), **self._look()}
-        stopped = self._arm.why_stopped()
-        if stopped:
-            info["stopped"] = stopped
-        is_over = bool(stopped) or self._num_steps >= self.max_episode_steps
+        is_over = self._is_stopped(info) or self._num_steps >= self.max_episode_steps
         return self._observe(), 0.0, False, is_over, info
 
     def set_speed(self, factor: float) -> None:
@@ -263,23 +244,13 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
             ValueError: It is not above 0 and at most 1.
         """
         self._safety = replace(self._safety, speed_factor=factor)
-        if self._arm is not None:
-            self._arm.set_speed(factor, self._step_s)
-
-    def set_deadman(self, *, held: bool) -> None:
-        """Say whether a person holds the button; may be called from any thread."""
-        if self._arm is not None:
-            self._arm.set_deadman(held=held)
-
-    def stop(self, reason: str) -> None:
-        """Stop the arm; it stays so until the next reset."""
-        if self._arm is not None:
-            self._arm.rest(reason)
+        if self._rig is not None:
+            self._rig.set_speed(factor, self._step_s)
 
     def look_ahead(self, actions: Float[np.ndarray, "Tp 4"]) -> Way:
         """Return how the arm would carry out a chunk of actions from where it is."""
-        assert self._arm is not None
-        return self._arm.look_ahead(self._targets(actions))
+        assert self._rig is not None
+        return self._rig.look_ahead(self._targets(actions))
 
     def preview(self, actions: Float[np.ndarray, "Tp 4"]) -> Preview:
         """Return what an operator should know before a chunk of actions is carried out."""
@@ -326,12 +297,12 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
 
     def close(self) -> None:
         """Stop the arm, end its control loop and close the cameras."""
-        if self._arm is not None:
-            self._arm.close()
+        if self._rig is not None:
+            self._rig.close()
         if self._eyes is not None:
             self._eyes.close()
         self._cell.close()
-        self._arm = self._eyes = self._num_steps = None
+        self._rig = self._eyes = self._num_steps = None
 
     @property
     def _step_s(self) -> float:
@@ -346,9 +317,9 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
         return targets
 
     def _observe(self) -> dict[str, np.ndarray]:
-        assert self._arm is not None
-        state = self._arm.arm.state()
-        placed = self._arm.kinematics.place([state.position])
+        assert self._rig is not None
+        state = self._rig.arm.state()
+        placed = self._rig.kinematics.place([state.position])
         opening = 1.0 if state.gripper is None else state.gripper
         values = [*placed.tool_m[0], *placed.rotation[0], opening, *state.position]
         pictures = {} if self._eyes is None else self._eyes.pictures()
@@ -356,10 +327,6 @@ class RealArmEnv(gymnasium.Env[Any, Any]):
             STATE: np.array(values, np.float32),
             **{key: _fitted(picture, self._image_px) for key, picture in pictures.items()},
         }
-
-    def _look(self) -> dict[str, np.ndarray]:
-        """Look through the cameras; an arm that nobody sees is stopped."""
-        return {} if self._eyes is None else self._eyes.watch(self.stop)
 
     def _space(self, cameras: Sequence[str]) -> Any:
         size = 8 + self.arm_spec.num_joints

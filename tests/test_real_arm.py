@@ -92,7 +92,7 @@ def test_a_stop_ends_the_episode_and_the_next_begins_on_a_persons_word(env):
             env.reset()
         with pytest.raises(RuntimeError, match=r"Call reset\(\) first"):
             act(env, 1, 0, 0)
-        assert env._arm.why_stopped() == "a key was pressed"
+        assert env._rig.why_stopped() == "a key was pressed"
         env.confirm = lambda question: answer(question, "ann")
         assert env.reset()[0][STATE].shape == (15,)
     finally:

@@ -246,6 +246,9 @@ class DeformableEnv(DrawsStates, gymnasium.Env[Any, Any]):
         self._at_first = float(state.episode[0])
         self.task.sim.restore(state.step[1:])
 
+    def _come_back(self, state: SimState) -> None:
+        self.put(state)
+
     def render_states(
         self,
         states: Float[np.ndarray, "T Ds"],
