@@ -289,12 +289,6 @@ def test_help_and_doctor_answer_at_once(verb):
     assert best_time(verb) < 0.5
 
 
-@pytest.fixture(scope="module")
-def torch_time():
-    """Seconds that a start takes because of torch, which no verb with a component can avoid."""
-    return cpu_time(sys.executable, "-c", "import torch")
-
-
 # The one that imports most, and one that imports little; the others are between them.
 FAST = {"align", "data info"}
 
@@ -302,9 +296,17 @@ FAST = {"align", "data info"}
 @pytest.mark.parametrize(
     "verb", [pytest.param(v, marks=[] if v in FAST else pytest.mark.slow) for v in cli.VERBS]
 )
-def test_help_of_a_verb_answers_in_four_seconds(verb, torch_time):
-    # Four seconds, and more only where torch takes longer than the 2.6 s that were reckoned with.
-    assert best_time(*verb.split(), "--help", repeats=1) < max(4, 4 * torch_time / 2.6)
+def test_help_of_a_verb_answers_in_four_seconds(verb):
+    assert any(answers_in_four_seconds(verb) for _ in range(3))
+
+
+def answers_in_four_seconds(verb):
+    took = cpu_time(sys.executable, "-m", "robopref.cli", *verb.split(), "--help")
+    if took < 4:
+        return True
+    # No verb with a component starts sooner than torch, whose 2.6 s the four were reckoned with;
+    # a busy neighbour on the same core makes both take longer, so one is measured beside the other.
+    return took < 4 * cpu_time(sys.executable, "-c", "import torch") / 2.6
 
 
 def test_plain_start_imports_no_heavy_package():
