@@ -92,10 +92,10 @@ def work(
         RuntimeError: Runs failed; the others are done.
     """
     done = {row["key"] for row in read_rows(results)}
-    groups: dict[tuple[str, int], list[Item]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
     for item in items:
         if item.key not in done:
-            groups[(item.case.name, item.seed)].append(item)
+            groups[item.case.name, item.seed, item.asks_about_demonstrations].append(item)
     left = sum(map(len, groups.values()))
     hours = left * SECONDS_A_RUN / 2 / 3600
     print(f"{left} of {len(items)} runs are left: about {hours:.1f} h on two cores.", flush=True)
@@ -156,7 +156,7 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
         row |= run_control(item, prepared, directory, workers)
         shutil.rmtree(directory)
         return row | {"total_seconds": time.monotonic() - start}
-    compares = item.stage in ("main", "quick")
+    compares = item.stage in ("own", "main", "quick")
     try:
         labelled = _labelled(item, config, prepared, workers)
     except NothingLearnedError:
@@ -193,7 +193,8 @@ def _as_base(base: dict[str, Any], item: Item, *, compares: bool) -> dict[str, A
 
 def prepare(item: Item, workers: Workers, *, runs: Path = RUNS) -> AlignmentLoop:
     """Return the run with the base and the pool of an item's case and seed, made if missing."""
-    folder = runs / _file_name(f"{item.case.name} seed {item.seed}")
+    own = "" if item.asks_about_demonstrations else " own episodes"
+    folder = runs / _file_name(f"{item.case.name} seed {item.seed}{own}")
     loop = AlignmentLoop(_plain(make_config(item)), folder / "base", workers)
     loop.prepare_base()
     return loop
@@ -205,7 +206,7 @@ def make_config(item: Item) -> AlignConfig:
     config = AlignConfig(
         env=f"metaworld/{case.task}", behaviour=case.behaviour, preferred_share=case.share,
         num_labels=item.num_labels, teacher=item.teacher, seed=item.seed, num_workers=0,
-        max_episode_steps=250,
+        max_episode_steps=250, ask_about_demonstrations=item.asks_about_demonstrations,
     )  # fmt: skip
     return replace(config, **(item.method.changes or {}))
 

@@ -72,6 +72,8 @@ CASES = (
     Case("combined", "plate-slide-v3", BothConfig("approach-high", "fast"), 0.25),
     Case("combined", "coffee-button-v3", BothConfig("detour-left", "fast"), 0.25),
 )
+CURVE_CASES = (CASES[0], CASES[4], CASES[9], CASES[12])
+CURVE_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,14 @@ class Item:
         )
 
     @property
+    def asks_about_demonstrations(self) -> bool:
+        """Whether queries are made of demonstrations as well, as the loop does if not told else.
+
+        What chose the methods was measured before it did, and controls ask nobody.
+        """
+        return self.stage not in ("search", "screening", "own") and not self.method.control
+
+    @property
     def teacher(self) -> Any:
         """Return the teacher, who calls equal what differs by less than half a spread."""
         if self.flips < 0:
@@ -228,30 +238,40 @@ def plan(stage: str) -> Iterator[Item]:
                     yield Item(stage, case, 0, 20, flips, method)
     elif stage == "main":
         yield from _main()
+    elif stage == "own":
+        yield from _own()
     elif stage == "curves":
-        for case in (CASES[0], CASES[4], CASES[9], CASES[12]):
-            points = [(n, 0.0) for n in (2, 5, 10, 20, 50)]
-            points += [(20, flips) for flips in (0.1, 0.2, 0.3, -1.0)]
-            for seed, (labels, flips) in product(range(3), points):
+        points = [(n, 0.0) for n in (2, 10, 50)] + [(20, flips) for flips in (0.1, 0.3, -1.0)]
+        for seed, case in product(range(CURVE_SEEDS), CURVE_CASES):
+            for labels, flips in points:
                 for method in (DEFAULT, PUBLISHED):
                     yield Item(stage, case, seed, labels, flips, method)
+            # Other points are those of the main stage, which has no wrong answers for it.
+            yield Item(stage, case, seed, 20, 0.2, PUBLISHED)
     else:
         raise ValueError(f"`stage` must be one of {list(STAGES)}, got '{stage}'.")
 
 
-STAGES = ("search", "screening", "main", "curves")
+STAGES = ("search", "screening", "own", "main", "curves")
 RUNNERS_UP = ("npo", "best-of-n, combined")
 """The two best of the screening beside the default."""
 
 
 def _main() -> Iterator[Item]:
-    for case in CASES:
-        for seed in range(5):
-            for labels, method in product((5, 20), (DEFAULT, PUBLISHED)):
-                yield Item("main", case, seed, labels, 0.0, method)
-            yield Item("main", case, seed, 20, 0.2, DEFAULT)
-        for seed in range(3):
-            for labels, name in product((5, 20), RUNNERS_UP):
-                yield Item("main", case, seed, labels, 0.0, BY_NAME[name])
-            for method in CONTROLS:
-                yield Item("main", case, seed, 20, 0.0, method)
+    # Seed by seed, so that what is there of an unfinished queue is of all cases.
+    for seed, case in product(range(5), CASES):
+        for labels, method in product((5, 20), (DEFAULT, PUBLISHED)):
+            yield Item("main", case, seed, labels, 0.0, method)
+        yield Item("main", case, seed, 20, 0.2, DEFAULT)
+    for seed, case in product(range(3), CASES):
+        for labels, name in product((5, 20), RUNNERS_UP):
+            yield Item("main", case, seed, labels, 0.0, BY_NAME[name])
+        for method in CONTROLS:
+            yield Item("main", case, seed, 20, 0.0, method)
+
+
+def _own() -> Iterator[Item]:
+    for seed, case in product(range(3), CASES):
+        for labels, method in product((5, 20), (DEFAULT, *(BY_NAME[n] for n in RUNNERS_UP))):
+            yield Item("own", case, seed, labels, 0.0, method)
+        yield Item("own", case, seed, 20, 0.2, DEFAULT)

@@ -16,6 +16,7 @@ from benchmarks.align import RESULTS
 from benchmarks.align_cases import CASES, DEFAULT, PUBLISHED
 from benchmarks.align_figures import (
     Row,
+    curve_rows,
     gain_of_selection,
     joint,
     mean_of,
@@ -37,9 +38,8 @@ def main() -> None:
     """Fill the page and draw the curves."""
     rows = read_rows(RESULTS)
     fill_page(PAGE, {name: make(rows) for name, make in TABLES.items()})
-    curves = select(rows, stage="curves")
-    if curves:
-        write_text_atomically(CURVES, draw_curves(curves))
+    if select(rows, stage="curves"):
+        write_text_atomically(CURVES, draw_curves(curve_rows(rows)))
 
 
 def floors(rows: Sequence[Row]) -> str:
@@ -56,15 +56,19 @@ def floors(rows: Sequence[Row]) -> str:
 
 def by_group(rows: Sequence[Row]) -> str:
     """Return the joint rate of every method of the main stage, by group and labels."""
-    main_rows = select(rows, stage="main")
+    return _by_group(select(rows, stage="main"))
+
+
+def own_episodes(rows: Sequence[Row]) -> str:
+    """Return the same for queries about the policy's own episodes alone."""
+    return _by_group(select(rows, stage="own"))
+
+
+def _by_group(main_rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(row["method"] for row in main_rows))
     default = select(main_rows, method=DEFAULT.name, labels=20, flips=0.0)
     base = [_figure(mean_of(select(default, group=group), _base)) for group in GROUPS]
-    lines = [
-        "| method | labels | " + " | ".join(GROUPS) + " |",
-        "| --- | --- |" + " --- |" * len(GROUPS),
-        "| base | 0 | " + " | ".join(base) + " |",
-    ]
+    lines = ["| base | 0 | " + " | ".join(base) + " |"]
     for labels in (5, 20):
         for of, what in (
             (_selected, "best-of-16 on the base"),
@@ -72,12 +76,16 @@ def by_group(rows: Sequence[Row]) -> str:
         ):
             lines.append(_line(main_rows, DEFAULT.name, labels, what, of))
         for name in names:
-            if select(main_rows, method=name, labels=labels, flips=0.0):
-                lines.append(_line(main_rows, name, labels, name, joint))
+            lines.append(_line(main_rows, name, labels, name, joint))
     lines.append(
         _line(main_rows, DEFAULT.name, 20, "distil, 20 % of the answers flipped", joint, 0.2)
     )
-    return "\n".join(lines)
+    head = [
+        "| method | labels | " + " | ".join(GROUPS) + " |",
+        "| --- | --- |" + " --- |" * len(GROUPS),
+    ]
+    # Controls have no answers but 20, and an unfinished queue has nothing yet for some methods.
+    return "\n".join([*head, *(line for line in lines if " to " in line)])
 
 
 def screening(rows: Sequence[Row]) -> str:
@@ -148,7 +156,7 @@ def search(rows: Sequence[Row]) -> str:
 
 def mistakes(rows: Sequence[Row]) -> str:
     """Return the joint rates of the curves with 20 labels, by how the teacher errs."""
-    found = select(rows, stage="curves", labels=20)
+    found = select(curve_rows(rows), labels=20)
     ways = {
         flips: "as people err, the more the closer the two are" if flips < 0 else f"{flips:.0%}"
         for flips in sorted({row["flips"] for row in found}, key=lambda flips: (flips < 0, flips))
@@ -168,8 +176,8 @@ def mistakes(rows: Sequence[Row]) -> str:
 
 
 TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
-    "floors": floors, "groups": by_group, "screening": screening, "against": against_default,
-    "search": search, "mistakes": mistakes,
+    "floors": floors, "groups": by_group, "own": own_episodes, "screening": screening,
+    "against": against_default, "search": search, "mistakes": mistakes,
 }  # fmt: skip
 
 

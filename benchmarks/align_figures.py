@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 
-from benchmarks.align_cases import DEFAULT, PUBLISHED
+from benchmarks.align_cases import CURVE_CASES, CURVE_SEEDS, DEFAULT, PUBLISHED
 from robopref.statistics import mean_interval
 
 Row = Mapping[str, Any]
@@ -37,14 +37,23 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         figures[f"preferred_{name}"] = at_least(rate, floor)
         figures[f"success_change_{name}"] = at_least(mean_of(chosen, success_change), -0.02)
     figures |= _of_default(main)
-    curves = [row for row in rows if row["stage"] == "curves"]
-    if curves:
-        figures |= labels_to_reach(curves, 0.9)
+    if select(rows, stage="curves"):
+        figures |= labels_to_reach(curve_rows(rows), 0.9)
     return {
         "figures": {name: figure for name, figure in figures.items() if figure["n"]},
         "runs": len(rows),
         "tables": {stage: table(select(rows, stage=stage)) for stage in _values(rows, "stage")},
     }
+
+
+def curve_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that curves are drawn from: their own stage, and what main has of them."""
+    cases = {case.name for case in CURVE_CASES}
+    return [
+        row for row in rows
+        if row["stage"] == "curves"
+        or (row["stage"] == "main" and row["case"] in cases and row["seed"] < CURVE_SEEDS)
+    ]  # fmt: skip
 
 
 def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:

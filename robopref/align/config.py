@@ -64,6 +64,10 @@ class AlignConfig:
     error rate for each annotator; it takes five more fits of the reward."""
     num_pool_episodes: int = 100
     """Unlabelled episodes of the base policy, from which queries are made."""
+    ask_about_demonstrations: bool = True
+    """Make queries of demonstrations as well, at most as many as of the policy's episodes, and
+    imitate them where they are among the best: what one in twenty of them shows, the policy may
+    never do by itself."""
     num_selected_episodes: int = 100
     """Episodes recorded to fine-tune from, in all rounds; with best-of-N for methods that imitate
     what was chosen."""

@@ -25,12 +25,14 @@ from robopref.align.collect import Plan, Workers, collect, open_or_create
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import Evaluation, evaluate_episodes
 from robopref.align.labels import Labels
+from robopref.align.material import add_demonstrations
 from robopref.align.rounds import Rounds
 from robopref.align.run import Run
 from robopref.align.shown import Shown
 from robopref.config import resolve
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
 from robopref.preferences.terminal import Person
 
 POLICIES_EVALUATED = ("base", "selected", "aligned")
@@ -178,7 +180,13 @@ class AlignmentLoop:
     def _record_pool(self) -> dict[str, Any]:
         spec = PolicySpec(self.directory / "base" / "policy")
         store = self.record("pool", spec, "pool", self.config.num_pool_episodes)
-        return {"rates": self.evaluate(store).to_dict()}
+        rates = self.evaluate(e for e in store if e.metadata["name"] == "pool")
+        if self.config.ask_about_demonstrations:
+            try:
+                add_demonstrations(store, self.store("demonstrations"), self.config)
+            except DataError as error:
+                self.run.announce(f"demonstrations are not asked about: {error}")
+        return {"rates": rates.to_dict()}
 
     def labels(self) -> Labels:
         """Return the queries, answers and reward of this run."""

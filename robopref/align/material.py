@@ -6,12 +6,15 @@ Shapes: E episodes, M reward members.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from robopref.align.labels import Labels
 from robopref.data.episode import Episode
+from robopref.data.store import EpisodeStore
+from robopref.seeding import make_rng
 
 
 def usable(config: Any, episodes: Iterable[Episode]) -> list[Episode]:
@@ -20,11 +23,45 @@ def usable(config: Any, episodes: Iterable[Episode]) -> list[Episode]:
     return [episode for episode in episodes if episode.succeeded or not need_success]
 
 
-def best(labels: Labels, reward: Any, episodes: Sequence[Episode]) -> list[Episode]:
-    """Return the share of the episodes with the highest learned return, in their order."""
-    returns = labels.returns(reward, episodes)
+def add_demonstrations(pool: EpisodeStore, demonstrations: EpisodeStore, config: Any) -> None:
+    """Add demonstrations to the episodes that queries are made of.
+
+    They keep what the pool's own have as well, such as its observations, and what they know of
+    success. There are at most `num_pool_episodes` of them.
+
+    Raises:
+        DataError: They have another rate than the pool, or less than its episodes have.
+    """
+    own = pool.episode(pool.ids[0])
+    rows = [row for row in demonstrations.rows if row.succeeded or not config.knows_success]
+    rng = make_rng(config.seed, "demonstrations to ask about")
+    for place in sorted(rng.permutation(len(rows))[: config.num_pool_episodes]):
+        episode = demonstrations.episode(rows[place].episode_id)
+        pool.add(
+            replace(
+                episode,
+                obs={key: episode.obs[key] for key in own.obs if key in episode.obs},
+                extras={key: episode.extras[key] for key in own.extras if key in episode.extras},
+                sim_states=None if own.sim_states is None else episode.sim_states,
+            )
+        )
+
+
+def best(
+    labels: Labels, reward: Any, episodes: Sequence[Episode], others: Sequence[Episode] = ()
+) -> list[Episode]:
+    """Return those with the highest learned return, in their order.
+
+    Args:
+        labels: Of the run.
+        reward: Orders the episodes.
+        episodes: The `selected_share` of how many they are is how many are returned.
+        others: More to choose from.
+    """
     num = max(1, round(labels.config.selected_share * len(episodes)))
-    return [episodes[i] for i in sorted(np.argsort(-returns, kind="stable")[:num])]
+    together = [*episodes, *others]
+    returns = labels.returns(reward, together)
+    return [together[i] for i in sorted(np.argsort(-returns, kind="stable")[:num])]
 
 
 def finetune_data(

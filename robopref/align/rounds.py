@@ -112,7 +112,8 @@ class Rounds:
         """Record episodes of a policy with best-of-N; return the best of all rounds so far.
 
         Best is by the learned reward. Those of earlier rounds stay where they are good enough: a
-        round's own are few, and a policy tuned on few forgets.
+        round's own are few, and a policy tuned on few forgets. Where demonstrations are asked
+        about, they and the pool may be among the best as well.
         """
         self._record_round(number, self.loop.selected_spec(policy), "selection")
         stores = [self.loop.store(f"rounds/{n}/selection") for n in range(1, number + 1)]
@@ -122,7 +123,10 @@ class Rounds:
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
                 "distil. Lower `selection.pessimism`, ask more labels, or set use_success to false."
             )
-        return best(self.loop.labels(), self._reward, episodes)
+        others = []
+        if self.config.ask_about_demonstrations:
+            others = usable(self.config, self.loop.store("pool"))
+        return best(self.loop.labels(), self._reward, episodes, others)
 
     def _finetune_data(self, number: int, policy: Path) -> Any:
         """Return what a method may learn from; every method gets as many episodes recorded."""

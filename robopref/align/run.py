@@ -41,7 +41,7 @@ class Run:
         announce: Callable[[str], None] | None = None,
     ) -> None:
         self.directory = directory
-        self._announce = announce or _say_nothing
+        self.announce = announce or _say_nothing
         path = directory / CONFIG
         if path.is_file() and _holds_more_than_config(directory):
             earlier = _load_earlier(type(config), path)
@@ -73,12 +73,12 @@ class Run:
         Seconds of interrupted attempts are not counted.
         """
         if name not in self._stages:
-            self._announce(f"{name} ...")
+            self.announce(f"{name} ...")
             start = time.monotonic()
             figures = dict(work())
             self._stages[name] = {**figures, "seconds": time.monotonic() - start}
             save_figures(self._stages, self._file)
-            self._announce(f"{name} done in {self._stages[name]['seconds']:.0f} s")
+            self.announce(f"{name} done in {self._stages[name]['seconds']:.0f} s")
         return self._stages[name]
 
     @property

@@ -54,7 +54,7 @@ def test_the_plan_has_what_was_promised():
     with pytest.raises(ValueError) as error:
         list(plan("extra"))
     assert str(error.value) == (
-        "`stage` must be one of ['search', 'screening', 'main', 'curves'], got 'extra'."
+        "`stage` must be one of ['search', 'screening', 'own', 'main', 'curves'], got 'extra'."
     )
 
 

@@ -1,0 +1,127 @@
+"""Tests for align/material.py: what a fine-tuning method is given, and what is asked about."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robopref.align.collect import Workers
+from robopref.align.labels import Labels
+from robopref.align.loop import AlignmentLoop
+from robopref.align.material import add_demonstrations, best
+from robopref.data.hashing import episode_hash
+from robopref.data.store import EpisodeStore
+from robopref.errors import DataError
+from robopref.types import STATE
+from tests.align.conftest import make_tiny
+
+
+def own(store, name="pool"):
+    return [episode for episode in store if episode.metadata["name"] == name]
+
+
+@pytest.fixture
+def pool(finished, tmp_path):
+    """The episodes of the policy alone."""
+    store = EpisodeStore.create(tmp_path / "pool", fps=next(iter(finished.store("pool"))).fps)
+    for episode in own(finished.store("pool")):
+        store.add(episode)
+    return store
+
+
+def test_as_many_demonstrations_as_episodes_of_the_policy_are_asked_about(finished):
+    store = finished.store("pool")
+    assert len(own(store)) == len(own(store, "demonstrations")) == 6
+    expected = {episode.id: episode_hash(episode) for episode in finished.store("demonstrations")}
+    for episode in own(store, "demonstrations"):
+        assert episode_hash(episode) == expected[episode.id]
+    # The rates of the pool stay those of the policy.
+    assert finished.run.figures("pool")["rates"]["success"]["num"] == 6
+
+
+def test_the_same_demonstrations_are_added_again(finished, pool):
+    add_demonstrations(pool, finished.store("demonstrations"), finished.config)
+    assert pool.ids == finished.store("pool").ids
+    add_demonstrations(pool, finished.store("demonstrations"), finished.config)
+    assert pool.ids == finished.store("pool").ids
+
+
+def test_what_the_policy_does_not_see_is_left_out(finished, pool, tmp_path):
+    wider = EpisodeStore.create(tmp_path / "wider", fps=pool.episode(pool.ids[0]).fps)
+    for episode in finished.store("demonstrations"):
+        force = np.zeros((len(episode.obs[STATE]), 3), np.float32)
+        obs, extras = {**episode.obs, "observation.force": force}, {"safety.force": force}
+        wider.add(replace(episode, obs=obs, extras=extras))
+    add_demonstrations(pool, wider, finished.config)
+    assert pool.ids == finished.store("pool").ids
+
+
+def test_demonstrations_that_cannot_be_compared_are_told_and_left_out(finished, tmp_path):
+    """Without simulator states nobody could be shown them."""
+    bare = EpisodeStore.create(tmp_path / "bare", fps=next(iter(finished.store("pool"))).fps)
+    for episode in finished.store("demonstrations"):
+        bare.add(replace(episode, sim_states=None, sim_episode=None))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "base").symlink_to(finished.directory / "base")
+    said: list[str] = []
+    with Workers(0) as workers:
+        loop = AlignmentLoop(
+            make_tiny(demonstrations=bare.root, num_pool_episodes=2), tmp_path / "run", workers,
+            announce=said.append,
+        )  # fmt: skip
+        loop.run.stage("pool", loop._record_pool)
+    assert len(loop.store("pool")) == 2
+    (line,) = (line for line in said if "demonstrations" in line)
+    assert line.startswith("demonstrations are not asked about: Episode ")
+    assert "is absent in the episode" in line
+
+
+def test_failed_demonstrations_are_not_asked_about(finished, pool):
+    config = replace(finished.config, knows_success=True)
+    num = len(pool)
+    add_demonstrations(pool, finished.store("demonstrations"), config)
+    rows = [row for row in pool.rows if row.metadata["name"] == "demonstrations"]
+    assert len(pool) == num + len(rows)
+    assert all(row.succeeded for row in rows)
+
+
+def test_demonstrations_of_another_rate_are_refused(finished, pool, tmp_path):
+    other = EpisodeStore.create(tmp_path / "other", fps=7)
+    for episode in finished.store("demonstrations"):
+        other.add(replace(episode, fps=7))
+    with pytest.raises(DataError, match=r"7\.0 steps a second"):
+        add_demonstrations(pool, other, finished.config)
+    assert len(pool) == 6
+
+
+class Measured(Labels):
+    """Labels whose learned return of an episode is known."""
+
+    def __init__(self, config, returns):
+        self.config, self._returns = config, returns  # Nothing is asked.
+
+    def returns(self, reward, episodes):
+        return np.array([self._returns[episode.id] for episode in episodes])
+
+
+def test_the_best_may_be_among_the_others_and_are_no_more(finished):
+    recorded, shown = own(finished.store("pool")), own(finished.store("pool"), "demonstrations")
+    returns = {episode.id: float(i) for i, episode in enumerate(recorded)}
+    returns |= {episode.id: i - 2.5 for i, episode in enumerate(shown)}
+    labels = Measured(replace(finished.config, selected_share=0.5), returns)
+    assert best(labels, None, recorded) == recorded[3:]
+    assert best(labels, None, recorded, shown[:3]) == recorded[3:]
+    assert best(labels, None, recorded[:3], [shown[5], shown[0]]) == [recorded[2], shown[5]]
+
+
+def test_without_them_only_the_policy_is_asked_about_and_imitated(finished, tmp_path):
+    config = make_tiny(ask_about_demonstrations=False)
+    for name in ("demonstrations", "base"):
+        (tmp_path / name).symlink_to(finished.directory / name)
+    with Workers(0) as workers:
+        loop = AlignmentLoop(config, tmp_path, workers)
+        loop.prepare_base()
+        loop.prepare_reward()
+        chosen = loop.rounds._choose(1, loop.directory / "base" / "policy")
+    assert len(loop.store("pool")) == 6
+    assert {episode.metadata["name"] for episode in chosen} == {"rounds/1/selection"}
