@@ -5,10 +5,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 LINE_S = 10.0
 """Time between two lines where there is no terminal [s]."""
@@ -75,6 +77,12 @@ class Progress:
         else:
             update = {"figure": figure} if figures else {}
             self._bar.update(self._task, advance=steps, **update)
+
+    def counting(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items and move on by one for each."""
+        for item in items:
+            yield item
+            self.advance()
 
     def _say(self, figure: str) -> None:
         """Print how far it is, unless that was said just now."""

@@ -1,5 +1,6 @@
 """`robopref data`: look at data sets, check them, and convert them."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -151,16 +152,16 @@ class ImportCommand:
         store: EpisodeStore | None = None
         if (self.out / "meta" / "info.json").is_file():
             store = EpisodeStore.open(self.out)
-        before = len(store) if store else 0
+        added = 0
         with Progress(f"import {name}", 0) as bar:
-            for episode in episodes:
-                # Made with the first episode, so that a source that cannot be read leaves nothing.
-                store = store or EpisodeStore.create(self.out, fps=episode.fps)
-                store.add(episode)
-                bar.advance()
+            episodes = bar.counting(episodes)
+            # Made with the first episode, so that a source that cannot be read leaves nothing.
+            first = next(episodes, None)
+            if first is not None:
+                store = store or EpisodeStore.create(self.out, fps=first.fps)
+                added = store.add_all(itertools.chain([first], episodes))
         if store is None:
             raise DataError(f"'{self.source}' holds no episodes.")
-        added = len(store) - before
         print(f"Imported {added} episodes from {self.source}; {self.out} has {len(store)}.")
         print(f"Next:   {command('data info', '--data', self.out)}")
 

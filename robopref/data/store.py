@@ -4,7 +4,7 @@
 data files, then the episode's file in `meta/episodes` (the commit point), then the summaries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,12 @@ from robopref.errors import DataError, check_above
 
 COMPACT_EVERY = 1000
 """Files of one episode after which `add` compacts."""
+
+
+GROUP_EPISODES = 1000
+"""Episodes that `add_all` writes into one file, at most."""
+GROUP_BYTES = 100_000_000
+"""About how large what it holds in memory gets before it writes."""
 
 
 class EpisodeStore(StoredEpisodes):
@@ -93,12 +99,19 @@ class EpisodeStore(StoredEpisodes):
             DataError: The episode does not fit the data set, another episode has its id, or it
                 cannot be written. Nothing that was stored is lost.
         """
-        if self._is_stored(episode.id, episode_hash(episode)):
-            return
-        recording = Recording.of(episode)
-        with self._writing(f"episode {episode.id}"):
-            if not self._is_stored(episode.id, episode_hash(episode)):
-                self._commit(recording)
+        self.add_all([episode])
+
+    def add_all(self, episodes: Iterable[Episode]) -> int:
+        """Store many episodes, in few files; return how many were new.
+
+        They are written a thousand or so at a time, so that what comes of a long iterator needs
+        little memory. Interrupted, it can be called again.
+
+        Raises:
+            DataError: As `add`. Those before the episode that failed are stored.
+        """
+        new = (e for e in episodes if not self._is_stored(e.id, episode_hash(e)))
+        return self._commit_all(map(Recording.of, new))
 
     def merge(self, other: "EpisodeStore") -> int:
         """Add the episodes of another store; return how many were new.
@@ -109,14 +122,8 @@ class EpisodeStore(StoredEpisodes):
             DataError: The other store has other columns or another rate, or one id stands for two
                 contents. Episodes before the one that failed are merged.
         """
-        before = len(self)
-        for row in other.rows:
-            if not self._is_stored(row.episode_id, row.content_hash):
-                recording = other.recording(row.episode_id)
-                with self._writing(f"episode {row.episode_id}"):
-                    if not self._is_stored(row.episode_id, row.content_hash):
-                        self._commit(recording)
-        return len(self) - before
+        new = (r for r in other.rows if not self._is_stored(r.episode_id, r.content_hash))
+        return self._commit_all(other.recording(row.episode_id) for row in new)
 
     def delete(self, episode_ids: Iterable[str]) -> None:
         """Remove episodes and compact; segments of the others stay what they are.
@@ -153,27 +160,87 @@ class EpisodeStore(StoredEpisodes):
 
     def _is_stored(self, episode_id: str, content_hash: str) -> bool:
         row = self._index.by_id.get(episode_id)
-        if row is not None and row.content_hash != content_hash:
+        if row is not None:
+            self._check_same(episode_id, content_hash, row.content_hash)
+        return row is not None
+
+    def _check_same(self, episode_id: str, content_hash: str, stored_hash: str) -> None:
+        if content_hash != stored_hash:
             raise DataError(
                 f"'{self.root}' has another episode with the id '{episode_id}'. Give the new one "
                 "an id of its own, or delete the old one first."
             )
-        return row is not None
 
-    def _commit(self, recording: Recording) -> None:
-        """Write a recording that is new and fits, and compact when it is time."""
-        check_fits(recording, self._index)
-        first = not len(self)
-        self._statistics = commit(recording, self._index, self.stats())
-        self._num_loose += 1
-        if first:
-            self._reader = Reader(self.root, self._index.features)
-        if self._num_loose >= COMPACT_EVERY:
-            self.compact()
+    def _commit_all(self, recordings: Iterable[Recording]) -> int:
+        """Write recordings in groups; return how many were new."""
+        num = 0
+        for group in _groups(recordings):
+            first, rest = group[0].episode.id, len(group) - 1
+            with self._writing(f"{rest + 1} episodes" if rest else f"episode {first}"):
+                num += self._commit(group)
+        return num
+
+    def _commit(self, group: Sequence[Recording]) -> int:
+        """Write those of a group that are new into one file, and compact when it is time.
+
+        Of a group with one that does not fit, those before it are written.
+        """
+        new: dict[str, Recording] = {}
+        refused: DataError | None = None
+        try:
+            for recording in group:
+                if self._is_new(recording, new):
+                    new[recording.episode.id] = recording
+        except DataError as error:
+            refused = error
+        if new:
+            first = not len(self)
+            self._statistics = commit(list(new.values()), self._index, self.stats())
+            self._num_loose += len(new) == 1
+            if first:
+                self._reader = Reader(self.root, self._index.features)
+            if self._num_loose >= COMPACT_EVERY:
+                self.compact()
+        if refused is not None:
+            raise refused
+        return len(new)
+
+    def _is_new(self, recording: Recording, beside: Mapping[str, Recording]) -> bool:
+        """Return whether a recording is neither stored nor among others; raise if it cannot be."""
+        episode = recording.episode
+        content_hash = episode_hash(episode)
+        if self._is_stored(episode.id, content_hash):
+            return False
+        if episode.id in beside:
+            self._check_same(episode.id, content_hash, episode_hash(beside[episode.id].episode))
+            return False
+        first = next(iter(beside.values()), None)
+        check_fits(recording, self._index, first)
+        return True
 
     def _rewrite(self, keep: list[EpisodeRow]) -> None:
         rewrite(self._index, keep)
         self.refresh()
+
+
+def _groups(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+    """Yield recordings that go into one file."""
+    group: list[Recording] = []
+    num_bytes = 0
+    try:
+        for recording in recordings:
+            group.append(recording)
+            num_bytes += recording.num_bytes
+            if len(group) == GROUP_EPISODES or num_bytes > GROUP_BYTES:
+                yield group
+                group, num_bytes = [], 0
+    except DataError:
+        # Where one cannot be read, those before it are stored.
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
 def _holds_files(root: Path) -> bool:

@@ -1,7 +1,9 @@
-"""Writes one episode into a data set, so that it is there completely or not at all."""
+"""Writes episodes into a data set, so that each is there completely or not at all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from robopref.config import write_bytes_atomically
 from robopref.data.columns import encode_parquet
@@ -42,6 +44,14 @@ class Recording:
     videos: Mapping[str, bytes]
     statistics: Mapping[str, Statistics]
 
+    @property
+    def num_bytes(self) -> int:
+        """Size of its videos, and of its arrays before they are compressed."""
+        arrays = [*self.episode.columns.values(), self.episode.action]
+        states = self.episode.sim_states
+        size = sum(value.nbytes for value in arrays) + (0 if states is None else states.nbytes)
+        return size + sum(map(len, self.videos.values()))
+
     @classmethod
     def of(cls, episode: Episode) -> "Recording":
         """Encode an episode.
@@ -58,8 +68,13 @@ class Recording:
         return cls(episode, features_of(episode), videos, episode_statistics(episode))
 
 
-def check_fits(recording: Recording, index: Index) -> None:
+def check_fits(recording: Recording, index: Index, first: Recording | None = None) -> None:
     """Raise unless the data set can take the recording.
+
+    Args:
+        recording: The recording.
+        index: The data set.
+        first: Where that is still empty: the recording that will be its first.
 
     Raises:
         DataError: It has other columns or another rate.
@@ -70,67 +85,88 @@ def check_fits(recording: Recording, index: Index) -> None:
             f"Episode {episode.id} has {float(episode.fps)} steps a second, '{index.root}' has "
             f"{index.fps}. Record other rates into a data set of their own."
         )
-    if index.rows:
-        check_same_features(episode.id, recording.features, index.features, index.root)
+    features = index.features if index.rows else None if first is None else first.features
+    if features is not None:
+        check_same_features(episode.id, recording.features, features, index.root)
 
 
 def commit(
-    recording: Recording, index: Index, statistics: Mapping[str, Statistics]
+    recordings: Sequence[Recording], index: Index, statistics: Mapping[str, Statistics]
 ) -> dict[str, Statistics]:
-    """Write the files of a recording; call it under the data set's lock.
+    """Write recordings into one data file and one of the episode table, all of them or none.
+
+    Call it under the data set's lock.
 
     Args:
-        recording: What to write.
-        index: The data set; gets the new row.
-        statistics: Those of the episodes before this one.
+        recordings: What to write; one at least.
+        index: The data set; gets the new rows.
+        statistics: Those of the episodes before these.
 
     Returns:
-        The statistics with those of this episode.
+        The statistics with those of these episodes.
     """
-    episode, root = recording.episode, index.root
+    root = index.root
     if not index.rows:
         # The columns must be on disk before the first row that needs them.
-        index.features = recording.features
+        index.features = recordings[0].features
         write_summaries(root, index, {})
-    row = _place(recording, index)
-    tasks = list(dict.fromkeys([*index.tasks, episode.task]))
-    place = (row.episode_index, row.start, tasks.index(episode.task))
-    description = describe_episode(episode, index.features, recording.statistics)
-    data = encode_parquet([data_table(episode, index.features, place)])
-    meta = encode_parquet([with_places(description, [row])])
-    merged = merge_all([statistics, recording.statistics])
-    for key, content in recording.videos.items():
-        path = root / VIDEOS / key / row.videos[key].file.path(".mp4")
-        write_bytes_atomically(path, content)
-    write_bytes_atomically(root / DATA / row.data_file.path(".parquet"), data)
-    write_bytes_atomically(root / EPISODES / row.meta_file.path(".parquet"), meta)
-    index.append(row)
+    rows = _place(recordings, index)
+    tasks = list(dict.fromkeys([*index.tasks, *(row.task for row in rows)]))
+    data = encode_parquet(
+        [
+            data_table(one.episode, index.features, (row.episode_index, row.start, place))
+            for one, row in zip(recordings, rows, strict=True)
+            for place in [tasks.index(row.task)]
+        ]
+    )
+    descriptions = [describe_episode(r.episode, index.features, r.statistics) for r in recordings]
+    described = with_places(pa.concat_tables(descriptions), rows).combine_chunks()
+    merged = merge_all([statistics, *(recording.statistics for recording in recordings)])
+    for recording, row in zip(recordings, rows, strict=True):
+        for key, content in recording.videos.items():
+            path = root / VIDEOS / key / row.videos[key].file.path(".mp4")
+            write_bytes_atomically(path, content)
+    write_bytes_atomically(root / DATA / rows[0].data_file.path(".parquet"), data)
+    write_bytes_atomically(
+        root / EPISODES / rows[0].meta_file.path(".parquet"), encode_parquet([described])
+    )
+    for row in rows:
+        index.append(row)
     write_summaries(root, index, merged)
     return merged
 
 
-def _place(recording: Recording, index: Index) -> EpisodeRow:
-    episode = recording.episode
+def _place(recordings: Sequence[Recording], index: Index) -> list[EpisodeRow]:
+    """Return the rows of recordings that come after those of the data set."""
     last = index.rows[-1] if index.rows else None
-    cameras = recording.videos
-    return EpisodeRow(
-        episode_id=episode.id,
-        episode_index=len(index.rows),
-        length=len(episode),
-        start=last.stop if last else 0,
-        data_file=last.data_file.next() if last else FIRST_FILE,
-        meta_file=last.meta_file.next() if last else FIRST_FILE,
-        videos={
-            key: VideoPlace(last.videos[key].file.next() if last else FIRST_FILE, 0.0)
-            for key in cameras
-        },
-        env=episode.env,
-        task=episode.task,
-        seed=int(episode.seed),
-        fps=float(episode.fps),
-        terminated=bool(episode.terminated),
-        truncated=bool(episode.truncated),
-        succeeded=episode.succeeded,
-        content_hash=episode_hash(episode),
-        metadata=dict(episode.metadata),
-    )
+    data_file = last.data_file.next() if last else FIRST_FILE
+    meta_file = last.meta_file.next() if last else FIRST_FILE
+    videos = {key: place.file for key, place in last.videos.items()} if last else {}
+    start, rows = last.stop if last else 0, []
+    for number, recording in enumerate(recordings, start=len(index.rows)):
+        episode = recording.episode
+        videos = {
+            key: videos[key].next() if key in videos else FIRST_FILE for key in recording.videos
+        }
+        rows.append(
+            EpisodeRow(
+                episode_id=episode.id,
+                episode_index=number,
+                length=len(episode),
+                start=start,
+                data_file=data_file,
+                meta_file=meta_file,
+                videos={key: VideoPlace(file, 0.0) for key, file in videos.items()},
+                env=episode.env,
+                task=episode.task,
+                seed=int(episode.seed),
+                fps=float(episode.fps),
+                terminated=bool(episode.terminated),
+                truncated=bool(episode.truncated),
+                succeeded=episode.succeeded,
+                content_hash=episode_hash(episode),
+                metadata=dict(episode.metadata),
+            )
+        )
+        start += len(episode)
+    return rows

@@ -190,22 +190,16 @@ class PreferenceSet:
             PreferenceStore(db, create=False).close()  # Refused before anything is written.
         if (out / "meta" / "info.json").is_file():
             episodes = EpisodeStore.open(out)
-            new = self._add_episodes(episodes)
+            new = episodes.add_all(self.episodes)
             return new, self._add_answers(db or str(out / DEFAULT_DB), episodes)
         _check_is_free(out)
         with new_folder(out) as partial:
             episodes = EpisodeStore.create(partial, fps=self.fps)
-            new = self._add_episodes(episodes)
+            new = episodes.add_all(self.episodes)
             episodes.compact()
             if db is None:
                 return new, self._add_answers(str(partial / DEFAULT_DB), episodes)
         return new, self._add_answers(db, EpisodeStore.open(out))
-
-    def _add_episodes(self, store: EpisodeStore) -> int:
-        before = len(store)
-        for episode in self.episodes:
-            store.add(episode)
-        return len(store) - before
 
     def _add_answers(self, db: str, episodes: EpisodeStore) -> int:
         with PreferenceStore(db) as store:

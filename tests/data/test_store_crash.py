@@ -72,12 +72,15 @@ other = build(work / "other", range(3, 6))
 before, extra = hashes(base), hashes(other)
 base.add(make(9))
 after_add = hashes(base)
-base.delete(["id-9"])
+base.add(make(10))
+after_add_all = hashes(base)
+base.delete(["id-9", "id-10"])
 base.compact()
 base.add(make(8))
 before["id-8"] = hashes(base)["id-8"]
 OPERATIONS = {
     "add": (lambda s: s.add(make(9)), {**before, "id-9": after_add["id-9"]}),
+    "add-all": (lambda s: s.add_all(make(n) for n in (9, 2, 10)), {**before, **after_add_all}),
     "compact": (lambda s: s.compact(), before),
     "delete": (lambda s: s.delete(["id-1", "id-8"]),
                {k: v for k, v in before.items() if k not in ("id-1", "id-8")}),
@@ -129,13 +132,13 @@ def kill_at_every_instant(tmp_path, operation, stride):
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("operation", ["add", "compact"])
+@pytest.mark.parametrize("operation", ["add", "add-all", "compact"])
 def test_a_kill_at_some_instants_loses_nothing(tmp_path, operation):
     assert kill_at_every_instant(tmp_path, operation, stride=11) >= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operation", ["add", "compact", "delete", "merge"])
+@pytest.mark.parametrize("operation", ["add", "add-all", "compact", "delete", "merge"])
 def test_a_kill_at_every_instant_loses_nothing(tmp_path, operation):
     assert kill_at_every_instant(tmp_path, operation, stride=1) >= 12
 
