@@ -28,8 +28,7 @@ def test_many_at_once_are_what_they_are_one_by_one(tmp_path, store, make_episode
     assert again.validate() == []
     assert again.report == []
     for row, other in zip(again.rows, one_by_one.rows, strict=True):
-        place = {"data_file": other.data_file, "meta_file": other.meta_file}
-        assert replace(row, **place) == other
+        assert replace(row, data_file=other.data_file, meta_file=other.meta_file) == other
         assert episode_hash(again.episode(row.episode_id)) == row.content_hash
         if camera:
             shown = [s.recording(row.episode_id).videos[CAMERA] for s in (again, one_by_one)]
