@@ -232,11 +232,17 @@ def write_summaries(
 
 def files_of(rows: Iterable[EpisodeRow]) -> set[Path]:
     """Return the files, relative to the data set, that `rows` name."""
-    found = set()
+    # Thousands of rows lie in one file.
+    data, meta, videos = set(), set(), set()
     for row in rows:
-        found |= {DATA / row.data_file.path(".parquet"), EPISODES / row.meta_file.path(".parquet")}
-        found |= {VIDEOS / key / v.file.path(".mp4") for key, v in row.videos.items()}
-    return found
+        data.add(row.data_file)
+        meta.add(row.meta_file)
+        videos |= {(key, place.file) for key, place in row.videos.items()}
+    return {
+        *(DATA / number.path(".parquet") for number in data),
+        *(EPISODES / number.path(".parquet") for number in meta),
+        *(VIDEOS / key / number.path(".mp4") for key, number in videos),
+    }
 
 
 def is_numbered_through(rows: Sequence[EpisodeRow]) -> bool:

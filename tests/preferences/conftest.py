@@ -1,19 +1,10 @@
 """Fixtures for the preference tests: queries, answers, and stores on both databases."""
 
-import glob
 import itertools
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmarks.postgresql import find_programs, make_database, running_server
 from robopref.data.segment import Segment
 from robopref.preferences import Preference, Query, Ranking
 from robopref.preferences.store import PreferenceStore
@@ -48,59 +39,17 @@ def cut_hash():
 def postgresql():
     """A PostgreSQL server of our own, on a socket in a temporary folder."""
     pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
-    programs = sorted(glob.glob("/usr/lib/postgresql/*/bin")) + [
-        str(Path(found).resolve().parent) for found in [shutil.which("initdb")] if found
-    ]
-    if not programs:
+    programs = find_programs()
+    if programs is None:
         pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
-    # The server refuses to run as root.
-    user = pwd.getpwnam("nobody").pw_uid if os.getuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    if user is not None:
-        os.chown(folder, user, -1)
-    log = (folder / "log").open("wb")
-    run: dict[str, Any] = {"user": user, "cwd": folder, "stdout": log, "stderr": log}
-    initdb = [f"{programs[-1]}/initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres"]
-    subprocess.run([*initdb, "--no-sync", "-E", "UTF8", "--locale=C"], check=True, **run)
-    options = ["-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"]
-    server = subprocess.Popen([f"{programs[-1]}/postgres", "-D", f"{folder}/data", *options], **run)
-    try:
-        _wait_for(folder)
+    with running_server(programs) as folder:
         yield folder
-    finally:
-        server.send_signal(signal.SIGQUIT)  # waits for nothing; its data is thrown away
-        server.wait(30)
-        log.close()
-        shutil.rmtree(folder)
-
-
-def _wait_for(folder):
-    import psycopg
-
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            psycopg.connect(host=str(folder), user="postgres", dbname="postgres").close()
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
 
 
 @pytest.fixture
 def postgresql_url(postgresql):
     """An empty database of its own for each test."""
-    import psycopg
-    from psycopg import sql
-
-    name = f"test_{time.monotonic_ns()}"
-    with psycopg.connect(
-        host=str(postgresql), user="postgres", dbname="postgres", autocommit=True
-    ) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return f"postgresql://postgres@/{name}?host={postgresql}"
+    return make_database(postgresql)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
