@@ -50,7 +50,7 @@ def load_preferences(
         others = [] if preferences else sorted({p.criterion for p in store.preferences()})
         changed = store.verify(episodes.content_hash)
     if not preferences:
-        words = ["--data", str(episodes.root), "--db", str(location)]
+        words = ["--data", episodes.location, "--db", str(location)]
         words += [] if criterion == "overall" else ["--criterion", criterion]
         raise DataError(
             f"'{location}' holds no answers by '{criterion}'. "
@@ -58,9 +58,9 @@ def load_preferences(
         )
     if changed:
         raise DataError(
-            f"{len(changed)} items that were judged are not what they were in '{episodes.root}'; "
-            f"the first is {changed[0].item}: {changed[0].problem}. Give the data set from which "
-            "the queries were chosen."
+            f"{len(changed)} items that were judged are not what they were in "
+            f"'{episodes.location}'; the first is {changed[0].item}: {changed[0].problem}. Give "
+            "the data set from which the queries were chosen."
         )
     return preferences
 

@@ -259,12 +259,11 @@ def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
     import statistics
 
     rows = store.rows
-    size_mb = sum(p.stat().st_size for p in store.root.rglob("*") if p.is_file()) / 1e6
     facts = [
-        ("data set", str(store.root)),
+        ("data set", store.location),
         ("episodes", str(len(rows))),
         ("steps", f"{store.num_steps} at {store.fps:g} a second"),
-        ("files", f"{_num_files(store.root)}, {size_mb:.1f} MB"),
+        ("files", f"{_num_files(store.root)}, {store.size_mb():.1f} MB"),
     ]
     for env, num in Counter(row.env for row in rows).most_common():
         solved = sum(row.succeeded for row in rows if row.env == env)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robopref.locations import as_url
+
 if TYPE_CHECKING:
     from robopref.preferences.store import PreferenceStore
 
@@ -19,7 +21,7 @@ def command(*words: object) -> str:
         >>> command("data info", "--data", Path("runs/my reach"))
         "robopref data info --data 'runs/my reach'"
     """
-    verb, *options = map(str, words)
+    verb, *options = (as_url(str(word)) or str(word) for word in words)
     return " ".join(["robopref", verb, *([shlex.join(options)] if options else [])])
 
 

@@ -73,11 +73,15 @@ class Reader:
     Args:
         root: Folder of the data set.
         features: Its columns.
+        fetch: Called with the path of a file before it is opened, to bring it there.
     """
 
-    def __init__(self, root: Path, features: Features) -> None:
+    def __init__(
+        self, root: Path, features: Features, fetch: Callable[[Path], None] | None = None
+    ) -> None:
         self.root = root
         self.features = features
+        self._fetch = fetch or _is_there
         self._data: Recent[_DataFile] = Recent(_NUM_OPEN)
         self._extras: Recent[tuple[Any, dict[str, int]]] = Recent(_NUM_OPEN)
 
@@ -88,7 +92,7 @@ class Reader:
             DataError: The file is missing, damaged, or holds other rows.
         """
         path = self.root / DATA / row.data_file.path(".parquet")
-        file = self._data.fetch(path, lambda: _DataFile(path))
+        file = self._data.fetch(path, lambda: self._open(path))
         table = file.read(row.start, row.length)
         index = to_numpy(table["index"], BOOKKEEPING["index"])[:, 0]
         episode = to_numpy(table["episode_index"], BOOKKEEPING["episode_index"])[:, 0]
@@ -152,7 +156,12 @@ class Reader:
         """Return where the T frames of an episode are."""
         place = row.videos[camera]
         path = self.root / VIDEOS / camera / place.file.path(".mp4")
+        self._fetch(path)
         return Clip(path, round(place.from_s * row.fps), row.length)
+
+    def _open(self, path: Path) -> "_DataFile":
+        self._fetch(path)
+        return _DataFile(path)
 
     def _columns(self, table: Any, extras: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the columns, with the last value added to those that have T + 1."""
@@ -169,6 +178,10 @@ class Reader:
                 raise DataError(f"The column '{key}' is damaged: {error}") from error
             columns[key] = values
         return columns
+
+
+def _is_there(path: Path) -> None:
+    """Do nothing: files of a data set on this machine are where they are opened."""
 
 
 def _read_extras(path: Path) -> tuple[Any, dict[str, int]]:

@@ -12,13 +12,13 @@ from robopref.data.episode import Episode
 from robopref.data.hashing import episode_hash
 from robopref.data.index import Index, write_summaries
 from robopref.data.lock import folder_lock
-from robopref.data.reader import Reader
 from robopref.data.rewrite import rewrite
 from robopref.data.rows import EpisodeRow
 from robopref.data.schema import STATS
 from robopref.data.stored import LOCK, StoredEpisodes, load
 from robopref.data.writer import Recording, check_fits, commit
 from robopref.errors import DataError, check_above
+from robopref.locations import as_url
 
 COMPACT_EVERY = 1000
 """Files of one episode after which `add` compacts."""
@@ -83,11 +83,31 @@ class EpisodeStore(StoredEpisodes):
     def open(cls, path: str | Path, *, cache_size: int = 256) -> "EpisodeStore":
         """Open a store; what an interrupted writer left undone is finished or ignored.
 
+        Args:
+            path: Its folder; or the URL of one, to be read (see `robopref.data.remote`).
+            cache_size: Episodes kept in memory.
+
         Raises:
             FileNotFoundError: There is no such folder.
-            DataError: It is no data set, of another version, or its episode table is damaged.
+            DataError: It is no data set, of another version, or its episode table is damaged; or
+                the URL cannot be read.
+            MissingExtraError: What opens such URLs is not installed.
         """
+        url = as_url(path)
+        if url is not None:
+            from robopref.data.remote import RemoteStore
+
+            return RemoteStore(url, cache_size=cache_size)
         return cls(load(Path(path)), cache_size=cache_size)
+
+    @property
+    def location(self) -> str:
+        """Where the data set lies: its folder, or the URL that it is a copy of."""
+        return str(self.root)
+
+    def size_mb(self) -> float:
+        """Return how large its files are [MB]."""
+        return sum(p.stat().st_size for p in self.root.rglob("*") if p.is_file()) / 1e6
 
     def add(self, episode: Episode) -> None:
         """Store an episode; when this returns, it is on disk.
@@ -198,7 +218,7 @@ class EpisodeStore(StoredEpisodes):
             self._statistics = commit(list(new.values()), self._index, self.stats())
             self._num_loose += len(new) == 1
             if first:
-                self._reader = Reader(self.root, self._index.features)
+                self._reader = self._make_reader()
             if self._num_loose >= COMPACT_EVERY:
                 self.compact()
         if refused is not None:

@@ -52,7 +52,7 @@ class StoredEpisodes:
 
     def __init__(self, index: Index, *, cache_size: int = 256) -> None:
         self._index = index
-        self._reader = Reader(index.root, index.features)
+        self._reader = self._make_reader()
         self._cache: Recent[Episode] = Recent(cache_size)
         self._statistics: dict[str, Statistics] | None = None
         self._num_loose = index.num_loose_files
@@ -205,15 +205,22 @@ class StoredEpisodes:
         """Take in what other processes have changed; return whether anything had."""
         if self._index.is_current and not (self.root / PENDING).is_dir():
             return False
-        before, self._index = self._index.by_id, load(self.root)
+        self._take(load(self.root))
+        return True
+
+    def _take(self, index: Index) -> None:
+        """Go on with what is there now; forget what is no longer true."""
+        before, self._index = self._index.by_id, index
         self._revision += 1
-        self._reader = Reader(self.root, self._index.features)
+        self._reader = self._make_reader()
         self._statistics, self._num_loose = None, self._index.num_loose_files
         for episode_id in list(self._cache):
             row = self._index.by_id.get(episode_id)
             if row is None or row.content_hash != before[episode_id].content_hash:
                 del self._cache[episode_id]
-        return True
+
+    def _make_reader(self) -> Reader:
+        return Reader(self.root, self._index.features)
 
     def _recording(self, row: EpisodeRow) -> Recording:
         episode = self._reader.episode(row)

@@ -76,7 +76,7 @@ def _item(body: Any) -> Item:
 
 def _row(service: LabelService, query: Query | RatingQuery) -> records.Row:
     """Return a query as it is stored; its clips must be in the data set."""
-    context, now = {"data": str(service.episodes.root)}, time.time()
+    context, now = {"data": service.episodes.location}, time.time()
     with service.lock:
         hashed = service.episodes.content_hash
         try:

@@ -226,7 +226,7 @@ def check_unchanged(episodes: EpisodeStore, item: Item, content_hash: str) -> No
     """
     episodes.refresh()
     if episodes.row(item.episode_id).content_hash != content_hash:
-        raise ClipError(f"Episode {item.episode_id} of '{episodes.root}' has changed.")
+        raise ClipError(f"Episode {item.episode_id} of '{episodes.location}' has changed.")
 
 
 def _open(data: Path) -> EpisodeStore:

@@ -72,7 +72,7 @@ class ClipService:
         self.codec = find_codec(config.codec)
         self.config = replace(config, codec=self.codec.name)
         self.reward: Path | None = None
-        root = data.root if isinstance(data, EpisodeStore) else data
+        root = Path(data.location) if isinstance(data, EpisodeStore) else data
         # Its own, since a store is for one thread at a time.
         self._episodes = EpisodeStore.open(root, cache_size=1)
         self._refresher = Refresher(self._episodes)

@@ -121,7 +121,9 @@ class Figures:
     def __init__(self, service: LabelService) -> None:
         self._service = service
         self._here = Measurer(service.store, service.queue, self._policies)
-        project = Project(service.store.database.location, service.episodes.root, service.config)
+        project = Project(
+            service.store.database.location, Path(service.episodes.location), service.config
+        )
         # Two, so that a comparison does not wait until all answers are counted.
         self._children = Workers(
             ProjectMeasurer, project, num_processes=2, what="measuring progress",

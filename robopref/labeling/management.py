@@ -31,7 +31,7 @@ class Management:
         self.store = service.store
         self.adjudicator = Adjudicator(service)
         self.figures = Figures(service)
-        self.exporter = Exporter(service.store.database.location, service.episodes.root)
+        self.exporter = Exporter(service.store.database.location, Path(service.episodes.location))
         self._compared = ComparedQueries(service.store.database)
 
     def close(self) -> None:
