@@ -264,12 +264,24 @@ class Labels:
         segments = self._segments()
         rng = make_rng(self.config.seed, "queries", len(asked))
         pool = CandidatePool.build(
-            segments, batch_segments([self._cut(s) for s in segments]), rng=rng, asked=asked
-        )
+            segments, batch_segments([self._cut(s) for s in segments]), rng=rng, asked=asked,
+            groups=self._groups(),
+        )  # fmt: skip
         strategy = self.strategy_config.build()
         queries: list[Query] = strategy.propose(pool, reward, num, rng)
         self.preference_store.add_queries(queries, cut_hash=self.pool.content_hash)
         return queries
+
+    def _groups(self) -> list[str] | None:
+        """Return which episodes are compared with each other; None for all.
+
+        What tells a demonstration from an episode of the policy is not what is preferred: queries
+        between them would be wasted on it.
+        """
+        if not getattr(self.config, "ask_about_demonstrations", False):
+            return None
+        own = [row.metadata.get("name") == "pool" for row in self.pool.rows]
+        return ["pool" if is_own else "demonstrations" for is_own in own]
 
     def _has_winner(self) -> bool:
         """Return whether any answer prefers an item to another; ties alone cannot be fitted."""

@@ -3,7 +3,7 @@
 Shapes: S segments, P candidate pairs, M ensemble members, F segment features, D start features.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol, runtime_checkable
@@ -68,6 +68,7 @@ class CandidatePool:
         pairs: Int[np.ndarray, "P 2"] | None = None,
         num_pairs: int = 10_000,
         asked: Iterable[Query] = (),
+        groups: Sequence[str] | None = None,
         features: Float[np.ndarray, "S F"] | None = None,
         start_features: Float[np.ndarray, "S D"] | None = None,
     ) -> "CandidatePool":
@@ -80,6 +81,7 @@ class CandidatePool:
             pairs: Pairs that may be asked; None samples `num_pairs` among all that do not overlap.
             num_pairs: How many to sample; fewer where there are not so many.
             asked: Queries asked before; none of their pairs is asked again.
+            groups: Which group each segment is of, where sampled pairs are to be within groups.
             features: What a segment is like; None for `segment_features(batch)`.
             start_features: Where a segment starts; None for its first state observation.
 
@@ -103,7 +105,7 @@ class CandidatePool:
                 )
         asked_pairs = _asked_pairs(segments, asked)
         if pairs is None:
-            chosen = _sample_pairs(segments, num_pairs, asked_pairs, rng)
+            chosen = _sample_pairs(segments, num_pairs, asked_pairs, rng, groups)
         else:
             chosen = _given_pairs(pairs, len(segments), asked_pairs)
         return cls(
@@ -233,23 +235,37 @@ def _given_pairs(pairs: np.ndarray, num_segments: int, asked: np.ndarray) -> np.
 
 
 def _sample_pairs(
-    segments: tuple[Segment, ...], num_pairs: int, asked: np.ndarray, rng: np.random.Generator
+    segments: tuple[Segment, ...],
+    num_pairs: int,
+    asked: np.ndarray,
+    rng: np.random.Generator,
+    groups: Sequence[str] | None,
 ) -> np.ndarray:
     check_at_least("num_pairs", num_pairs, 1)
     num = len(segments)
-    excluded = pair_codes(asked, num)
+    if groups is not None and len(groups) != num:
+        raise ValueError(f"`groups` must be one for each of {num} segments, got {len(groups)}.")
+    group = np.zeros(num, int) if groups is None else np.unique(groups, return_inverse=True)[1]
+
+    def is_usable(pairs: np.ndarray) -> np.ndarray:
+        known = np.isin(pair_codes(pairs, num), pair_codes(asked, num))
+        together = group[pairs[:, 0]] == group[pairs[:, 1]]
+        usable: np.ndarray = together & ~known & ~_overlap(segments, pairs)
+        return usable
+
     if num * (num - 1) // 2 <= 4 * num_pairs:
         every = np.stack(np.triu_indices(num, 1), axis=1)
-        usable = every[~np.isin(pair_codes(every, num), excluded) & ~_overlap(segments, every)]
-        chosen = rng.permutation(usable)[:num_pairs]
+        chosen = rng.permutation(every[is_usable(every)])[:num_pairs]
     else:
-        # There are several times as many pairs as wanted, so a draw of twice as many suffices.
-        drawn = rng.integers(num, size=(2 * num_pairs, 2))
+        # There are several times as many pairs as wanted, so a draw of twice as many suffices, but
+        # for those between groups.
+        within = np.square(np.bincount(group) / num).sum()
+        num_drawn = 2 * num_pairs if within == 1 else int(2 * num_pairs / within) + 100
+        drawn = rng.integers(num, size=(num_drawn, 2))
         drawn = drawn[drawn[:, 0] != drawn[:, 1]]
         _, first = np.unique(pair_codes(drawn, num), return_index=True)
         drawn = drawn[np.sort(first)]
-        drawn = drawn[~np.isin(pair_codes(drawn, num), excluded) & ~_overlap(segments, drawn)]
-        chosen = drawn[:num_pairs]
+        chosen = drawn[is_usable(drawn)][:num_pairs]
     # Which of the two is shown first must not tell anything.
     flip = rng.random(len(chosen)) < 0.5
     sides: np.ndarray = np.where(flip[:, None], chosen[:, ::-1], chosen).astype(np.int64)

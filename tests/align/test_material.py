@@ -39,6 +39,16 @@ def test_as_many_demonstrations_as_episodes_of_the_policy_are_asked_about(finish
     assert finished.run.figures("pool")["rates"]["success"]["num"] == 6
 
 
+def test_demonstrations_are_compared_with_each_other(finished):
+    store = finished.store("pool")
+    own = {row.episode_id for row in store.rows if row.metadata["name"] == "pool"}
+    kinds = [
+        {item.episode_id in own for item in preference.query.items}
+        for preference in finished.labels().preferences()
+    ]
+    assert all(len(kind) == 1 for kind in kinds)
+
+
 def test_the_same_demonstrations_are_added_again(finished, pool):
     add_demonstrations(pool, finished.store("demonstrations"), finished.config)
     assert pool.ids == finished.store("pool").ids

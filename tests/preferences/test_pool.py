@@ -68,6 +68,39 @@ def test_ten_thousand_pairs_are_found_among_many_segments():
     assert pool.pairs.shape == (10_000, 2)
 
 
+@pytest.mark.parametrize("num_pairs", [10, 300, 2000])
+@pytest.mark.parametrize("num_groups", [1, 2, 7])
+def test_pairs_are_within_groups_if_there_are_any(num_pairs, num_groups):
+    segments = make_segments(120)
+    groups = [f"group {i % num_groups}" for i in range(120)]
+    pool = CandidatePool.build(
+        segments, make_batch(120), rng=np.random.default_rng(0), num_pairs=num_pairs, groups=groups
+    )
+    possible = sum(n * (n - 1) // 2 for n in (groups.count(g) for g in set(groups)))
+    assert len(pool.pairs) == min(num_pairs, possible)
+    assert all(groups[a] == groups[b] for a, b in pool.pairs)
+    if num_pairs > 10:
+        assert len({groups[a] for a, _ in pool.pairs}) == num_groups
+
+
+def test_one_group_is_as_none():
+    pools = [
+        CandidatePool.build(
+            make_segments(200), make_batch(200), rng=np.random.default_rng(0), num_pairs=100,
+            groups=groups,
+        )
+        for groups in (None, ["all"] * 200)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(pools[0].pairs, pools[1].pairs)
+
+
+def test_a_group_is_needed_for_each_segment():
+    with pytest.raises(ValueError, match="must be one for each of 6 segments, got 5"):
+        CandidatePool.build(
+            make_segments(6), make_batch(6), rng=np.random.default_rng(0), groups=["a"] * 5
+        )
+
+
 def test_given_pairs_are_kept_but_for_doubles_and_asked_ones():
     segments = make_segments(4)
     pairs = np.array([[0, 1], [1, 0], [2, 3], [0, 2], [3, 2]])
