@@ -30,6 +30,7 @@ from benchmarks.align_figures import summarise
 from benchmarks.result_lines import append_row, read_rows
 from robopref.align.collect import Workers, start_worker
 from robopref.align.config import AlignConfig
+from robopref.align.evaluate import score_segment
 from robopref.align.loop import AlignmentLoop
 from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
@@ -164,6 +165,7 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     if compares:
         row["selected"] = labelled.evaluate_policy("selected").to_dict()
     row["pool_accuracy"] = labelled.label_curve()[-1]["pool_accuracy"]
+    row["decided"], row["wrong"] = count_answers(labelled)
     directory = base / _file_name(item.key)
     _link(labelled.directory, directory, (*BASE, *LABELS))
     loop = AlignmentLoop(config, directory, workers)
@@ -179,6 +181,24 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     row |= {key: loop.run.figures("aligned")[key] for key in ("guard", "worse", "kept_base")}
     shutil.rmtree(directory)
     return row | {"total_seconds": time.monotonic() - start}
+
+
+def count_answers(loop: AlignmentLoop) -> tuple[int, int]:
+    """Return how many answers of a run prefer one of the two, and how many of these are wrong."""
+    labels = loop.labels()
+    behaviours = {config.criterion: behaviour for config, behaviour in labels.judges()}
+    decided = wrong = 0
+    for preference in labels.preferences():
+        behaviour = behaviours[preference.criterion]
+        items: tuple[Any, ...] = preference.query.items
+        scores = [
+            score_segment(behaviour, labels.pool.episode(item.episode_id), item).sum()
+            for item in items
+        ]
+        for a, b, prefers_b in preference.ranking.pairs():
+            decided += int(prefers_b != 0.5)
+            wrong += int(prefers_b != 0.5 and (scores[b] > scores[a]) != (prefers_b == 1))
+    return decided, wrong
 
 
 def _as_base(base: dict[str, Any], item: Item, *, compares: bool) -> dict[str, Any]:

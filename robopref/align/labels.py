@@ -86,7 +86,7 @@ class Labels:
             DataError: The teacher passes on too many queries.
             KeyboardInterrupt: The teacher stopped; every answer so far is kept.
         """
-        teachers = [self._teacher(*judge, person) for judge in self._judges()]
+        teachers = [self._teacher(*judge, person) for judge in self.judges()]
         curve = self._read_curve()
         while (missing := self._missing()) > 0:
             self._check_progress()
@@ -200,9 +200,7 @@ class Labels:
     def _pending(self) -> list[Query]:
         """Return the queries that nobody has answered, oldest first."""
         store = self.preference_store
-        pending = [
-            store.pending(config.annotator, config.criterion) for config, _ in self._judges()
-        ]
+        pending = [store.pending(config.annotator, config.criterion) for config, _ in self.judges()]
         return [query for query in pending[0] if all(query in others for others in pending[1:])]
 
     def _check_progress(self) -> None:
@@ -214,7 +212,7 @@ class Labels:
                 "that differ more."
             )
 
-    def _judges(self) -> list[tuple[Any, Any]]:
+    def judges(self) -> list[tuple[Any, Any]]:
         """Return who answers, each with the behaviour that they judge.
 
         A behaviour of several criteria has a scripted annotator for each; nobody judges the whole.

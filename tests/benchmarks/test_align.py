@@ -171,6 +171,8 @@ def test_a_queue_that_was_cut_off_goes_on(tmp_path, monkeypatch):
         k: v for k, v in again.items() if k not in timed
     }
 
+    assert first["wrong"] == 0 < first["decided"] <= 4
+
     def nothing_but_ties(*_):
         raise NothingLearnedError("All 4 answers are ties.")
 
