@@ -16,10 +16,8 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import replace
-from multiprocessing import get_context
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,13 @@ from benchmarks.align_control import run_control
 from benchmarks.align_decisions import measure_decisions
 from benchmarks.align_figures import summarise
 from benchmarks.result_lines import append_row, read_rows
-from robopref.align.collect import Workers, start_worker
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import score_segment
 from robopref.align.loop import AlignmentLoop
 from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
 from robopref.errors import NothingLearnedError
+from robopref.workers import Workers
 
 RESULTS = Path("benchmarks/results/align.jsonl")
 RUNS = Path("runs/bench-align")
@@ -44,22 +42,22 @@ SECONDS_A_RUN = 50.0
 """Rough time of a run on one core, for the plan that is printed first."""
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool, workers: Workers) -> dict[str, Any]:
     """Run what is left of the queue, or a small part of its own (quick), and summarise it."""
     if quick:
-        return _quick()
-    work([item for stage in STAGES for item in plan(stage)], RESULTS)
+        return _quick(workers)
+    work([item for stage in STAGES for item in plan(stage)], RESULTS, workers)
     return _summarised(RESULTS)
 
 
-def _quick() -> dict[str, Any]:
+def _quick(workers: Workers) -> dict[str, Any]:
     """Return one seed of three cases, of the default and Diffusion-DPO as published."""
     cases = (CASES[0], CASES[4], CASES[9])
     items = [
         Item("quick", case, 0, 20, 0.0, method) for case in cases for method in (DEFAULT, PUBLISHED)
     ]
     results = RUNS / f"quick-{int(time.time())}" / "align.jsonl"
-    work(items, results, runs=results.parent)
+    work(items, results, workers, runs=results.parent)
     return _summarised(results)
 
 
@@ -75,16 +73,18 @@ TIMES = ("seconds", "total_seconds")
 def work(
     items: Sequence[Item],
     results: Path,
+    workers: Workers,
     *,
     runs: Path = RUNS,
     minutes: float = 0.0,
     timed: bool = True,
 ) -> None:
-    """Do the items that have no line in `results` yet, two cases and seeds at a time.
+    """Do the items that have no line in `results` yet, a case and seed in each worker at a time.
 
     Args:
         items: What to run.
         results: File of finished runs.
+        workers: Who runs them; all of them have to see the files.
         runs: Folder of the runs under way.
         minutes: Begin nothing after this long; 0 for no limit.
         timed: Whether times are kept; not where other work runs beside.
@@ -103,14 +103,12 @@ def work(
     results.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     failed: list[str] = []
-    # Its workers have one thread each, and die with this process.
-    with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
-        jobs = [
-            pool.submit(_do_group, group, results, runs, deadline, timed=timed)
-            for group in groups.values()
-        ]
-        for job in as_completed(jobs):
-            failed += job.result()
+    jobs = [_Job(tuple(group), results, runs, deadline, timed) for group in groups.values()]
+    with workers:
+        for errors in workers.map(_do_group, jobs, in_order=False):
+            for key, error in errors.items():
+                print(f"{key} failed:\n{error}", flush=True)
+            failed += errors
     if failed:
         raise RuntimeError(
             f"{len(failed)} runs failed, with the errors above; run again to try only these: "
@@ -118,24 +116,37 @@ def work(
         )
 
 
-def _do_group(
-    items: Sequence[Item], results: Path, runs: Path, deadline: float, *, timed: bool
-) -> list[str]:
-    failed = []
+@dataclass(frozen=True)
+class _Job:
+    """All items of a case and seed, and what `work` was told."""
+
+    items: tuple[Item, ...]
+    results: Path
+    runs: Path
+    deadline: float
+    timed: bool
+
+
+def _do_group(job: _Job) -> dict[str, str]:
+    """Do the items of a job; return the errors of those that failed."""
+    failed: dict[str, str] = {}
+    # A worker that was lost may have done some of them.
+    done = {row["key"] for row in read_rows(job.results)}
     with Workers(0) as workers:
-        for item in sorted(items, key=lambda i: (i.num_labels, i.flips)):
-            if time.time() > deadline:
+        for item in sorted(job.items, key=lambda i: (i.num_labels, i.flips)):
+            if time.time() > job.deadline:
                 break
+            if item.key in done:
+                continue
             try:
-                row = with_null(do_item(item, runs, workers))
+                row = with_null(do_item(item, job.runs, workers))
             except Exception:
                 # The others go on, and this one stays to be done.
-                failed.append(item.key)
-                print(f"{item.key} failed:\n{traceback.format_exc()}", flush=True)
+                failed[item.key] = traceback.format_exc()
                 continue
-            if not timed:
+            if not job.timed:
                 row = {key: value for key, value in row.items() if key not in TIMES}
-            append_row(row, results)
+            append_row(row, job.results)
             print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
     return failed
 
@@ -300,7 +311,7 @@ def main() -> None:
     items = [item for stage in given.stages for item in plan(stage)]
     if given.methods is not None:
         items = [item for item in items if item.method.name in given.methods]
-    work(items, RESULTS, minutes=given.minutes, timed=not given.untimed)
+    work(items, RESULTS, Workers(2), minutes=given.minutes, timed=not given.untimed)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from robopref.envs.deformable.tshirt import RADIUS_M as SHIRT_RADIUS_M
 from robopref.envs.deformable.tshirt import TShirt
 from robopref.seeding import make_rng
 from robopref.statistics import wilson
+from robopref.workers import Workers
 
 RESULTS = Path("benchmarks/results/deformable_physics.jsonl")
 TASKS = {"rope": "rope-circle-v0", "granular": "granular-T-v0", "tshirt": "tshirt-flat-v0"}
@@ -75,16 +76,17 @@ def time_trials(task: str, seed: int) -> dict[str, Any]:
     env.reset(seed=seed)
     state, actions = env.get_state(), env.propose(make_rng(seed, "candidates"), NUM_CANDIDATES)
     env.close()
-    with Trials(config, num_processes=2) as trials:
+    with Workers(2) as workers:
+        trials = Trials(config, workers)
         trials.outcomes(state, actions[:2])  # The processes have to start.
         began = time.perf_counter()
         trials.outcomes(state, actions)
         seconds = time.perf_counter() - began
-    with Trials(config) as trials:
-        trials.outcomes(state, actions[:1])
-        began = time.process_time()
-        trials.outcomes(state, actions)
-        core_s = time.process_time() - began
+    trials = Trials(config)
+    trials.outcomes(state, actions[:1])
+    began = time.process_time()
+    trials.outcomes(state, actions)
+    core_s = time.process_time() - began
     return {"candidates": len(actions), "seconds": seconds, "core_s": core_s,
             "matmul_s": matmul_seconds()}  # fmt: skip
 

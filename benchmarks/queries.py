@@ -8,10 +8,9 @@ queries; 0.5 is chance.
 
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ import numpy as np
 from benchmarks.align import prepare
 from benchmarks.align_cases import CASES, DEFAULT, Item
 from benchmarks.align_figures import bootstrap
-from robopref.align.collect import Workers, start_worker
 from robopref.align.evaluate import measure_episode
 from robopref.align.labels import Labels
 from robopref.config import resolve
+from robopref.workers import Workers
 
 PLACES = (0, 1, 4, 7, 9, 10)
 WAYS: dict[str, dict[str, Any]] = {
@@ -36,11 +35,11 @@ WAYS: dict[str, dict[str, Any]] = {
 FLIPS = (0.0, 0.2)
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool, workers: Workers) -> dict[str, Any]:
     """Learn rewards in every way, with six seeds each, or one for two cases."""
     places, seeds = (PLACES[:2], 1) if quick else (PLACES, 6)
-    with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
-        found = list(pool.map(areas, places, [seeds] * len(places)))
+    with workers:
+        found = list(workers.map(partial(areas, num_seeds=seeds), places))
     figures = {}
     for way, flips in product(WAYS, FLIPS):
         values = np.concatenate([case[way, flips] for case in found])

@@ -17,10 +17,8 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache, partial
 from itertools import combinations
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +47,7 @@ from robopref.preferences.preference import PairwiseView, Preference
 from robopref.preferences.query import Query
 from robopref.preferences.teachers import ScriptedTeacherConfig
 from robopref.seeding import derive_uuid, make_generator, make_rng
+from robopref.workers import Workers
 
 RESULTS = Path("benchmarks/results/rapl.jsonl")
 NUM_LEARNED, NUM_JUDGED = 120, 60
@@ -59,23 +58,24 @@ EVERY = 4
 SECONDS_A_FIT = 20.0
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool, workers: Workers) -> dict[str, Any]:
     """Run what is left of the queue, or two fits on one case (quick), and summarise it."""
     if quick:
         torch.set_num_threads(1)
         items = [Item("quick", AVOID, 0, FEW, 0.0, method) for method in (FAITHFUL, PLUS)]
         rows = [judge(item, tests=("avoid",), num_learned=48, num_judged=30) for item in items]
         return summarise(rows)
-    work([item for stage in STAGES for item in plan(stage)], RESULTS)
+    work([item for stage in STAGES for item in plan(stage)], RESULTS, workers)
     return summarise(read_rows(RESULTS))
 
 
-def work(items: Iterable[Item], results: Path, *, minutes: float = 0.0) -> None:
-    """Do the items that have no line in `results` yet, two at a time.
+def work(items: Iterable[Item], results: Path, workers: Workers, *, minutes: float = 0.0) -> None:
+    """Do the items that have no line in `results` yet.
 
     Args:
         items: What to run.
         results: File of finished fits.
+        workers: Who does them; all of them have to see the clips.
         minutes: Begin nothing after this long; 0 for no limit.
     """
     done = {row["key"] for row in read_rows(results)}
@@ -92,10 +92,9 @@ def work(items: Iterable[Item], results: Path, *, minutes: float = 0.0) -> None:
             _clips(env, case.name, "test", NUM_JUDGED)
             print(f"clips of {name} are there", flush=True)
     deadline = time.time() + 60 * minutes if minutes else float("inf")
-    with ProcessPoolExecutor(2, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        pending = {pool.submit(_judge_before, deadline, item): item for item in left.values()}
-        for future in as_completed(pending):
-            row = future.result()
+    with workers:
+        judged = workers.map(partial(_judge_before, deadline), left.values(), in_order=False)
+        for row in judged:
             if row is None:
                 continue
             append_row(with_null(row), results)
@@ -334,7 +333,8 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", type=float, default=0.0)
     given = parser.parse_args()
-    work([i for stage in given.stages for i in plan(stage)], RESULTS, minutes=given.minutes)
+    items = [i for stage in given.stages for i in plan(stage)]
+    work(items, RESULTS, Workers(2), minutes=given.minutes)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ labels are too few to stop early by. None is told how many are wrong.
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +22,6 @@ from scipy.stats import spearmanr
 
 from benchmarks.align_figures import bootstrap
 from benchmarks.mixed_data import record
-from robopref.align.collect import start_worker
 from robopref.align.reward_fitting import RewardFitting
 from robopref.data.episode import batch_segments
 from robopref.data.segment import Segment
@@ -36,6 +34,7 @@ from robopref.rewards.mlp import MLPRewardConfig
 from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.rewards.robust import RobustMLPConfig, RobustTransformerConfig
 from robopref.seeding import derive_uuid, make_rng
+from robopref.workers import Workers
 
 TASKS = ("button-press-v3", "drawer-open-v3")
 NUM_SEEDS, NUM_TRANSFORMER_SEEDS = 4, 2
@@ -73,17 +72,18 @@ Scores = dict[str, float]
 """`accuracy` and `rank correlation` of a reward."""
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool, workers: Workers) -> dict[str, Any]:
     """Score all ways on four seeds of two tasks; or on one, briefly and without transformers."""
     seeds = range(1 if quick else NUM_SEEDS)
-    jobs = [(task, seed, quick) for seed in seeds for task in TASKS]
-    with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
-        found = list(pool.map(score_task, *zip(*jobs, strict=True)))
+    jobs = [(task, seed) for seed in seeds for task in TASKS]
+    with workers:
+        found = list(workers.map(partial(score_task, quick=quick), jobs))
     return {"figures": summarise(found), "tasks": TASKS, "seeds": len(seeds)}
 
 
-def score_task(task: str, seed: int, quick: bool) -> dict[tuple[str, str], Scores]:
-    """Return the scores by way and labels, on one recording of a task."""
+def score_task(job: tuple[str, int], *, quick: bool) -> dict[tuple[str, str], Scores]:
+    """Return the scores by way and labels, on one recording of a task with a seed."""
+    task, seed = job
     store = record(task, seed, RUNS)
     rng = make_rng(seed, "robust-rewards", task)
     order = rng.permutation(len(store.rows))

@@ -18,7 +18,7 @@ import torch
 from benchmarks.imitation_process import Imitation
 from benchmarks.timing import figure, matmul_seconds, rate
 from robopref.align.actors import ScriptedSpec
-from robopref.align.collect import Plan, Workers
+from robopref.align.collect import Plan, Workers, record
 from robopref.data.episode import Episode, batch_segments
 from robopref.data.segment import Segment
 from robopref.data.windows import WindowSampler
@@ -267,11 +267,11 @@ def _collection(num_episodes: int) -> dict[str, Any]:
     with Workers(1) as one, Workers(2) as two:
         pools = {1: one, 2: two}
         for workers in pools.values():
-            list(workers.record(plan.groups()[:4]))  # Builds the environments.
+            list(record(plan.groups()[:4], workers))  # Builds the environments.
         for _ in range(3):
             for num, workers in pools.items():
                 start = time.perf_counter()
-                steps = sum(len(e) for group in workers.record(plan.groups()) for e in group)
+                steps = sum(len(e) for group in record(plan.groups(), workers) for e in group)
                 rates[num].append(steps / (time.perf_counter() - start))
     ratios = [b / a for a, b in zip(rates[1], rates[2], strict=True)]
     return {

@@ -9,9 +9,8 @@ on seeds 0 to 4. Harder transfers, and what the diagnosis says of each, are in `
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import permutations
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ import numpy as np
 from benchmarks.align_figures import bootstrap
 from benchmarks.carried_labels import ask
 from benchmarks.transfer_data import NUM_SEGMENTS, SIX, Labelled, load_task
-from robopref.align.collect import start_worker
 from robopref.rewards.nearest import NearestConfig
 from robopref.rewards.pearl import CPAConfig, FusedCPAConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig, preferred_by
@@ -27,6 +25,7 @@ from robopref.rewards.transfer import TaskSegments, standardise
 from robopref.seeding import make_rng
 from robopref.transfer.accuracy import measure
 from robopref.transport import SolverConfig
+from robopref.workers import Workers
 
 NUM_SEEDS, NUM_LABELS = 10, (5, 10, 20)
 CLEAR = 0.1
@@ -57,12 +56,13 @@ BY_FEATURES: dict[str, Any] = {
 Scores = dict[str, float]
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool, workers: Workers) -> dict[str, Any]:
     """Score all methods on ten seeds of all pairs of tasks, or two pairs on two seeds."""
     seeds = range(2 if quick else NUM_SEEDS)
     pairs = PAPERS[:2] if quick else tuple(permutations(SIX, 2))
-    with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
-        found = list(pool.map(score_seed, seeds, [pairs] * len(seeds), [quick] * len(seeds)))
+    score = partial(score_seed, pairs=pairs, quick=quick)
+    with workers:
+        found = list(workers.map(score, seeds))
     return summarise(found) | {"pairs": len(pairs)} | _less_alike(quick)
 
 

@@ -15,10 +15,8 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +48,7 @@ from benchmarks.policy_cases import (
 from benchmarks.result_lines import append_row, read_rows
 from benchmarks.robust_rewards import draw_judged, score
 from robopref.align.actors import Actor, PolicyActor
-from robopref.align.collect import Plan, Workers, open_or_create, start_worker
+from robopref.align.collect import Plan, open_or_create, record
 from robopref.align.recipes import IPLRecipeConfig, RecipePlan, collect_recipe
 from robopref.commands.bench import describe_commit
 from robopref.data.episode import batch_segments
@@ -63,6 +61,7 @@ from robopref.rewards.mlp import MLPRewardConfig
 from robopref.seeding import make_rng
 from robopref.train_iql import RewardScaling, compute_step_rewards
 from robopref.transfer.tasks import make_task
+from robopref.workers import Workers
 
 RESULTS = Path("benchmarks/results/transfer_policies.jsonl")
 RUNS = Path("runs/bench-transfer-policies")
@@ -79,17 +78,17 @@ REWARD = MLPRewardConfig(n_action_steps=1)
 FLOOR, OVER_TRUE = 0.95, "success, carried labels over true labels"
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool, workers: Workers) -> dict[str, Any]:
     """Do what is left, and summarise; or one task with few updates, and nothing that is kept."""
     if quick:
         job = Job("final", "drawer-open-v3", 300, all_members(range(1), range(1)), 40)
         return summarise([do_job(job, RUNS / "quick")])
     for stage in STAGES:
-        work([stage])
+        work([stage], workers)
     return summarise(read_rows(RESULTS))
 
 
-def work(stages: Sequence[str], *, minutes: float = 0.0) -> None:
+def work(stages: Sequence[str], workers: Workers, *, minutes: float = 0.0) -> None:
     """Do the jobs that have no line yet; begin none after so many minutes (0 for no limit)."""
     deadline = time.time() + 60 * minutes if minutes else float("inf")
     for stage in stages:
@@ -98,15 +97,16 @@ def work(stages: Sequence[str], *, minutes: float = 0.0) -> None:
         moves = sum(len(job.members) * job.num_updates for job in left)
         print(f"{stage}: {len(left)} jobs, {moves} updates of members: at most "
               f"{moves / 600 / 60 + 2 * len(left):.0f} min of a core.", flush=True)  # fmt: skip
-        with ProcessPoolExecutor(2, get_context("spawn"), start_worker) as pool:
-            for row in pool.map(_do, left, repeat(RUNS), repeat(RESULTS), repeat(deadline)):
+        do = partial(_do, runs=RUNS, results=RESULTS, deadline=deadline)
+        with workers:
+            for row in workers.map(do, left):
                 if row is not None:
                     append_row(row, RESULTS)
                     rates = {name: np.mean(of, axis=0) for name, of in row["success"].items()}
                     print(row["key"], rates, f"{row['seconds']:.0f} s", flush=True)
 
 
-def _do(job: Job, runs: Path, results: Path, deadline: float) -> dict[str, Any] | None:
+def _do(job: Job, *, runs: Path, results: Path, deadline: float) -> dict[str, Any] | None:
     """Return the line of a job; None if it is too late, or tasks enough have been found."""
     enough = job.stage == "screening" and len(chosen_tasks(read_rows(results))) >= NUM_TASKS
     return None if enough or time.time() > deadline else do_job(job, runs)
@@ -200,7 +200,7 @@ def evaluate(policy: Any, task: str) -> list[float]:
         num_episodes=NUM_TESTS, group_size=NUM_TESTS, max_episode_steps=MAX_STEPS,
     )  # fmt: skip
     with Workers(0) as workers:
-        episodes = [episode for group in workers.record(tests.groups()) for episode in group]
+        episodes = [episode for group in record(tests.groups(), workers) for episode in group]
     steps = [e.success.argmax() + 1 if e.succeeded else np.inf for e in episodes]
     return [float(np.mean(np.array(steps) <= limit)) for limit in LIMITS]
 
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", type=float, default=0.0)
     given = parser.parse_args()
-    work(given.stages, minutes=given.minutes)
+    work(given.stages, Workers(2), minutes=given.minutes)
 
 
 if __name__ == "__main__":

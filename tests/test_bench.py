@@ -101,6 +101,22 @@ def test_an_unknown_name_suggests_the_nearest(checkout, capsys):
     )
 
 
+def test_a_sweep_is_given_workers(checkout, capsys):
+    script = """
+from tests.test_workers import double
+
+
+def run(quick, workers):
+    with workers:
+        return {"figures": {"sum": sum(workers.map(double, range(4)))}}
+"""
+    (checkout / "benchmarks" / "sweep_of_the_tests.py").write_text(script)
+    for num_workers in ("0", "1"):
+        words = ["bench", "sweep_of_the_tests", "--json", "-", "--num-workers", num_workers]
+        assert cli.main(words) == 0
+        assert json.loads(capsys.readouterr().out)["figures"]["sum"]["value"] == 12
+
+
 def test_outside_a_checkout_the_message_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "__file__", str(tmp_path / "robopref" / "commands" / "bench.py"))

@@ -3,19 +3,15 @@
 Shapes: N candidates, Ds size of the simulator state.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from robopref.envs.deformable.env import DeformableConfig, DeformableEnv
 from robopref.envs.deformable.simulation import UnstableSimulationError
-from robopref.errors import check_at_least
 from robopref.types import SimState
+from robopref.workers import Workers, at_end_of_work
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,79 +31,52 @@ class Outcomes:
 
 @dataclass
 class Trials:
-    """Tries candidates, in this process or in several others; to be used in a `with` block.
+    """Tries candidates.
 
     Args:
         config: The environment that they are tried in.
-        num_processes: Processes beside this one; 0 tries them here.
+        workers: Who tries them, running; those of one state are shared among them.
     """
 
     config: DeformableConfig
-    num_processes: int = 0
-    _pool: ProcessPoolExecutor | None = field(default=None, repr=False)
-    _env: DeformableEnv | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the number of processes."""
-        check_at_least("num_processes", self.num_processes, 0)
-
-    def __enter__(self) -> "Trials":
-        """Start the processes."""
-        if self.num_processes:
-            self._pool = ProcessPoolExecutor(
-                self.num_processes, get_context("spawn"), _prepare, (self.config,)
-            )
-        else:
-            self._env = self.config.build()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the processes."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        if self._env is not None:
-            self._env.close()
-        self._pool = self._env = None
+    workers: Workers = field(default_factory=lambda: Workers(0))
 
     def outcomes(self, state: SimState, actions: Float[np.ndarray, "N 6"]) -> Outcomes:
         """Return what comes of each action in `state`.
 
         Raises:
-            RuntimeError: This is outside of the `with` block.
             ValueError: The state is one of another task, or an action is not finite.
         """
-        if self._pool is not None:
-            jobs = [self._pool.submit(_try_there, state, action) for action in actions]
-            found = [job.result() for job in jobs]
-        elif self._env is not None:
-            found = [_try(self._env, state, action) for action in actions]
-        else:
-            raise RuntimeError("The trials are not running. Use 'with Trials(config) as trials:'.")
-        qualities, states, problems = zip(*found, strict=True)
+        items = [_Trial(self.config, state, action) for action in actions]
+        qualities, states, problems = zip(*self.workers.map(_try, items), strict=True)
         return Outcomes(np.array(qualities), np.stack(states), list(problems))
 
 
-_there: dict[str, Any] = {}
-"""The environment of a process that tries candidates."""
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    config: DeformableConfig
+    state: SimState
+    action: np.ndarray
 
 
-def _prepare(config: DeformableConfig) -> None:
-    _there["env"] = config.build()
+_ENVS: dict[DeformableConfig, DeformableEnv] = {}
+"""Environments of this process, made once and kept."""
 
 
-def _try_there(state: SimState, action: np.ndarray) -> tuple[float, np.ndarray, str]:
-    return _try(_there["env"], state, action)
+@at_end_of_work
+def _close_envs() -> None:
+    for env in _ENVS.values():
+        env.close()
+    _ENVS.clear()
 
 
-def _try(env: DeformableEnv, state: SimState, action: np.ndarray) -> tuple[float, np.ndarray, str]:
-    env.put(state)
+def _try(trial: _Trial) -> tuple[float, np.ndarray, str]:
+    if trial.config not in _ENVS:
+        _ENVS[trial.config] = trial.config.build()
+    env = _ENVS[trial.config]
+    env.put(trial.state)
     try:
-        info = env.perform(action)
+        info = env.perform(trial.action)
     except UnstableSimulationError as error:
         return env.quality(), env.get_state().step, str(error)
     return info["quality"], env.get_state().step, info["problem"]

@@ -6,10 +6,7 @@ interrupted collection goes on. Stepping environments of several processes in lo
 slower than one process; whole groups scale.
 """
 
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from robopref.align.actors import ActorSpec
-from robopref.align.recording import close_envs
 from robopref.align.recording import record_group as record_group
 from robopref.data.episode import Episode
 from robopref.data.schema import is_camera
 from robopref.data.store import EpisodeStore
-from robopref.errors import RoboprefError, check_at_least
+from robopref.errors import check_at_least
 from robopref.progress import Progress, interruptible
 from robopref.seeding import derive_seed, derive_uuid
 from robopref.types import IMAGES
+from robopref.workers import Workers as Workers
 
 START_SETS = ("demonstrations", "pool", "selection", "validation", "test")
 
@@ -130,51 +127,11 @@ class Group:
     ids: tuple[str, ...]
 
 
-class Workers:
-    """A pool of worker processes that is kept between collections; use with `with`.
-
-    Args:
-        num_workers: Processes; 0 records in this process.
-    """
-
-    def __init__(self, num_workers: int = 2) -> None:
-        check_at_least("num_workers", num_workers, 0)
-        self.num_workers = num_workers
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> "Workers":
-        """Start the processes, which import their packages meanwhile."""
-        if self.num_workers:
-            import multiprocessing
-
-            self._pool = ProcessPoolExecutor(
-                self.num_workers, multiprocessing.get_context("spawn"), start_worker
-            )
-            for _ in range(self.num_workers):
-                self._pool.submit(os.getpid)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """End the processes; work that has not begun is dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
-        close_envs()
-
-    def record(self, groups: Sequence[Group]) -> Iterator[list[Episode]]:
-        """Yield the episodes of each group as it is finished, in the order of `groups`."""
-        if self._pool is None:
-            yield from _record_here(groups)
-            return
-        pending = list(groups)
-        running: dict[int, Future[list[Episode]]] = {}
-        next_out = next_in = 0
-        while next_out < len(pending):
-            while next_in < len(pending) and next_in - next_out < 2 * self.num_workers:
-                running[next_in] = self._pool.submit(_record_there, pending[next_in])
-                next_in += 1
-            yield running.pop(next_out).result()
-            next_out += 1
+def record(
+    groups: Sequence[Group], workers: Workers, *, tell: Callable[[str], None] | None = None
+) -> Iterator[list[Episode]]:
+    """Yield the episodes of each group as it is finished, in the order of `groups`."""
+    return workers.map(record_group, groups, tell=tell)
 
 
 def open_or_create(path: Path, env: str) -> EpisodeStore:
@@ -195,7 +152,10 @@ def collect(plan: Plan, store: EpisodeStore, workers: Workers, *, description: s
 
     Raises:
         KeyboardInterrupt: Ctrl-C; finished episodes are stored.
+        ValueError: An arm would move again where a worker is lost.
     """
+    if workers.may_repeat:
+        _check_may_repeat(plan)
     known = set(store.ids)
     groups = [group for group in plan.groups() if not known.issuperset(group.ids)]
     done = plan.num_episodes - sum(len(group.ids) for group in groups)
@@ -204,7 +164,7 @@ def collect(plan: Plan, store: EpisodeStore, workers: Workers, *, description: s
     ) as bar:  # fmt: skip
         bar.advance(done)
         successes: list[bool] = []
-        for episodes in workers.record(groups):
+        for episodes in record(groups, workers, tell=bar.tell):
             for episode in episodes:
                 if episode.id not in known:
                     store.add(episode)
@@ -214,50 +174,13 @@ def collect(plan: Plan, store: EpisodeStore, workers: Workers, *, description: s
                 raise KeyboardInterrupt
 
 
-def _record_there(group: Group) -> list[Episode]:
-    """Record in a worker; what robopref's own code refused there is worded for the command line."""
-    try:
-        return record_group(group)
-    except (ValueError, LookupError) as error:
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        module = "" if frame is None else str(frame.tb_frame.f_globals.get("__name__", ""))
-        if isinstance(error, RoboprefError) or not module.startswith("robopref."):
-            raise
-        raise RoboprefError(str(error)) from error
+def _check_may_repeat(plan: Plan) -> None:
+    from robopref.envs.make import make_env
 
-
-def _record_here(groups: Sequence[Group]) -> Iterator[list[Episode]]:
-    """Record in this process, with one thread as a worker has, so that results are equal."""
-    import torch
-
-    threads = torch.get_num_threads()
-    for group in groups:
-        torch.set_num_threads(1)
-        try:
-            episodes = record_group(group)
-        finally:
-            torch.set_num_threads(threads)
-        yield episodes
-
-
-def start_worker() -> None:
-    """Prepare a worker: one thread, Ctrl-C left to the parent, and no life without it."""
-    import multiprocessing.util
-    import signal
-
-    import torch
-
-    torch.set_num_threads(1)
-    # A worker runs nothing that `atexit` was told, and an arm is not left as it is.
-    multiprocessing.util.Finalize(None, close_envs, exitpriority=100)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    made: Any = make_env(plan.env)
+    made.close()
+    if getattr(made, "is_real_time", False):
+        raise ValueError(
+            f"'{plan.env}' moves an arm in real time, and workers on a cluster may begin an "
+            "episode again. Record it without --ray."
+        )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from robopref.align.actors import PolicyActor
-from robopref.align.collect import Plan, Workers
+from robopref.align.collect import Plan, Workers, record
 from robopref.data.episode import Episode
 from robopref.episode_pictures import see
 from robopref.errors import check_at_least, check_between
@@ -115,7 +115,7 @@ class Guard:
             num_episodes=config.guard.num_episodes, group_size=config.guard.num_episodes,
             first=first, max_episode_steps=config.max_episode_steps,
         )  # fmt: skip
-        return [episode for group in Workers(0).record(plan.groups()) for episode in group]
+        return [episode for group in record(plan.groups(), Workers(0)) for episode in group]
 
     def confirms(self, policy: Any, figures: Mapping[str, float]) -> bool:
         """Return whether a policy is no worse than the base on twice as many starts.

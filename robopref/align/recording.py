@@ -11,6 +11,7 @@ from robopref.data.episode import Episode
 from robopref.data.schema import is_extra
 from robopref.protocols import Environment
 from robopref.types import Obs
+from robopref.workers import at_end_of_work
 
 NO_PROGRESS = "no progress"
 """In the metadata of an episode that its actor ended, as "stopped"."""
@@ -154,6 +155,7 @@ def _envs(plan: "Plan", num: int) -> list[Environment]:
     return kept[:num]
 
 
+@at_end_of_work
 def close_envs() -> None:
     """Close the environments of this process."""
     for envs in _ENVS.values():

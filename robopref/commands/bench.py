@@ -1,6 +1,7 @@
 """`robopref bench`: run a benchmark of this checkout and write its figures.
 
-A benchmark is a script `benchmarks/<name>.py` with `run(quick: bool) -> dict`. What it returns
+A benchmark is a script `benchmarks/<name>.py` with `run(quick: bool) -> dict`, or with
+`run(quick: bool, workers: Workers) -> dict` if it is a sweep that workers share. What it returns
 holds `figures`, each a number or a mapping with `value`, `low`, `high`, `n`, `floor` and `ok`, and
 whatever else belongs to its result.
 """
@@ -8,6 +9,7 @@ whatever else belongs to its result.
 import ast
 import contextlib
 import importlib
+import inspect
 import json
 import math
 import shlex
@@ -43,6 +45,8 @@ class BenchCommand:
     """A short version, for a first look."""
     json: Path | None = None
     """Write one JSON object to this file, or to standard output if it is '-'."""
+    num_workers: int = 2
+    """Processes that share a benchmark which is a sweep."""
 
     def run(self) -> None:
         """Run the benchmark; a missed aim is reported and is no error."""
@@ -58,9 +62,16 @@ class BenchCommand:
         check_name("benchmark", self.name, benches, heading="Benchmarks")
         start = time.monotonic()
         with contextlib.redirect_stdout(sys.stderr):
-            found = _load(root, self.name)(self.quick)
+            found = self._measure(_load(root, self.name))
         report = make_report(self.name, found, self.command_line, root, time.monotonic() - start)
         self._write(report)
+
+    def _measure(self, run: Callable[..., Mapping[str, Any]]) -> Mapping[str, Any]:
+        from robopref.workers import Workers
+
+        if "workers" in inspect.signature(run).parameters:
+            return run(self.quick, Workers(self.num_workers))
+        return run(self.quick)
 
     @property
     def command_line(self) -> str:
@@ -161,11 +172,11 @@ def describe_commit(root: Path) -> str | None:
     return f"{commit}-dirty" if commit and changed else commit or None
 
 
-def _load(root: Path, name: str) -> Callable[[bool], Mapping[str, Any]]:
+def _load(root: Path, name: str) -> Callable[..., Mapping[str, Any]]:
     # Through the package path, so that worker processes find functions of the script by name.
     if str(root) not in sys.path:
         sys.path.append(str(root))
-    run: Callable[[bool], Mapping[str, Any]] = importlib.import_module(f"benchmarks.{name}").run
+    run: Callable[..., Mapping[str, Any]] = importlib.import_module(f"benchmarks.{name}").run
     return run
 
 

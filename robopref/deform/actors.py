@@ -60,7 +60,7 @@ class _Demonstrator:
     def __init__(self, spec: DemonstratorSpec, env: Any) -> None:
         self.spec = spec
         self.env = env
-        self._trials = _open_trials(env, spec.outcomes)
+        self._trials = CachedTrials(env.config, path=spec.outcomes)
 
     def begin(self, seeds: Sequence[int]) -> None:
         self._rng = make_rng(self.spec.seed, "demonstrate", *seeds)
@@ -113,7 +113,7 @@ class ChooserSpec:
         env = _only(envs)
         scorer: Any = Indifferent()
         if self.tries:
-            scorer = Oracle(env, _open_trials(env, self.outcomes))
+            scorer = Oracle(env, CachedTrials(env.config, path=self.outcomes))
         elif self.reward is not None:
             scorer = self.scorer()
         return _Chooser(self, env, self.proposer(env.task.primitive), scorer)
@@ -219,11 +219,6 @@ class Oracle:
     def uncertainty(self, obs: Mapping[str, Tensor], candidates: Tensor, /) -> Tensor:
         """Return zeros (1, N)."""
         return torch.zeros(candidates.shape[:2])
-
-
-def _open_trials(env: Any, path: Path | None) -> Trials:
-    """Return trials that stay open with the actor: they draw nothing and start no process."""
-    return CachedTrials(env.config, path=path).__enter__()
 
 
 def _only(envs: Sequence[Any]) -> Any:

@@ -100,7 +100,7 @@ class DeformLoop:
 
     def rankings(self) -> Rankings:
         """Return the queries and answers of this run."""
-        return Rankings(self.config, self.directory, self.store("pool"), self.env)
+        return Rankings(self.config, self.directory, self.store("pool"), self.env, self.workers)
 
     def record(
         self,

@@ -31,7 +31,7 @@ class CachedTrials(Trials):
 
     Args:
         config: The environment that candidates are tried in.
-        num_processes: As for `Trials`.
+        workers: Who tries them, running.
         path: The file; None keeps nothing.
     """
 
@@ -39,7 +39,6 @@ class CachedTrials(Trials):
 
     def __post_init__(self) -> None:
         """Open the file."""
-        super().__post_init__()
         self.num_tried = 0
         """Candidates that were simulated, since nobody had tried them."""
         if self.path is None:
@@ -47,11 +46,6 @@ class CachedTrials(Trials):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = sa.create_engine(f"sqlite:///{self.path}", connect_args={"timeout": 60})
         _METADATA.create_all(self._engine)
-
-    def __enter__(self) -> "CachedTrials":
-        """Start the processes."""
-        super().__enter__()
-        return self
 
     def outcomes(self, state: SimState, actions: Float[np.ndarray, "N 6"]) -> Outcomes:
         """Return what comes of each action in `state`; only what nobody tried is simulated."""

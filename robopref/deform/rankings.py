@@ -28,6 +28,7 @@ from robopref.preferences.teachers import Teacher
 from robopref.preferences.terminal import Person
 from robopref.seeding import derive_uuid, make_generator, make_rng
 from robopref.types import POINTS, Obs
+from robopref.workers import Workers
 
 REASON = "Which primitive helps most here?"
 
@@ -41,12 +42,14 @@ class Rankings:
         directory: The run's folder, which gets `preferences.sqlite`.
         pool: Episodes whose states candidates are proposed for.
         env: An environment of the run.
+        workers: Who tries candidates for a scripted teacher, running.
     """
 
     config: DeformConfig
     directory: Path
     pool: EpisodeStore
     env: Any
+    workers: Workers
 
     def __post_init__(self) -> None:
         """Open the store."""
@@ -99,13 +102,13 @@ class Rankings:
         waiting = self.store.pending(config.annotator, config.criterion)
         if waiting:
             outcomes = self.directory / "outcomes.sqlite"
-            with CachedTrials(self.env.config, self.config.num_workers, path=outcomes) as trials:
-                teacher = self._teacher(config, trials, person)
-                for query in waiting:
-                    answer = teacher.answer(query)
-                    if answer is None:
-                        raise KeyboardInterrupt
-                    self.store.answer(answer)
+            trials = CachedTrials(self.env.config, self.workers, path=outcomes)
+            teacher = self._teacher(config, trials, person)
+            for query in waiting:
+                answer = teacher.answer(query)
+                if answer is None:
+                    raise KeyboardInterrupt
+                self.store.answer(answer)
         return {"rankings": len(self.preferences()), "labels": self.store.num_labels()}
 
     def preferences(self) -> list[Preference]:

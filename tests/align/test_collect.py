@@ -12,6 +12,7 @@ from robopref.align.collect import (
     Workers,
     collect,
     open_or_create,
+    record,
     record_group,
     start_seed,
 )
@@ -95,5 +96,5 @@ def test_num_episodes_must_be_positive():
 def test_what_a_worker_refuses_is_an_error_of_robopref():
     bad = Plan(ENV, ScriptedSpec(DetourRightConfig()), 0, "pool", 2, max_episode_steps=0)
     with Workers(1) as workers, pytest.raises(RoboprefError) as error:
-        list(workers.record(bad.groups()))
+        list(record(bad.groups(), workers))
     assert "`max_episode_steps`" in str(error.value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from robopref.align.actors import STEERING, ScriptedSpec, policy_spec
-from robopref.align.collect import Plan, Workers
+from robopref.align.collect import Plan, Workers, record
 from robopref.align.loop import AlignmentLoop
 from robopref.align.shown import Shown
 from robopref.backbones import SmallCNNConfig
@@ -49,7 +49,7 @@ def episodes():
     plan = Plan("planar/avoid-short-v0", ScriptedSpec(KeepOutConfig()), 0, "pool", 2,
                 max_episode_steps=9)  # fmt: skip
     with Workers(0) as workers:
-        return [episode for group in workers.record(plan.groups()) for episode in group]
+        return [episode for group in record(plan.groups(), workers) for episode in group]
 
 
 def test_a_reward_is_shown_features_of_the_pictures_of_each_state(episodes, tmp_path):

@@ -184,7 +184,8 @@ def test_a_queue_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     results = tmp_path / "align.jsonl"
     results.write_text(json.dumps(first) + "\n" + json.dumps(first)[:50])
     assert [found["key"] for found in read_rows(results)] == [item.key]
-    align.work([item], results, runs=tmp_path / "runs")  # It stands there, so nothing is run.
+    # It stands there, so nothing is run.
+    align.work([item], results, Workers(0), runs=tmp_path / "runs")
     assert len(select(read_rows(results), key=item.key)) == 1
 
 

@@ -19,6 +19,7 @@ from benchmarks.policy_cases import (
     plan,
 )
 from benchmarks.transfer_policies import ratio
+from robopref.workers import Workers
 
 
 def screened(task, true, **others):
@@ -87,7 +88,7 @@ def test_what_has_a_line_is_not_done_again(tmp_path, monkeypatch):
     job = Job("updates", "drawer-open-v3", 5, ())
     monkeypatch.setattr(bench, "plan", lambda stage, rows: [job] if stage == "updates" else [])
     results.write_text(json.dumps({"key": job.key}) + "\n")
-    bench.work(["updates"])
+    bench.work(["updates"], Workers(0))
     assert len(results.read_text().splitlines()) == 1
 
 

@@ -22,8 +22,7 @@ pytestmark = pytest.mark.slow
 def qualities(trials_episode, env, step, actions):
     from robopref.envs.deformable.trials import Trials
 
-    with Trials(env.config) as trials:
-        return trials.outcomes(trials_episode.sim_state(step), actions).qualities
+    return Trials(env.config).outcomes(trials_episode.sim_state(step), actions).qualities
 
 
 def test_the_rule_shows_what_makes_things_better(finished):

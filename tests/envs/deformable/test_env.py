@@ -12,6 +12,7 @@ from robopref.envs.deformable.simulation import UnstableSimulationError
 from robopref.envs.deformable.trials import Trials
 from robopref.envs.make import make_env
 from robopref.types import NUM_POINTS, POINTS
+from robopref.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -160,27 +161,20 @@ def test_other_physics_end_elsewhere_from_the_same_state(rope):
     other.close()
 
 
-@pytest.mark.parametrize("num_processes", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_trials_foretell_what_a_step_does(rope, num_processes):
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_trials_foretell_what_a_step_does(rope, num_workers):
     rope.reset(seed=5)
     state = rope.get_state()
     actions = rope.propose(np.random.default_rng(0), 3)
     actions[2] = 0.0
-    with Trials(DeformableConfig(), num_processes=num_processes) as trials:
-        outcomes = trials.outcomes(state, actions)
+    with Workers(num_workers) as workers:
+        outcomes = Trials(DeformableConfig(), workers).outcomes(state, actions)
     assert outcomes.problems[:2] == ["", ""]
     assert "apart" in outcomes.problems[2]
     rope.put(state)
     info = rope.perform(actions[0])
     assert info["quality"] == outcomes.qualities[0]
     np.testing.assert_array_equal(rope.get_state().step, outcomes.states[0])
-
-
-def test_trials_run_in_their_block_only(rope):
-    rope.reset(seed=0)
-    with pytest.raises(RuntimeError) as error:
-        Trials(DeformableConfig()).outcomes(rope.get_state(), np.zeros((1, 6)))
-    assert str(error.value) == ("The trials are not running. Use 'with Trials(config) as trials:'.")
 
 
 def test_the_demonstrator_lays_a_circle(rope):

@@ -45,8 +45,7 @@ def candidate(episode, step, action):
 
 @pytest.fixture
 def trials():
-    with Trials(DeformableConfig(TASK)) as trials:
-        yield trials
+    return Trials(DeformableConfig(TASK))
 
 
 def test_a_candidate_scores_the_quality_it_leads_to(recorded, trials):
