@@ -73,8 +73,10 @@ def _make_form(
         if "registry" in field.metadata:
             specs += _component(config_class, field, flag, argv, value)
         elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            form = _make_form(hint, f"{flag}.", argv, value)
-            specs.append((field.name, form, _factory(form, value)))
+            inner = _prefix(hint, f"{flag}.")
+            form: Any = _make_form(hint, inner, argv, value)
+            shown = form if inner else Annotated[form, tyro.conf.arg(name="")]
+            specs.append((field.name, shown, _factory(form, value)))
         elif value is None and any(map(dataclasses.is_dataclass, typing.get_args(hint))):
             # A part that may be absent, such as a scene's gripper, is for those who write Python.
             hidden = Annotated[hint, tyro.conf.Fixed, tyro.conf.Suppress]  # type: ignore[valid-type]
@@ -151,14 +153,20 @@ def _from_form(value: Any, prefix: str = "") -> Any:
         return value
     fields = [field.name for field in dataclasses.fields(config_class) if field.init]
     parts = {
-        name: _from_form(getattr(value, name), f"{prefix}{name.replace('_', '-')}.")
-        for name in fields
+        name: _from_form(part, _prefix(type(part), f"{prefix}{name.replace('_', '-')}."))
+        for name, part in ((name, getattr(value, name)) for name in fields)
     }
     try:
         return config_class(**parts)
     except ValueError as error:
         name_options(error, config_class, prefix)
         raise
+
+
+def _prefix(config_class: type[Any], usual: str) -> str:
+    """Return what stands before the options of a nested config: its own wish, or the usual."""
+    prefix: str = getattr(config_class, "option_prefix", usual)
+    return prefix
 
 
 def _chosen(flag: str, argv: Sequence[str], default: Any) -> Any:

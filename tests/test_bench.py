@@ -117,6 +117,14 @@ def run(quick, workers):
         assert json.loads(capsys.readouterr().out)["figures"]["sum"]["value"] == 12
 
 
+def test_what_is_no_sweep_is_not_shared(checkout, capsys):
+    assert cli.main(["bench", "probe_of_the_tests", "--ray"]) == 2
+    assert capsys.readouterr().err == (
+        "Error: The benchmark 'probe_of_the_tests' is no sweep that workers could share. Run it "
+        "without --ray and the options that begin so.\n"
+    )
+
+
 def test_outside_a_checkout_the_message_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "__file__", str(tmp_path / "robopref" / "commands" / "bench.py"))

@@ -15,6 +15,8 @@ from robopref.config import load_yaml, save_yaml, to_dict, write_text_atomically
 from robopref.errors import ConfigError, DataError
 
 CONFIG = "config.yaml"
+WHERE = ("num_workers", "cluster")
+"""Fields of configs that say where work is done, which changes no result."""
 
 
 class Run:
@@ -22,8 +24,8 @@ class Run:
 
     Args:
         directory: Where it is.
-        config: What it runs; written to `config.yaml` when the folder holds nothing else yet. How
-            many workers record changes no result, and may differ when a run goes on.
+        config: What it runs; written to `config.yaml` when the folder holds nothing else yet. Where
+            work is done changes no result, and may differ when a run goes on.
         may_change: Further fields that may differ when a run goes on.
         announce: Told in a line when a stage begins and how long it took.
 
@@ -45,7 +47,7 @@ class Run:
         path = directory / CONFIG
         if path.is_file() and _holds_more_than_config(directory):
             earlier = _load_earlier(type(config), path)
-            _check_same(earlier, to_dict(config), directory, {"num_workers", *may_change})
+            _check_same(earlier, to_dict(config), directory, {*WHERE, *may_change})
         else:
             _check_no_data_set(directory)
             save_yaml(config, path)
@@ -60,7 +62,7 @@ class Run:
         try:
             if path.is_file() and _holds_more_than_config(directory):
                 earlier = _load_earlier(type(config), path)
-                _check_same(earlier, to_dict(config), directory, {"num_workers"})
+                _check_same(earlier, to_dict(config), directory, {*WHERE})
             else:
                 _check_no_data_set(directory)
         except (ConfigError, DataError):

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robopref.align.config import AlignConfig
 from robopref.config import component, resolve, to_dict
 from robopref.errors import ConfigError
+from robopref.ray_workers import RayConfig
 
 if TYPE_CHECKING:
     from robopref.align.offline import OfflineConfig
@@ -36,6 +37,8 @@ class AlignCommand(AlignConfig):
     """Recorded episodes to align from without a simulator; --policy names the policy's run then."""
     out: Path = Path("runs/align")
     """Folder of the run."""
+    cluster: RayConfig = field(default_factory=RayConfig)
+    """Where the workers are."""
 
     def run(self) -> None:
         """Run every stage that is not done yet."""
@@ -52,7 +55,7 @@ class AlignCommand(AlignConfig):
             )
         names = [field.name for field in dataclasses.fields(AlignConfig)]
         config = AlignConfig(**{name: getattr(self, name) for name in names})
-        run_loop(config, self.out)
+        run_loop(config, self.out, self.cluster.build(self.num_workers))
         print(
             f"Next:   robopref evaluate --policy {self.out}/aligned {' '.join(same_parts(config))}"
         )
@@ -75,6 +78,8 @@ class AlignCommand(AlignConfig):
             for name in _ROLLED_OUT
             if getattr(self.guard, name) != getattr(default.guard, name)
         ]
+        cluster = to_dict(self.cluster)
+        changed += [name for name, usual in to_dict(RayConfig()).items() if cluster[name] != usual]
         for name in changed:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag} means nothing with --data, which rolls nothing out.")

@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
 from robopref.errors import RoboprefError, check_name
+from robopref.ray_workers import RayConfig
 
 FIGURE = ("value", "low", "high", "n", "floor", "ok")
 """What is known of a figure: its value, interval, number of samples, the aim, and whether it is
@@ -47,6 +48,8 @@ class BenchCommand:
     """Write one JSON object to this file, or to standard output if it is '-'."""
     num_workers: int = 2
     """Processes that share a benchmark which is a sweep."""
+    cluster: RayConfig = field(default_factory=RayConfig)
+    """Where they work; all of them need the checkout and its runs under the same path."""
 
     def run(self) -> None:
         """Run the benchmark; a missed aim is reported and is no error."""
@@ -67,10 +70,13 @@ class BenchCommand:
         self._write(report)
 
     def _measure(self, run: Callable[..., Mapping[str, Any]]) -> Mapping[str, Any]:
-        from robopref.workers import Workers
-
         if "workers" in inspect.signature(run).parameters:
-            return run(self.quick, Workers(self.num_workers))
+            return run(self.quick, self.cluster.build(self.num_workers))
+        if self.cluster != RayConfig():
+            raise RoboprefError(
+                f"The benchmark '{self.name}' is no sweep that workers could share. Run it without "
+                "--ray and the options that begin so."
+            )
         return run(self.quick)
 
     @property

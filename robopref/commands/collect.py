@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from robopref.commands.following import command
 from robopref.config import component, resolve, to_dict
 from robopref.errors import check_at_least, check_between
+from robopref.ray_workers import RayConfig
 
 if TYPE_CHECKING:
-    from robopref.align.collect import Workers
     from robopref.data.store import EpisodeStore
+    from robopref.workers import Workers
 
     Record = Callable[[EpisodeStore, Workers], None]
 
@@ -56,6 +57,8 @@ class CollectCommand:
     """Decides the starts and everything else random."""
     num_workers: int = 2
     """Processes that record."""
+    cluster: RayConfig = field(default_factory=RayConfig)
+    """Where they work."""
     cameras: tuple[str, ...] = ()
     """Cameras whose pictures are recorded beside the state, such as top or front."""
     image_px: int = 112
@@ -82,7 +85,7 @@ class CollectCommand:
     def run(self) -> None:
         """Record what the data set does not have yet."""
         from robopref.align.checks import check_env
-        from robopref.align.collect import Workers, open_or_create
+        from robopref.align.collect import open_or_create
         from robopref.align.run import Run
 
         check_env(self.env, self.max_episode_steps, self.cameras)
@@ -90,7 +93,7 @@ class CollectCommand:
         store = open_or_create(self.out, self.env)
         # What is recorded already came from these settings, or the call is refused.
         Run(self.out, self, may_change=("num_episodes",))
-        with Workers(self.num_workers) as workers:
+        with self.cluster.build(self.num_workers) as workers:
             record(store, workers)
         successes = sum(episode.succeeded for episode in store)
         print(f"{len(store)} episodes in {self.out}, {successes} successful.")
@@ -141,7 +144,7 @@ class CollectCommand:
     def _namespace(self) -> str:
         """Return what decides the episodes beside seed and number, so that data sets can merge."""
         settings = to_dict(self)
-        for name in ("out", "recipe", "num_episodes", "num_workers", "seed"):
+        for name in ("out", "recipe", "num_episodes", "num_workers", "cluster", "seed"):
             del settings[name]
         if not self.cameras:  # What was recorded before there were any keeps its identity.
             del settings["cameras"], settings["image_px"]

@@ -1,10 +1,11 @@
 """`robopref deform`: choose action primitives on point clouds by what a teacher ranked."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from robopref.deform.config import DeformConfig
+from robopref.ray_workers import RayConfig
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,13 @@ class DeformCommand(DeformConfig):
 
     out: Path = Path("runs/deform")
     """Folder of the run."""
+    cluster: RayConfig = field(default_factory=RayConfig)
+    """Where the workers are."""
 
     def run(self) -> None:
         """Run every stage that is not done yet, and write the report."""
         from robopref.commands.present_deform import run_deform
 
         names = [field.name for field in dataclasses.fields(DeformConfig)]
-        run_deform(DeformConfig(**{name: getattr(self, name) for name in names}), self.out)
+        config = DeformConfig(**{name: getattr(self, name) for name in names})
+        run_deform(config, self.out, self.cluster.build(self.num_workers))

@@ -41,14 +41,17 @@ class DemoCommand:
             return
         from robopref.align.config import AlignConfig
         from robopref.commands.present import run_loop
+        from robopref.workers import Workers
 
         config = AlignConfig(env=PRESS, seed=self.seed, num_workers=self.num_workers)
-        run_loop(config, self.out)
+        run_loop(config, self.out, Workers(self.num_workers))
         again = following.free_folder(self.out.with_name(f"{self.out.name}-left"))
         print(f"Next:   {command('align', '--behaviour', 'detour-left', '--out', again)}")
 
     def _lay_rope(self) -> None:
         from robopref.commands.present_deform import run_deform
         from robopref.deform.config import small
+        from robopref.workers import Workers
 
-        run_deform(small(seed=self.seed, num_workers=self.num_workers), self.out)
+        config = small(seed=self.seed, num_workers=self.num_workers)
+        run_deform(config, self.out, Workers(self.num_workers))

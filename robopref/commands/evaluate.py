@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from robopref.commands import following
 from robopref.commands.collect import check_policy_name, name_policy
 from robopref.commands.following import command
 from robopref.config import component, resolve, to_dict
+from robopref.ray_workers import RayConfig
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class EvaluateCommand:
     --seed go into one data set only if they are named."""
     num_workers: int = 2
     """Processes that record."""
+    cluster: RayConfig = field(default_factory=RayConfig)
+    """Where they work."""
     out: Path | None = None
     """Folder that keeps the test episodes and `evaluation.json`; without it nothing is kept.
     Interrupted, the same command records what is missing."""
@@ -65,7 +68,7 @@ class EvaluateCommand:
     def _evaluate(self, folder: Path) -> None:
         from robopref.align.actors import policy_spec
         from robopref.align.checks import check_env
-        from robopref.align.collect import Plan, Workers, collect, open_or_create
+        from robopref.align.collect import Plan, collect, open_or_create
         from robopref.align.evaluate import evaluate_episodes
         from robopref.align.run import Run, save_figures
         from robopref.commands.present import print_evaluations
@@ -85,7 +88,7 @@ class EvaluateCommand:
         store = open_or_create(folder, self.env)
         # What is recorded already came from these settings, or the call is refused.
         Run(folder, self, may_change=("num_episodes",))
-        with Workers(self.num_workers) as workers:
+        with self.cluster.build(self.num_workers) as workers:
             collect(plan, store, workers)
         episodes = [store.episode(one) for group in plan.groups() for one in group.ids]
         rates = evaluate_episodes(episodes, behaviour, knows_success=self.knows_success)

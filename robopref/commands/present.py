@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robopref.preferences.query import Query
     from robopref.preferences.terminal import Person
     from robopref.preferences.web import WebTeacherConfig
+    from robopref.workers import Workers
 
 
 FEW = "too few successes"
@@ -46,14 +47,13 @@ def _cells(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def run_loop(config: Any, directory: Path) -> None:
+def run_loop(config: Any, directory: Path, workers: "Workers") -> None:
     """Run the alignment loop in `directory`, write its report, and print what came out."""
-    from robopref.align.collect import Workers
     from robopref.align.loop import AlignmentLoop
     from robopref.align.report import write_report
     from robopref.align.report_text import verdict
 
-    with Workers(config.num_workers) as workers:
+    with workers:
         person = how_to_reach(config, directory, resolve(config, "behaviour").question)
         say = functools.partial(print, file=sys.stderr, flush=True)
         loop = AlignmentLoop(config, directory, workers, person=person, announce=say)

@@ -10,17 +10,17 @@ from robopref.commands import following
 
 if TYPE_CHECKING:
     from robopref.deform.evaluate import DeformEvaluation
+    from robopref.workers import Workers
 
 
-def run_deform(config: Any, directory: Path) -> None:
+def run_deform(config: Any, directory: Path, workers: "Workers") -> None:
     """Run DeformPAM's loop in `directory`, write its report, and print what came out."""
-    from robopref.align.collect import Workers
     from robopref.commands.present import how_to_reach
     from robopref.deform.loop import DeformLoop
     from robopref.deform.rankings import REASON
     from robopref.deform.report import write_report
 
-    with Workers(config.num_workers) as workers:
+    with workers:
         say = functools.partial(print, file=sys.stderr, flush=True)
         person = how_to_reach(config, directory, REASON)
         loop = DeformLoop(config, directory, workers, person=person, announce=say)

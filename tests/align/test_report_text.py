@@ -11,6 +11,7 @@ from robopref.align.report_text import of_policies, verdict
 from robopref.commands.present import run_loop
 from robopref.policies.finetune.at_run_time import GuideConfig, SelectConfig
 from robopref.statistics import wilson
+from robopref.workers import Workers
 from tests.align.conftest import make_tiny
 
 GUARDED = (
@@ -73,6 +74,6 @@ def test_what_acts_in_the_end_is_named_for_what_it_is(method, what):
 
 def test_the_terminal_says_what_became_of_the_policy(finished, monkeypatch, capsys):
     monkeypatch.setattr("robopref.align.report.write_report", lambda loop: "report.html")
-    run_loop(make_tiny(), finished.directory)
+    run_loop(make_tiny(), finished.directory, Workers(0))
     text = verdict(finished, finished.evaluations()).text
     assert f"\n{text}\n" in capsys.readouterr().out
