@@ -7,16 +7,25 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 from gymnasium.vector import AsyncVectorEnv
 
+from benchmarks.scale_data import (
+    NUM_STEPS,
+    make_data,
+    measure_info,
+    measure_labels,
+    measure_windows,
+)
 from benchmarks.timing import figure, matmul_seconds
 from robopref.align.actors import ScriptedSpec
 from robopref.align.collect import Group, Plan, record
@@ -136,7 +145,24 @@ def _vector_env() -> Iterator[Callable[[int], None]]:
     envs.close()
 
 
-MEASUREMENTS: tuple[Callable[[bool, list[str]], dict[str, Any]], ...] = (ray_overhead,)
+def data_and_labels(quick: bool, notes: list[str]) -> dict[str, Any]:
+    """Make a large data set and a large store of labels, and time what is asked of them."""
+    num_episodes, num_labels = (5_000, 20_000) if quick else (100_000, 1_000_000)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        store, rate = make_data(folder / "data", num_episodes)
+        notes.append(f"{num_episodes} episodes of {NUM_STEPS} steps, {num_labels} labels")
+        return {
+            "episodes_written_per_s": figure([rate]),
+            **measure_info(folder / "data"),
+            **measure_windows(store, folder / "windows"),
+            **measure_labels(folder, store, num_labels),
+        }
+
+
+MEASUREMENTS: tuple[Callable[[bool, list[str]], dict[str, Any]], ...] = (
+    ray_overhead, data_and_labels,
+)  # fmt: skip
 
 
 if __name__ == "__main__":
