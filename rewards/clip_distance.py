@@ -49,6 +49,10 @@ class ClipDistanceConfig:
     """Frames that a match may lie off the diagonal; none for any."""
     time_gap: float = 0.0
     """Cost of matching a first frame with a last one, in proportion for others."""
+    order_only: bool = False
+    """Take off what it costs to match each frame with its nearest in the other clip, in any order:
+    clips of the same frames in the same order are at 0, and so are those with nothing in common
+    but that no order would bring nearer."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -62,6 +66,10 @@ class ClipDistanceConfig:
         if self.debiased and self.kind == "coverage":
             raise ValueError(
                 "`debiased` does not go with `kind` 'coverage': a clip covers itself already."
+            )
+        if self.order_only and self.kind != "soft-dtw":
+            raise ValueError(
+                f"`order_only` goes with `kind` 'soft-dtw', which sees order, got '{self.kind}'."
             )
 
 
@@ -93,6 +101,12 @@ def clip_distances(
         own, own_parts = _align(first, first, config)
         distance = distance - (own[pairs[0]] + _align(second, second, config)[0][pairs[1]]) / 2
         parts = parts - own_parts[pairs[0]] / 2
+    if config.order_only:
+        distance = (distance - _nearest(first.at(pairs[0]), second.at(pairs[1]), config)).clamp_min(
+            0
+        )
+        # An order belongs to no single frame.
+        parts = torch.zeros_like(parts)
     # What belongs to no single frame, such as an entropy, is shared by all.
     real = first.mask[pairs[0]].to(parts.dtype)
     missing = (distance - parts.sum(1)) / real.sum(1)
@@ -121,6 +135,18 @@ def _align(
     unit = -config.smoothing / second.mask.sum(1)
     gained = torch.diff(covered, dim=1, prepend=torch.zeros_like(covered[:, :1]))
     return covered[:, -1] * unit, gained * unit[:, None]
+
+
+def _nearest(first: Clips, second: Clips, config: ClipDistanceConfig) -> Float[Tensor, " B"]:
+    """Return the mean cost of frames' nearest ones in the other clip, of the clip with more."""
+    allowed = pair_mask(first.mask, second.mask)
+    cost = frame_costs(first.frames, second.frames, config.metric)
+    cost = cost.masked_fill(~allowed, torch.inf)
+    means = [
+        cost.amin(axis).masked_fill(~clips.mask, 0.0).sum(1) / clips.mask.sum(1)
+        for axis, clips in ((2, first), (1, second))
+    ]
+    return torch.maximum(*means)
 
 
 def _transport(

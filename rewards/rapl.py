@@ -21,16 +21,16 @@ References:
     [3] github.com/thomasrantian/mvp.
 """
 
-import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from robopref.errors import check_at_least, check_choice
+from robopref.errors import check_at_least, check_between, check_choice
 from robopref.nn import EnsembleMLP
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.clip_distance import ClipDistanceConfig, Clips, clip_distances
@@ -40,11 +40,10 @@ from robopref.rewards.fit import FitConfig, Inputs
 from robopref.rewards.frame_reward import make_trainer
 from robopref.rewards.rapl_fit import RAPLObjective, ranked_losses
 from robopref.rewards.rapl_loss import Likelihood
+from robopref.rewards.rapl_spoiled import least_weight
 from robopref.seeding import make_generator
+from robopref.total_variation import denoise
 from robopref.types import SegmentBatch
-
-INITIAL_SCALE = 5.0
-"""Of distances where it is learned: the difference of two is well below 1, and odds are clear."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,21 @@ class RAPLConfig:
     """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
     likelihood: Likelihood = "log"
     """log: the paper's; linear: 1 less the probability, as in the authors' code."""
-    learned_scale: bool = False
-    """Learn how many distances make the odds e : 1, and scale the reward by it."""
     cycle_weight: float = 0.0
     """Of temporal cycle consistency between clips, labelled or not."""
     view_weight: float = 0.0
-    """Of the distance between a frame's embedding and that of its augmented views."""
+    """Of how much a frame's number, or without a head its embedding, differs from that of views."""
     head_weight: float = 0.0
-    """Of a number for each frame that is added to the reward; learned with it."""
+    """Of all comparisons, by a number for each frame, whose mean over a clip joins the return."""
+    order_weight: float = 0.0
+    """Of later frames of preferred clips having larger numbers than earlier ones."""
+    smooth_weight: float = 0.0
+    """Of the square of what numbers change by from one frame to the next."""
+    spoiled_share: float | None = None
+    """Of preferred clips turned around, shuffled or cut off, the share that is to be worse than at
+    another speed. The distance weighs as little as that takes; None: weighs 1."""
+    denoise: float = 0.0
+    """Changes of numbers along a clip that are taken for noise, in deviations of all numbers."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(trainer=make_trainer(200, 1e-3)))
     """How it learns from preferences."""
 
@@ -91,10 +97,17 @@ class RAPLConfig:
         check_at_least("max_frames", self.max_frames, 2)
         check_choice("likelihood", self.likelihood, ("log", "linear"))
         for name in ("anchor_weight", "expert_weight", "cycle_weight", "view_weight",
-                     "head_weight"):  # fmt: skip
+                     "head_weight", "order_weight", "smooth_weight", "denoise"):  # fmt: skip
             check_at_least(name, getattr(self, name), 0)
         for size in self.hidden_sizes:
             check_at_least("hidden_sizes", size, 1)
+        if self.spoiled_share is not None:
+            check_between("spoiled_share", self.spoiled_share, 0, 1)
+        if (self.order_weight or self.smooth_weight or self.denoise) and not self.head_weight:
+            raise ValueError(
+                "`order_weight`, `smooth_weight` and `denoise` are for the numbers of frames. "
+                "Set `head_weight` above 0."
+            )
         if self.fit.mistake_rate:
             raise ValueError("`fit.mistake_rate` is not for RAPL. Use `fit.label_smoothing`.")
 
@@ -107,7 +120,12 @@ class RAPLConfig:
 
 @dataclass(frozen=True)
 class RAPLPlusConfig(RAPLConfig):
-    """RAPL with order, all comparisons, augmented views, and a measure of doubt.
+    """RAPL with a number for each frame, learned first, and an alignment for what that cannot see.
+
+    The head learns from all comparisons, from what becomes better along preferred clips, and from
+    augmented views. It sees no order; how far the embedding that it made is out of the order of
+    preferred clips is added, and weighs what tells them from spoiled copies of themselves. Trained
+    by the same comparisons, alignments make both worse.
 
     `cycle_weight` stays at 0: between clips of several behaviours, most of what cycle consistency
     matches is not the same, and it cost accuracy. Set it where all clips try the same.
@@ -119,28 +137,37 @@ class RAPLPlusConfig(RAPLConfig):
     """Give every feature mean 0 and deviation 1 over the labelled clips first."""
     distance: ClipDistanceConfig = field(
         default_factory=lambda: ClipDistanceConfig(
-            "soft-dtw", smoothing=0.05, debiased=True, context=3
+            "soft-dtw", smoothing=0.05, debiased=True, context=3, order_only=True
         )
     )
-    """How clips are compared, in training and in the reward."""
+    """How clips are compared in the reward."""
     num_experts: int = 4
     """Preferred clips that the reward compares with."""
     max_frames: int = 24
     """Frames that a preferred clip, and a clip in training, is thinned out to."""
-    expert_weight: float = 1.0
-    """Of all comparisons, by the distance from preferred clips."""
+    anchor_weight: float = 0.0
+    """Of the comparisons of two clips by their distance from a better one."""
     plackett_luce: bool = True
     """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
-    learned_scale: bool = True
-    """Learn how many distances make the odds e : 1, and scale the reward by it."""
-    view_weight: float = 0.1
-    """Of the distance between a frame's embedding and that of its augmented views."""
+    view_weight: float = 1.0
+    """Of how much a frame's number differs from that of views."""
     head_weight: float = 1.0
-    """Of a number for each frame that is added to the reward; learned with it."""
+    """Of all comparisons, by a number for each frame, whose mean over a clip joins the return."""
+    order_weight: float = 0.3
+    """Of later frames of preferred clips having larger numbers than earlier ones."""
+    smooth_weight: float = 0.1
+    """Of the square of what numbers change by from one frame to the next."""
+    spoiled_share: float | None = 0.95
+    """Of preferred clips turned around, shuffled or cut off, the share that is to be worse than at
+    another speed. The distance weighs as little as that takes; None: weighs 1."""
+    denoise: float = 0.5
+    """Changes of numbers along a clip that are taken for noise, in deviations of all numbers."""
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(trainer=make_trainer(80, 1e-2), label_smoothing=0.05)
+        default_factory=lambda: FitConfig(
+            trainer=make_trainer(200, 1e-3), label_smoothing=0.05, validation_fraction=0.0
+        )
     )
-    """How it learns from preferences."""
+    """How it learns from preferences: from all of them, for so many steps."""
 
 
 class RAPLReward(EnsembleReward):
@@ -159,6 +186,10 @@ class RAPLReward(EnsembleReward):
     couples_rows: ClassVar[bool] = True
     experts: Tensor
     expert_mask: Tensor
+    distance_weight: Tensor
+    """What a distance of 1 costs, of every member."""
+    spread: Tensor
+    """Deviation of every member's numbers of labelled frames."""
     unlabelled: SegmentBatch | None = None
     """Clips that nobody compared, for the terms without labels; None for those compared."""
 
@@ -171,22 +202,19 @@ class RAPLReward(EnsembleReward):
             config.num_members, obs_dim, config.hidden_sizes, size, generator=generator
         )
         self.head = EnsembleMLP(config.num_members, size, (), 1, generator=generator)
-        self.log_scale = nn.Parameter(torch.zeros(config.num_members))
         shape = (config.num_experts, config.max_frames)
         self.register_buffer("experts", torch.zeros(*shape, obs_dim))
         self.register_buffer("expert_mask", torch.zeros(shape, dtype=torch.bool))
-        for parameter, used in (
-            (self.log_scale, config.learned_scale),
-            *((p, config.head_weight > 0) for p in self.head.parameters()),
-        ):
-            parameter.requires_grad_(used)
+        self.register_buffer("distance_weight", torch.ones(config.num_members))
+        self.register_buffer("spread", torch.zeros(config.num_members))
+        self.head.requires_grad_(config.head_weight > 0)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw new weights."""
         self.embedding.reset_parameters(generator)
         self.head.reset_parameters(generator)
-        with torch.no_grad():
-            self.log_scale.fill_(math.log(INITIAL_SCALE) if self.config.learned_scale else 0.0)
+        self.distance_weight.fill_(1.0)
+        self.spread.zero_()
 
     def prepare(
         self,
@@ -194,13 +222,15 @@ class RAPLReward(EnsembleReward):
         action: Float[Tensor, "B L Da"],
         mask: Bool[Tensor, "B L"],
     ) -> dict[str, Tensor]:
-        """Return the features of the frames and which are real."""
-        return {"features": state, "mask": mask}
+        """Return the features of the frames, normalised if they are to be, and which are real."""
+        return {"features": self.normalised(state), "mask": mask}
+
+    def normalised(self, features: Float[Tensor, "*S Do"]) -> Float[Tensor, "*S Do"]:
+        """Return features as embeddings see them."""
+        return self.normalize_state(features) if self.config.standardise else features
 
     def embed(self, features: Float[Tensor, "*S Do"]) -> Float[Tensor, "M *S E"]:
-        """Return every member's embedding of frames."""
-        if self.config.standardise:
-            features = self.normalize_state(features)
+        """Return every member's embedding of frames, as `prepare` has them."""
         embedded: Tensor = self.embedding(features.flatten(0, -2))
         return embedded.view(self.num_members, *features.shape[:-1], -1)
 
@@ -208,27 +238,32 @@ class RAPLReward(EnsembleReward):
         """Return every member's reward of each step; padded steps are 0."""
         if not len(inputs["mask"]):
             return inputs["mask"].float().expand(self.num_members, -1, -1)
-        embedded = self.embed(inputs["features"])
-        distance, parts = self.expert_distances(Clips(embedded, inputs["mask"]))
+        features, mask = inputs["features"], inputs["mask"]
+        if self.config.distance.order_only:
+            # An order belongs to no single frame, and is compared at one number of frames.
+            features, mask = sample_frames(features, mask, self.config.max_frames)
+        distance, parts = self.expert_distances(Clips(self.embed(features), mask))
         nearest = distance.argmin(2)
         chosen = parts.gather(2, nearest[..., None, None].expand(-1, -1, 1, parts.shape[3]))
-        rewards = -self.scale * chosen[:, :, 0]
-        return rewards + self.head_rewards(embedded, inputs["mask"])
-
-    @property
-    def scale(self) -> Float[Tensor, "M 1 1"]:
-        """What a distance of 1 costs, of every member."""
-        return self.log_scale.exp()[:, None, None]
-
-    def head_rewards(
-        self, embedded: Float[Tensor, "M B L E"], mask: Bool[Tensor, "B L"]
-    ) -> Float[Tensor, "M B L"]:
-        """Return what the head adds to each step; over a clip it is a mean, within the weight."""
+        rewards = -self.distance_weight[:, None, None] * chosen[:, :, 0]
+        if self.config.distance.order_only:
+            rewards = rewards.sum(2, keepdim=True) * _shares(inputs["mask"])
         if not self.config.head_weight:
-            return torch.zeros_like(embedded[..., 0])
-        numbers = self.head(embedded.flatten(1, 2)).view(embedded.shape[:3])
-        share = mask / mask.sum(1, keepdim=True).clamp_min(1)
-        return self.config.head_weight * torch.tanh(numbers) * share
+            return rewards
+        mask = inputs["mask"]
+        numbers = self.numbers(self.embed(inputs["features"])) * mask
+        if self.config.denoise:
+            strength = (self.config.denoise * self.spread)[:, None].expand(numbers.shape[:2])
+            flat = denoise(
+                numbers.flatten(0, 1), mask.repeat(self.num_members, 1), strength.flatten()
+            )
+            numbers = flat.view_as(numbers)
+        return rewards + numbers * _shares(mask)
+
+    def numbers(self, embedded: Float[Tensor, "M *S E"]) -> Float[Tensor, "M *S"]:
+        """Return what the head makes of embedded frames, whatever clip they are from."""
+        numbers: Tensor = self.head(embedded.flatten(1, -2))
+        return numbers.view(embedded.shape[:-1])
 
     def expert_distances(
         self, clips: Clips
@@ -283,6 +318,31 @@ class RAPLReward(EnsembleReward):
             self, preferences, inputs, experts=places, generator=generator, unlabelled=unlabelled
         )
 
+    def _train(
+        self,
+        training: PairwiseView,
+        held_out: PairwiseView | None,
+        generator: torch.Generator,
+        directory: Path | None,
+    ) -> dict[str, float]:
+        figures = super()._train(training, held_out, generator, directory)
+        if self.config.head_weight:
+            self._weigh(training)
+        return figures
+
+    @torch.no_grad()
+    def _weigh(self, preferences: PairwiseView) -> None:
+        """Note how much the head's numbers differ, and let the distance weigh what it has to."""
+        inputs = self._prepare(preferences.segments)
+        frames = sample_frames(inputs["features"], inputs["mask"], self.config.max_frames)
+        seen = self.embed(frames[0])
+        self.spread.copy_(self.numbers(seen)[:, frames[1]].std(1, correction=0))
+        share = self.config.spoiled_share
+        if share is not None:
+            places = torch.from_numpy(choose_experts(preferences, 2 * self.config.num_experts))
+            weight = least_weight(self, Clips(*frames), places.to(seen.device), share)
+            self.distance_weight.copy_(weight)
+
     @torch.no_grad()
     def _keep_experts(self, preferences: PairwiseView, places: np.ndarray) -> None:
         inputs = self._prepare(preferences.segments[places])
@@ -291,3 +351,8 @@ class RAPLReward(EnsembleReward):
         self.expert_mask.zero_()
         self.experts[: len(places), : features.shape[1]] = features
         self.expert_mask[: len(places), : mask.shape[1]] = mask
+
+
+def _shares(mask: Bool[Tensor, "B L"]) -> Float[Tensor, "B L"]:
+    """Return what each step is of its clip; 0 in padding."""
+    return mask / mask.sum(1, keepdim=True).clamp_min(1)

@@ -16,9 +16,10 @@ from robopref.cycle_consistency import cycle_loss
 from robopref.frame_costs import frame_costs
 from robopref.preferences.preference import PairwiseView
 from robopref.rewards.clip_distance import Clips
-from robopref.rewards.experts import sample_frames
+from robopref.rewards.experts import sample_frames, win_shares
 from robopref.rewards.fit import Inputs, draw_weights
 from robopref.rewards.frame_reward import draw_views, read_views
+from robopref.rewards.rapl_head import head_losses
 from robopref.rewards.rapl_loss import find_comparisons, ranking_loss
 from robopref.trainer import Batch
 from robopref.types import SegmentBatch
@@ -93,7 +94,11 @@ class RAPLObjective(nn.Module):
         self.reward = reward
         device = inputs["mask"].device
         self._trains = experts is not None
+        preferred = torch.from_numpy(win_shares(preferences) > 0.5).to(device)
         self._inputs = thinned(inputs, preferences.segments, reward.config.max_frames)
+        self._inputs["preferred"] = preferred
+        if "views" in self._inputs:
+            self._inputs["views"] = reward.normalised(self._inputs["views"])
         self._unlabelled = unlabelled and thinned(unlabelled, None, reward.config.max_frames)
         found = find_comparisons(preferences)
         places = np.full(1, -1) if experts is None else experts
@@ -119,12 +124,12 @@ class RAPLObjective(nn.Module):
         chosen = torch.nonzero(torch.isin(self._pair, batch["pair"]))[:, 0]
         loss = self.reward.pair_losses(self._inputs, self.batch.take(chosen), generator).mean()
         config, figures = self.reward.config, {}
-        for name, weight, compute in (
-            ("cycle", config.cycle_weight, cycle_term),
-            ("view", config.view_weight, view_term),
+        for name, weight, compute, inputs in (
+            ("cycle", config.cycle_weight, cycle_term, self._unlabelled or self._inputs),
+            ("view", config.view_weight * (not config.head_weight), view_term, self._inputs),
         ):
             if weight:
-                term = compute(self.reward, self._unlabelled or self._inputs, generator)
+                term = compute(self.reward, inputs, generator)
                 figures[name] = float(term.detach())
                 loss = loss + weight * term
         return loss, figures
@@ -168,6 +173,8 @@ def ranked_losses(
     if expert_weight:
         scores = _expert_scores(reward, inputs, direct, generator)
         losses = losses + expert_weight * _loss(reward, direct, *scores)
+    if config.head_weight:
+        losses = losses + head_losses(reward, inputs, direct, generator)
     return losses
 
 
@@ -218,8 +225,7 @@ def _anchored_scores(
     item, anchor = ways // len(used), ways % len(used)
     whole = Clips(embedded, clips.mask)
     distance, _ = reward.distances(whole, whole, (item, anchor))
-    scores = -reward.scale[..., 0] * distance
-    return scores[:, which[0]], scores[:, which[1]]
+    return -distance[:, which[0]], -distance[:, which[1]]
 
 
 def _expert_scores(
@@ -234,8 +240,7 @@ def _expert_scores(
         own = used[:, None] == batch.experts
         alone = own.all(1, keepdim=True)
         distance = distance.masked_fill(own & ~alone, torch.inf)
-    scores = -reward.scale[..., 0] * distance.amin(2)
-    scores = scores + reward.head_rewards(embedded, clips.mask).sum(2)
+    scores = -distance.amin(2)
     return scores[:, place[0]], scores[:, place[1]]
 
 
