@@ -149,7 +149,7 @@ class RAPLPlusConfig(RAPLConfig):
     """Of the comparisons of two clips by their distance from a better one."""
     plackett_luce: bool = True
     """Take an item and all that it beat in a ranking as one choice, not as so many pairs."""
-    view_weight: float = 1.0
+    view_weight: float = 3.0
     """Of how much a frame's number differs from that of views."""
     head_weight: float = 1.0
     """Of all comparisons, by a number for each frame, whose mean over a clip joins the return."""
@@ -157,21 +157,21 @@ class RAPLPlusConfig(RAPLConfig):
     """Of later frames of preferred clips having larger numbers than earlier ones."""
     smooth_weight: float = 0.1
     """Of the square of what numbers change by from one frame to the next."""
-    spoiled_share: float | None = 0.95
+    spoiled_share: float | None = 1.0
     """Of preferred clips turned around, shuffled or cut off, the share that is to be worse than at
     another speed. The distance weighs as little as that takes; None: weighs 1."""
     denoise: float = 0.5
     """Changes of numbers along a clip that are taken for noise, in deviations of all numbers."""
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(
-            trainer=make_trainer(200, 1e-3), label_smoothing=0.05, validation_fraction=0.0
+            trainer=make_trainer(200, 1e-3), label_smoothing=0.1, validation_fraction=0.0
         )
     )
     """How it learns from preferences: from all of them, for so many steps."""
 
 
 class RAPLReward(EnsembleReward):
-    """Minus the distance of a clip from the nearest of the preferred ones, by frame.
+    """Minus the distance of a clip from the nearest of the preferred ones, and what a head adds.
 
     Before it is fitted there are none, and the reward is that of the head, or 0.
 

@@ -43,7 +43,7 @@ def head_losses(
         smoothing=config.fit.label_smoothing,
         likelihood=config.likelihood,
     )
-    losses = config.head_weight * (each * batch.weight).mean(1)
+    losses: Tensor = config.head_weight * (each * batch.weight).mean(1)
     if generator is None:
         return losses
     if config.order_weight:
