@@ -60,7 +60,7 @@ def least_weight(
     own = own == torch.arange(distance.shape[2], device=mask.device)
     # A copy is near to what it was made of, as no new clip is.
     near = distance.masked_fill(own & (distance.shape[2] > 1), torch.inf).amin(2)
-    score, near = score.unflatten(1, (-1, 4)), near.unflatten(1, (-1, 4))
+    score, near = (x.view(len(x), -1, 4) for x in (score, near))
     ahead = score[..., 1:] - score[..., :1]
     farther = (near[..., 1:] - near[..., :1]).clamp_min(1e-6)
     needed = (ahead / farther).clamp_min(0).flatten(1).quantile(share, dim=1)
