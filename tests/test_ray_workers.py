@@ -76,6 +76,7 @@ def work_and_log(job):
     return number
 
 
+@pytest.mark.slow
 def test_results_come_in_the_order_of_the_items_and_once(cluster):
     with RayWorkers(RayConfig(ray=True)) as workers:
         assert workers.num_at_once == 2
@@ -84,6 +85,7 @@ def test_results_come_in_the_order_of_the_items_and_once(cluster):
     assert sorted(found) == [2 * n for n in range(20)]
 
 
+@pytest.mark.slow
 def test_both_nodes_work_in_the_same_folder_with_one_thread(cluster):
     nodes = set()
     with RayWorkers(RayConfig(ray=True)) as workers:
@@ -94,12 +96,14 @@ def test_both_nodes_work_in_the_same_folder_with_one_thread(cluster):
                 break
 
 
+@pytest.mark.slow
 def test_what_the_work_refuses_is_said_as_it_is(cluster):
     with RayWorkers(RayConfig(ray=True)) as workers, pytest.raises(ConfigError) as error:
         list(workers.map(refuse, [3]))
     assert str(error.value) == "`number` must not be 3."
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_versions_is_refused(cluster, monkeypatch):
     versions = dict(ray_workers._versions()) | {"mujoco": "2.0"}
     monkeypatch.setattr(ray_workers, "_versions", lambda: tuple(versions.items()))
@@ -112,6 +116,7 @@ def test_a_worker_with_other_versions_is_refused(cluster, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_worker_without_robopref_is_refused(cluster, monkeypatch):
     monkeypatch.setattr(ray_workers, "ENTRY", "robopref_that_is_not_there")
     with RayWorkers(RayConfig(ray=True)) as workers, pytest.raises(RayError) as error:
@@ -122,6 +127,7 @@ def test_a_worker_without_robopref_is_refused(cluster, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_what_no_machine_has_room_for_is_waited_for_and_said(cluster, monkeypatch):
     monkeypatch.setattr(ray_workers, "PATIENCE_S", 3.0)
     told: list[str] = []
@@ -191,6 +197,7 @@ def test_what_a_worker_takes_makes_sense(options, message):
     assert str(error.value) == message
 
 
+@pytest.mark.slow
 def test_another_version_of_ray_is_refused(cluster):
     script = f"""
 import ray
@@ -315,6 +322,7 @@ def test_a_command_starts_a_cluster_of_its_own(tmp_path):
     assert list(contents(there).items()) == list(contents(here).items())
 
 
+@pytest.mark.slow
 def test_a_real_arm_stays_off_the_cluster(cluster, tmp_path):
     plan = replace(PLAN, env="arm-deformable/rope-circle-v0")
     with RayWorkers(RayConfig(ray=True)) as workers, pytest.raises(ValueError) as error:

@@ -48,7 +48,7 @@ def workers(tmp_path):
 
 
 def test_what_is_urgent_comes_first_and_the_rest_in_order(workers, tmp_path):
-    workers.submit("block", ("wait", "go"))
+    keep_busy(workers)
     futures = [workers.submit(n, ("log", n)) for n in range(3)]
     futures.append(workers.submit(9, ("log", 9), urgent=True))
     futures.append(workers.submit(2, ("log", 2), urgent=True))  # It is needed now.

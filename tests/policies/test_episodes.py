@@ -31,7 +31,12 @@ def misled(toy_episodes):
 
 @pytest.mark.parametrize(
     "method",
-    [DistilConfig, DROConfig, RewardWeightedConfig, QualityConfig],
+    [
+        DistilConfig,
+        pytest.param(DROConfig, marks=pytest.mark.slow),
+        RewardWeightedConfig,
+        QualityConfig,
+    ],
 )
 def test_what_the_members_disagree_about_can_be_left_out(method, misled, toy_policy, share_right):
     shares = []
@@ -45,7 +50,12 @@ def test_what_the_members_disagree_about_can_be_left_out(method, misled, toy_pol
 
 @pytest.mark.parametrize(
     "method",
-    [DistilConfig, DROConfig, RewardWeightedConfig, QualityConfig],
+    [
+        DistilConfig,
+        pytest.param(DROConfig, marks=pytest.mark.slow),
+        RewardWeightedConfig,
+        QualityConfig,
+    ],
 )
 def test_episodes_can_come_in_one_after_another(method, misled, toy_policy):
     tuned = [

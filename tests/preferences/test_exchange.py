@@ -221,7 +221,7 @@ def lines(draw):
     return json.dumps(line)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=3))
 def test_any_line_is_refused_in_words_or_does_no_harm(texts):
     with TemporaryDirectory() as folder:
