@@ -160,8 +160,8 @@ def format_table(report: Mapping[str, Any]) -> str:
 
 
 _CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ".",
-            ":(exclude)benchmarks/results")  # fmt: skip
-"""What changed since, without results, which a benchmark itself adds to."""
+            ":(exclude)benchmarks/results", ":(exclude)docs/images")  # fmt: skip
+"""What changed since, without results and pictures, which a benchmark itself makes."""
 
 
 def describe_commit(root: Path) -> str | None:
