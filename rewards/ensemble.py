@@ -159,6 +159,7 @@ class EnsembleReward(MembersReward):
         self._fit_normalizers(training.segments)
         self.reset_parameters(generator)
         result = self._train(training, held_out, generator, directory)
+        self._trained(training)
         measured = {"train": training, "validation": held_out if held_out else validation}
         figures = {
             f"{name}/{key}": value
@@ -193,6 +194,9 @@ class EnsembleReward(MembersReward):
             "best_step": float(result.best_step),
             "seconds": result.seconds,
         }
+
+    def _trained(self, preferences: PairwiseView) -> None:
+        """Make what follows from the training pairs once the weights are what they will be."""
 
     def _objective(
         self, preferences: PairwiseView, generator: torch.Generator | None

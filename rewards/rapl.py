@@ -22,7 +22,6 @@ References:
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -318,21 +317,11 @@ class RAPLReward(EnsembleReward):
             self, preferences, inputs, experts=places, generator=generator, unlabelled=unlabelled
         )
 
-    def _train(
-        self,
-        training: PairwiseView,
-        held_out: PairwiseView | None,
-        generator: torch.Generator,
-        directory: Path | None,
-    ) -> dict[str, float]:
-        figures = super()._train(training, held_out, generator, directory)
-        if self.config.head_weight:
-            self._weigh(training)
-        return figures
-
     @torch.no_grad()
-    def _weigh(self, preferences: PairwiseView) -> None:
+    def _trained(self, preferences: PairwiseView) -> None:
         """Note how much the head's numbers differ, and let the distance weigh what it has to."""
+        if not self.config.head_weight:
+            return
         inputs = self._prepare(preferences.segments)
         frames = sample_frames(inputs["features"], inputs["mask"], self.config.max_frames)
         seen = self.embed(frames[0])

@@ -14,7 +14,6 @@ References:
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -126,23 +125,15 @@ class VisualSetReward(FrameReward):
         inputs = super()._fit_inputs(preferences)
         return inputs | {"liked": _liked(preferences).to(inputs["mask"].device)}
 
-    def _train(
-        self,
-        training: PairwiseView,
-        held_out: PairwiseView | None,
-        generator: torch.Generator,
-        directory: Path | None,
-    ) -> dict[str, float]:
-        figures = super()._train(training, held_out, generator, directory)
-        with torch.no_grad():
-            vectors, _ = self.encode(self._prepare(training.segments))
-        liked = _liked(training).to(vectors.device)
+    @torch.no_grad()
+    def _trained(self, preferences: PairwiseView) -> None:
+        vectors, _ = self.encode(self._prepare(preferences.segments))
+        liked = _liked(preferences).to(vectors.device)
         means = [
             vectors[:, chosen].mean(1) if chosen.any() else torch.zeros_like(self.direction)
             for chosen in (liked, ~liked)
         ]
         self.direction.copy_(means[0] - means[1])
-        return figures
 
 
 def _liked(preferences: PairwiseView) -> Bool[Tensor, " B"]:
