@@ -35,16 +35,16 @@ def add_demonstrations(pool: EpisodeStore, demonstrations: EpisodeStore, config:
     own = pool.episode(pool.ids[0])
     rows = [row for row in demonstrations.rows if row.succeeded or not config.knows_success]
     rng = make_rng(config.seed, "demonstrations to ask about")
-    for place in sorted(rng.permutation(len(rows))[: config.num_pool_episodes]):
-        episode = demonstrations.episode(rows[place].episode_id)
-        pool.add(
-            replace(
-                episode,
-                obs={key: episode.obs[key] for key in own.obs if key in episode.obs},
-                extras={key: episode.extras[key] for key in own.extras if key in episode.extras},
-                sim_states=None if own.sim_states is None else episode.sim_states,
-            )
+    places = sorted(rng.permutation(len(rows))[: config.num_pool_episodes])
+    pool.add_all(
+        replace(
+            episode,
+            obs={key: episode.obs[key] for key in own.obs if key in episode.obs},
+            extras={key: episode.extras[key] for key in own.extras if key in episode.extras},
+            sim_states=None if own.sim_states is None else episode.sim_states,
         )
+        for episode in (demonstrations.episode(rows[place].episode_id) for place in places)
+    )
 
 
 def best(

@@ -108,7 +108,7 @@ class Rounds:
         )
         return usable(config, store)
 
-    def _choose(self, number: int, policy: Path) -> list[Episode]:
+    def _choose(self, number: int, policy: Path, pool: Sequence[Episode]) -> list[Episode]:
         """Record episodes of a policy with best-of-N; return the best of all rounds so far.
 
         Best is by the learned reward. Those of earlier rounds stay where they are good enough: a
@@ -123,9 +123,7 @@ class Rounds:
                 "None of the episodes recorded with best-of-N succeeded, so there is nothing to "
                 "distil. Lower `selection.pessimism`, ask more labels, or set use_success to false."
             )
-        others = []
-        if self.config.ask_about_demonstrations:
-            others = usable(self.config, self.loop.store("pool"))
+        others = pool if self.config.ask_about_demonstrations else ()
         return best(self.loop.labels(), self._reward, episodes, others)
 
     def _finetune_data(self, number: int, policy: Path) -> Any:
@@ -134,7 +132,7 @@ class Rounds:
 
         pool, chosen = usable(self.config, self.loop.store("pool")), []
         if self.records_selected:
-            chosen = self._choose(number, policy)
+            chosen = self._choose(number, policy, pool)
         else:
             pool += self._record_round(number, PolicySpec(policy), "pool")
         return finetune_data(

@@ -132,6 +132,8 @@ def test_without_them_only_the_policy_is_asked_about_and_imitated(finished, tmp_
         loop = AlignmentLoop(config, tmp_path, workers)
         loop.prepare_base()
         loop.prepare_reward()
-        chosen = loop.rounds._choose(1, loop.directory / "base" / "policy")
+        chosen = loop.rounds._choose(
+            1, loop.directory / "base" / "policy", list(loop.store("pool"))
+        )
     assert len(loop.store("pool")) == 6
     assert {episode.metadata["name"] for episode in chosen} == {"rounds/1/selection"}
