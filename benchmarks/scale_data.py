@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.label_data import CRITERION, fill
 from benchmarks.postgresql import find_programs, make_database, running_server
+from benchmarks.timing import figure
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.data.windows import WindowSampler
@@ -87,8 +88,8 @@ def measure_info(folder: Path, repeats: int = 3) -> dict[str, Any]:
         found.append([float(word) for word in done.stderr.split()[-2:]])
     seconds, memory = np.array(found).T
     return {
-        "data_info_s": _at_most(seconds, 5.0),
-        "data_info_gb": _at_most(memory, 1.0),
+        "data_info_s": figure(seconds.tolist(), floor=5.0, at_most=True),
+        "data_info_gb": figure(memory.tolist(), floor=1.0, at_most=True),
     }
 
 
@@ -169,11 +170,4 @@ def _p95(values: list[float]) -> dict[str, Any]:
     return {
         "value": high, "low": middle, "high": max(values), "n": len(values), "floor": 20.0,
         "ok": bool(high <= 20.0),
-    }  # fmt: skip
-
-
-def _at_most(values: np.ndarray, ceiling: float) -> dict[str, Any]:
-    return {
-        "value": float(np.median(values)), "low": float(values.min()), "high": float(values.max()),
-        "n": len(values), "floor": ceiling, "ok": bool(np.median(values) <= ceiling),
     }  # fmt: skip

@@ -11,7 +11,8 @@ import torch
 def rate(work: Callable[[], int], *, seconds: float, min_runs: int = 5) -> list[float]:
     """Run `work` until `seconds` have gone; return items a second of each run, warm-up left out."""
     work()
-    rates, end = [], time.perf_counter() + seconds
+    rates: list[float] = []
+    end = time.perf_counter() + seconds
     while len(rates) < min_runs or time.perf_counter() < end:
         start = time.perf_counter()
         items = work()

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from robopref.config import write_text_atomically
-from robopref.data.index import Index
+from robopref.data.index import Index, files_of
 from robopref.data.reader import Reader
 from robopref.data.rows import EpisodeRow
-from robopref.data.schema import DATA, INFO, VIDEOS
+from robopref.data.schema import EPISODES, INFO
 from robopref.data.store import EpisodeStore
 from robopref.data.stored import load
 from robopref.errors import DataError, MissingExtraError
@@ -120,10 +120,8 @@ class Mirror:
         Raises:
             DataError: The episode table names a file that is not there.
         """
-        named = {DATA / row.data_file.path(".parquet") for row in rows}
-        named |= {
-            VIDEOS / key / place.file.path(".mp4") for r in rows for key, place in r.videos.items()
-        }
+        # The table's own files were listed, or there would be no rows.
+        named = {path for path in files_of(rows) if EPISODES not in path.parents}
         missing = sorted(path.as_posix() for path in named if path.as_posix() not in self._listed)
         if missing:
             raise DataError(

@@ -195,8 +195,10 @@ class EpisodeStore(StoredEpisodes):
         """Write recordings in groups; return how many were new."""
         num = 0
         for group in _groups(recordings):
-            first, rest = group[0].episode.id, len(group) - 1
-            with self._writing(f"{rest + 1} episodes" if rest else f"episode {first}"):
+            alone = len(group) == 1
+            with self._writing(
+                f"episode {group[0].episode.id}" if alone else f"{len(group)} episodes"
+            ):
                 num += self._commit(group)
         return num
 
