@@ -26,6 +26,8 @@ ALONE = (sys.executable, "-m")
 TWO = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m")
 LOOSE = {"policy-bf16": 2e-3}
 """Rounding to 8 bits magnifies that of a sum in another order."""
+FREE = {"reward-of-candidates": ".out.bias"}
+"""No ranking depends on what is added to every score: there, Adam only magnifies rounding."""
 
 
 def start(*words, stop_at_save=False):
@@ -65,6 +67,8 @@ def check_same(one, two, name):
     ours, theirs = (load_tree(d / name / "weights.safetensors") for d in (one, two))
     assert ours.keys() == theirs.keys()
     for key in ours:
+        if key.endswith(FREE.get(name, ())):
+            continue
         # Of a gradient that is 0 but for rounding, Adam makes a step of some size.
         near = torch.isclose(ours[key].double(), theirs[key].double(), atol=LOOSE.get(name, 1e-3))
         assert near.all(), key

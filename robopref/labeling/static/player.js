@@ -59,8 +59,13 @@ class Track {
   }
 
   capture(frame) {
-    this.buffer.getContext("2d").drawImage(this.video, 0, 0);
-    this.frame = frame;
+    const { video } = this;
+    // On a busy machine the video may be a frame on, or not there yet: the picture itself knows.
+    const isKnown = "VideoFrame" in window && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+    const picture = isKnown ? new VideoFrame(video) : null;
+    this.buffer.getContext("2d").drawImage(picture ?? video, 0, 0);
+    this.frame = picture ? Math.round(picture.timestamp * 1e-6 * this.fps) : frame;
+    picture?.close();
   }
 
   show() {
