@@ -44,6 +44,7 @@ class _Report:
             for name in POLICIES_EVALUATED
         }
         self.pool = loop.store("pool")
+        self.asks_demonstrations = any(r.metadata.get("name") != "pool" for r in self.pool.rows)
         self.behaviour = to_dict(self.config)["behaviour"]["type"]
         self.is_scripted = hasattr(loop.labels().teacher_config, "measure_returns")
         self._make_env = make_env
@@ -81,9 +82,10 @@ class _Report:
 
     def _lead(self) -> str:
         source = "a data set of" if self.config.demonstrations is not None else "scripted"
+        which = "these and of its episodes" if self.asks_demonstrations else "its episodes"
         lead = (
-            f"A policy was cloned from {source} demonstrations. A teacher compared a few of its "
-            "episodes; this is what became of it."
+            f"A policy was cloned from {source} demonstrations. A teacher compared a few of "
+            f"{which}; this is what became of it."
         )
         if self.is_scripted:
             return lead
@@ -127,8 +129,9 @@ class _Report:
         if self.loop.rounds.num_rounds:
             how = " with best-of-N" if self.loop.rounds.records_selected else ""
             more = f" and {config.num_selected_episodes} recorded{how} to fine-tune on"
+        asked = ", asked about as well" if self.asks_demonstrations else ""
         return (
-            f"Accounting: {config.num_labels} labels; {demonstrations} demonstrations; "
+            f"Accounting: {config.num_labels} labels; {demonstrations} demonstrations{asked}; "
             f"{config.num_pool_episodes} unlabelled episodes of the policy for queries{more}; "
             f"the success signal was {'used' if used else 'not used'}. "
             f"{config.num_test_episodes} test starts that nothing else saw, the same for every "
@@ -194,10 +197,13 @@ class _Report:
             if self.is_scripted
             else f"The teacher is a person, who was asked “{self.loop.behaviour.question}”"
         )
-        return (
-            "Each answer says which of two episodes of the cloned policy is better. "
-            f"{who}; the outlined strip won.{self._asked_rest()}"
+        which = (
+            "two demonstrations, or of two episodes of the cloned policy,"
+            if self.asks_demonstrations
+            else "two episodes of the cloned policy"
         )
+        won = f"{who}; the outlined strip won.{self._asked_rest()}"
+        return f"Each answer says which of {which} is better. {won}"
 
     def _asked_rest(self) -> str:
         num = len(self.loop.labels().preferences())

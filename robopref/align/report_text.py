@@ -69,7 +69,7 @@ def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
     words = {
         "demonstrations": _demonstrations(loop),
         "base": "diffusion policy cloned from them",
-        "pool": f"{config.num_pool_episodes} episodes of that policy",
+        "pool": f"{config.num_pool_episodes} episodes of that policy to ask about",
         "labels": f"{config.num_labels} labels, the reward fitted again between rounds",
         "reward": "reward fitted to all answers",
         "aligned": f"the {_made(loop)} policy beside the base, on validation starts",

@@ -7,6 +7,7 @@ import pytest
 
 from robopref.align.evaluate import Evaluation
 from robopref.align.loop import AlignmentLoop
+from robopref.align.report import _Report
 from robopref.align.report_text import of_policies, verdict
 from robopref.commands.present import run_loop
 from robopref.policies.finetune.at_run_time import GuideConfig, SelectConfig
@@ -77,3 +78,14 @@ def test_the_terminal_says_what_became_of_the_policy(finished, monkeypatch, caps
     run_loop(make_tiny(), finished.directory, Workers(0))
     text = verdict(finished, finished.evaluations()).text
     assert f"\n{text}\n" in capsys.readouterr().out
+
+
+def test_the_report_says_whether_demonstrations_were_asked_about(finished, monkeypatch):
+    report = _Report(finished)
+    assert "compared a few of these and of its episodes" in report._lead()
+    assert "demonstrations, asked about as well;" in report._accounting()
+    assert "which of two demonstrations, or of two episodes of the cloned" in report._asked_lead()
+    monkeypatch.setattr(report, "asks_demonstrations", False)
+    assert "compared a few of its episodes" in report._lead()
+    assert "asked about as well" not in report._accounting()
+    assert "which of two episodes of the cloned policy is" in report._asked_lead()
