@@ -24,10 +24,11 @@ def check_parts_fit(config: AlignConfig) -> None:
     Raises:
         UnknownNameError: There is no such environment.
         ValueError: The behaviour cannot be measured in the environment, nobody can demonstrate it,
-            the teacher weighs steps that have no score, the method cannot learn from what the run
-            gives it, or the reward cannot choose among a policy's proposals, or judges other
-            actions than the policy executes.
+            the teacher weighs steps that have no score, the labels are fewer than a query gives,
+            the method cannot learn from what the run gives it, or the reward cannot choose among a
+            policy's proposals, or judges other actions than the policy executes.
     """
+    check_labels_suffice(config)
     check_env(config.env, config.max_episode_steps, config.cameras)
     behaviour, teacher = resolve(config, "behaviour"), resolve(config, "teacher")
     behaviour.check_env(config.env)
@@ -59,6 +60,26 @@ def check_parts_fit(config: AlignConfig) -> None:
 def doubts_answers(config: Any) -> bool:
     """Return whether a run will believe some answers more than others."""
     return bool(config.find_mistakes) and int(config.num_labels) >= FEWEST_TO_DOUBT
+
+
+def check_labels_suffice(config: Any) -> None:
+    """Refuse fewer labels than one query of the strategy gives.
+
+    Raises:
+        ValueError: There are fewer in all, or in a round.
+    """
+    least = labels_a_query(config)
+    for name in ("num_labels", "labels_per_round"):
+        if getattr(config, name) < least:
+            raise ValueError(
+                f"`{name}` must be at least {least}, what one query of {least + 1} items counts, "
+                f"got {getattr(config, name)}."
+            )
+
+
+def labels_a_query(config: Any) -> int:
+    """Return how many labels an answer to a query of a run's strategy counts."""
+    return int(resolve(config, "strategy").build().num_items) - 1
 
 
 def check_env(env: str, max_episode_steps: int | None, cameras: tuple[str, ...] = ()) -> None:

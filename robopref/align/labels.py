@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from robopref.align.checks import labels_a_query
 from robopref.align.evaluate import measure_episode, score_segment
 from robopref.align.reward_fitting import RewardFitting
 from robopref.align.run import load_figures, save_figures
@@ -71,6 +72,7 @@ class Labels:
         self.preference_store = PreferenceStore(directory / "preferences.sqlite")
         self.teacher_config = resolve(config, "teacher")
         self.strategy_config = resolve(config, "strategy")
+        self._labels_a_query = labels_a_query(config)
 
     def preferences(self) -> list[Preference]:
         """Return all answers so far, in the order they were given."""
@@ -88,7 +90,8 @@ class Labels:
         """
         teachers = [self._teacher(*judge, person) for judge in self.judges()]
         curve = self._read_curve()
-        while (missing := self._missing()) > 0:
+        # An answer may count several labels; no more than the budget are asked for.
+        while (missing := self._missing()) >= self._labels_a_query:
             self._check_progress()
             pending = self._pending()
             if not pending:
@@ -266,7 +269,7 @@ class Labels:
             groups=self._groups(),
         )  # fmt: skip
         strategy = self.strategy_config.build()
-        queries: list[Query] = strategy.propose(pool, reward, num, rng)
+        queries: list[Query] = strategy.propose(pool, reward, num // self._labels_a_query, rng)
         self.preference_store.add_queries(queries, cut_hash=self.pool.content_hash)
         return queries
 

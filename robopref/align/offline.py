@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from robopref.align.actors import find_saved
-from robopref.align.checks import doubts_answers
+from robopref.align.checks import check_labels_suffice, doubts_answers
 from robopref.align.guard import GuardConfig, Windows
 from robopref.align.labels import Labels
 from robopref.align.material import best, finetune_data, usable
@@ -77,7 +77,8 @@ class OfflineAlignment:
 
     Raises:
         DataError: The data set holds no episodes.
-        ValueError: The method cannot learn from what there is.
+        ValueError: The method cannot learn from what there is, or the labels are fewer than a
+            query gives.
         CheckpointError: The policy was trained on other observations or actions.
     """
 
@@ -91,6 +92,7 @@ class OfflineAlignment:
     ) -> None:
         from robopref.policies.serialization import load_policy
 
+        check_labels_suffice(config)
         method = resolve(config, "method")
         if getattr(method, "needs_environment", False):
             raise ValueError(

@@ -160,7 +160,12 @@ class Refitter:
         return fitting if decided >= MIN_LABELS else None
 
     def reorder(self, criterion: str, reward: Any) -> int:
-        """Put the open pairs in the order in which the strategy would ask them; return how many."""
+        """Put the open pairs in the order in which the strategy would ask them; return how many.
+
+        What a strategy asks that is no pair keeps its order.
+        """
+        if self.strategy.num_items != 2:
+            return 0
         found = self.queue.open_queries(criterion, MAX_RANKED)
         waiting: dict[frozenset[Segment], list[Query]] = defaultdict(list)
         for query in found:
@@ -178,7 +183,7 @@ class Refitter:
         returns = pool.member_returns(reward) if self.strategy.needs_returns else None
         choice = self.strategy.choose(pool, returns, len(pool.pairs), rng)
         order = []
-        for rank, ((a, b), why) in enumerate(zip(choice.pairs, choice.reasons, strict=True)):
+        for rank, ((a, b), why) in enumerate(zip(choice.items, choice.reasons, strict=True)):
             for query in waiting[frozenset((segments[a], segments[b]))]:
                 order.append((query.id, 1 - rank / len(pool.pairs), why))
         self.queue.reorder(criterion, order)

@@ -68,6 +68,11 @@ STRATEGIES.register(
     f"{_DIVERSE}:MatchedStartConfig",
     "Pairs that start alike, so that they differ only in what followed.",
 )
+STRATEGIES.register(
+    "triplets",
+    "robopref.preferences.triplets:TripletsConfig",
+    "Three to rank, whose order tells most about the reward.",
+)
 
 __all__ = [
     "STRATEGIES",

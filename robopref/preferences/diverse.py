@@ -200,7 +200,7 @@ class MatchedStart(PairStrategy):
         if not found:
             return np.zeros((0, 2), np.int64)
         pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
-        fresh: np.ndarray = pairs[~pool.excludes(pairs)]
+        fresh: np.ndarray = pairs[pool.may_ask(pairs)]
         return fresh
 
 

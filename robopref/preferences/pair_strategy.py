@@ -18,9 +18,9 @@ from robopref.seeding import draw_uuid
 
 
 class Choice(NamedTuple):
-    """Chosen pairs of segment indices, and why each was chosen."""
+    """Indices of the segments of each chosen query, and why it was chosen."""
 
-    pairs: Int[np.ndarray, "k 2"]
+    items: Int[np.ndarray, "k K"]
     reasons: list[str]
 
 
@@ -32,6 +32,8 @@ class PairStrategy(ABC):
     """
 
     name: str
+    num_items: int = 2
+    """Segments of a query."""
     needs_returns: bool = True
     """Whether the reward is asked; scoring the pool takes longer than choosing from it."""
 
@@ -41,7 +43,7 @@ class PairStrategy(ABC):
     def propose(
         self, pool: CandidatePool, reward: Reward, k: int, rng: np.random.Generator
     ) -> list[Query]:
-        """Return `k` queries about pairs that were not asked before, most useful first.
+        """Return `k` queries of pairs that were not asked before, most useful first.
 
         Args:
             pool: Where to choose from.
@@ -51,7 +53,7 @@ class PairStrategy(ABC):
             rng: Breaks ties, draws at random, and names the queries.
 
         Raises:
-            DataError: The pool has fewer than `k` pairs left to ask.
+            DataError: The pool has fewer than `k` pairs (triplets) left to ask.
             ValueError: `k` is below 1, or the returns do not fit the pool.
         """
         check_at_least("k", k, 1)
@@ -60,11 +62,11 @@ class PairStrategy(ABC):
         return [
             Query(
                 id=draw_uuid(rng),
-                items=(pool.segments[a], pool.segments[b]),
+                items=tuple(pool.segments[place] for place in places),
                 strategy=self.name,
                 reason=reason,
             )
-            for (a, b), reason in zip(choice.pairs, choice.reasons, strict=True)
+            for places, reason in zip(choice.items, choice.reasons, strict=True)
         ]
 
     @abstractmethod
@@ -75,7 +77,7 @@ class PairStrategy(ABC):
         k: int,
         rng: np.random.Generator,
     ) -> Choice:
-        """Return the chosen pairs; there may be no member returns yet."""
+        """Return what was chosen; there may be no member returns yet."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,10 @@ def draw(pool: CandidatePool, k: int, rng: np.random.Generator, reason: str) -> 
     return Choice(pool.pairs[rows], [reason] * k)
 
 
-def check_enough(num_pairs: int, k: int) -> None:
-    """Raise `DataError` when there are fewer than `k` pairs."""
-    if num_pairs < k:
+def check_enough(num: int, k: int, what: str = "pairs") -> None:
+    """Raise `DataError` when there are fewer than `k` pairs, or what else is asked about."""
+    if num < k:
         raise DataError(
-            f"{k} queries were asked for and {num_pairs} pairs are left that were not asked "
+            f"{k} queries were asked for and {num} {what} are left that were not asked "
             "before. Ask for fewer, or record more episodes."
         )

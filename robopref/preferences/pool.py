@@ -4,12 +4,12 @@ Shapes: S segments, P candidate pairs, M ensemble members, F segment features, D
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from robopref.data.segment import Segment
 from robopref.errors import DataError, check_at_least
@@ -47,6 +47,7 @@ class CandidatePool:
         start_features: Where a segment starts, standardised.
         pairs: Indices of the two segments of each candidate pair.
         asked: The pairs of the pool's segments that were asked before.
+        groups: Number of the group of each segment; only those of one group are compared.
         is_sampled: Whether `pairs` is a sample, so that others may be asked as well.
     """
 
@@ -56,6 +57,7 @@ class CandidatePool:
     start_features: Float[np.ndarray, "S D"]
     pairs: Int[np.ndarray, "P 2"]
     asked: Int[np.ndarray, "A 2"]
+    groups: Int[np.ndarray, " S"]
     is_sampled: bool
 
     @classmethod
@@ -81,7 +83,8 @@ class CandidatePool:
             pairs: Pairs that may be asked; None samples `num_pairs` among all that do not overlap.
             num_pairs: How many to sample; fewer where there are not so many.
             asked: Queries asked before; none of their pairs is asked again.
-            groups: Which group each segment is of, where sampled pairs are to be within groups.
+            groups: Which group each segment is of, where only those of one group may be compared;
+                given pairs are taken as they are.
             features: What a segment is like; None for `segment_features(batch)`.
             start_features: Where a segment starts; None for its first state observation.
 
@@ -103,15 +106,20 @@ class CandidatePool:
                 raise ValueError(
                     f"`{name}` must have shape ({len(segments)}, F), got {value.shape}."
                 )
-        asked_pairs = _asked_pairs(segments, asked)
-        if pairs is None:
-            chosen = _sample_pairs(segments, num_pairs, asked_pairs, rng, groups)
-        else:
-            chosen = _given_pairs(pairs, len(segments), asked_pairs)
-        return cls(
-            segments, batch, standardise(features), standardise(start_features), chosen,
-            asked_pairs, is_sampled=pairs is None,
+        if groups is None:
+            groups = [""] * len(segments)
+        if len(groups) != len(segments):
+            raise ValueError(
+                f"`groups` must be one for each of {len(segments)} segments, got {len(groups)}."
+            )
+        pool = cls(
+            segments, batch, standardise(features), standardise(start_features),
+            np.zeros((0, 2), np.int64), _asked_pairs(segments, asked),
+            np.unique(groups, return_inverse=True)[1], is_sampled=pairs is None,
         )  # fmt: skip
+        if pairs is None:
+            return replace(pool, pairs=_sample_pairs(pool, num_pairs, rng))
+        return replace(pool, pairs=_given_pairs(pairs, len(segments), pool.asked))
 
     def member_returns(self, reward: Reward) -> Float[np.ndarray, "M S"] | None:
         """Return every member's return of every segment, each segment scored once.
@@ -134,11 +142,16 @@ class CandidatePool:
             )
         return returns.astype(np.float64)
 
-    def excludes(self, pairs: Int[np.ndarray, "Q 2"]) -> np.ndarray:
-        """Return which of `pairs` were asked before, (Q,)."""
+    def may_ask(self, pairs: Int[np.ndarray, "Q 2"]) -> Bool[np.ndarray, " Q"]:
+        """Return which of `pairs` may be asked, whether or not they are among the sampled ones.
+
+        They are of one group, show no step twice, and were not asked before.
+        """
         num = len(self.segments)
-        excluded: np.ndarray = np.isin(pair_codes(pairs, num), pair_codes(self.asked, num))
-        return excluded
+        known = np.isin(pair_codes(pairs, num), pair_codes(self.asked, num))
+        together = self.groups[pairs[:, 0]] == self.groups[pairs[:, 1]]
+        usable: np.ndarray = together & ~known & ~_overlap(self.segments, pairs)
+        return usable
 
 
 def sample_segments(
@@ -234,38 +247,22 @@ def _given_pairs(pairs: np.ndarray, num_segments: int, asked: np.ndarray) -> np.
     return chosen
 
 
-def _sample_pairs(
-    segments: tuple[Segment, ...],
-    num_pairs: int,
-    asked: np.ndarray,
-    rng: np.random.Generator,
-    groups: Sequence[str] | None,
-) -> np.ndarray:
+def _sample_pairs(pool: CandidatePool, num_pairs: int, rng: np.random.Generator) -> np.ndarray:
     check_at_least("num_pairs", num_pairs, 1)
-    num = len(segments)
-    if groups is not None and len(groups) != num:
-        raise ValueError(f"`groups` must be one for each of {num} segments, got {len(groups)}.")
-    group = np.zeros(num, int) if groups is None else np.unique(groups, return_inverse=True)[1]
-
-    def is_usable(pairs: np.ndarray) -> np.ndarray:
-        known = np.isin(pair_codes(pairs, num), pair_codes(asked, num))
-        together = group[pairs[:, 0]] == group[pairs[:, 1]]
-        usable: np.ndarray = together & ~known & ~_overlap(segments, pairs)
-        return usable
-
+    num = len(pool.segments)
     if num * (num - 1) // 2 <= 4 * num_pairs:
         every = np.stack(np.triu_indices(num, 1), axis=1)
-        chosen = rng.permutation(every[is_usable(every)])[:num_pairs]
+        chosen = rng.permutation(every[pool.may_ask(every)])[:num_pairs]
     else:
         # There are several times as many pairs as wanted, so a draw of twice as many suffices, but
         # for those between groups.
-        within = np.square(np.bincount(group) / num).sum()
+        within = np.square(np.bincount(pool.groups) / num).sum()
         num_drawn = 2 * num_pairs if within == 1 else int(2 * num_pairs / within) + 100
         drawn = rng.integers(num, size=(num_drawn, 2))
         drawn = drawn[drawn[:, 0] != drawn[:, 1]]
         _, first = np.unique(pair_codes(drawn, num), return_index=True)
         drawn = drawn[np.sort(first)]
-        chosen = drawn[is_usable(drawn)][:num_pairs]
+        chosen = drawn[pool.may_ask(drawn)][:num_pairs]
     # Which of the two is shown first must not tell anything.
     flip = rng.random(len(chosen)) < 0.5
     sides: np.ndarray = np.where(flip[:, None], chosen[:, ::-1], chosen).astype(np.int64)

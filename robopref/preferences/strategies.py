@@ -34,6 +34,8 @@ class QueryStrategy(Protocol):
 
     name: str
     """Name under which it is registered."""
+    num_items: int
+    """Segments of a query."""
 
     def propose(
         self, pool: CandidatePool, reward: Reward, k: int, rng: np.random.Generator

@@ -49,6 +49,15 @@ def recorded(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("name", ["num_labels", "labels_per_round"])
+def test_fewer_labels_than_a_query_gives_are_refused(name):
+    with pytest.raises(ValueError) as error:
+        check_parts_fit(make_tiny(strategy="triplets", **{name: 1}))
+    assert str(error.value) == (
+        f"`{name}` must be at least 2, what one query of 3 items counts, got 1."
+    )
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Return a folder with a policy and two rewards, untrained."""

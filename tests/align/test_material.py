@@ -12,6 +12,8 @@ from robopref.align.material import add_demonstrations, best
 from robopref.data.hashing import episode_hash
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
+from robopref.preferences.teachers import ScriptedTeacherConfig
+from robopref.preferences.triplets import TripletsConfig
 from robopref.types import STATE
 from tests.align.conftest import make_tiny
 
@@ -137,3 +139,32 @@ def test_without_them_only_the_policy_is_asked_about_and_imitated(finished, tmp_
         )
     assert len(loop.store("pool")) == 6
     assert {episode.metadata["name"] for episode in chosen} == {"rounds/1/selection"}
+
+
+def test_three_are_ranked_at_once_and_no_more_labels_are_asked_for_than_there_are(
+    finished, tmp_path
+):
+    config = make_tiny(
+        teacher=ScriptedTeacherConfig(), strategy=TripletsConfig(), num_labels=5, labels_per_round=3
+    )
+    for name in ("demonstrations", "base", "pool"):
+        (tmp_path / name).symlink_to(finished.directory / name)
+    with Workers(0) as workers:
+        loop = AlignmentLoop(config, tmp_path, workers)
+        loop.prepare_base()
+        loop.prepare_reward()
+    labels = loop.labels()
+    answers = labels.preferences()
+    assert [len(preference.query.items) for preference in answers] == [3, 3]
+    assert labels.preference_store.num_labels() == 4
+    for preference in answers:
+        kinds = {
+            loop.store("pool").episode(item.episode_id).metadata["name"]
+            for item in preference.query.items
+        }
+        assert len(kinds) == 1
+    judged, judgements = labels.judgements()
+    assert {len(judgement.segments) for judgement in judgements} == {3}
+    assert {episode.id for episode in judged} == {
+        item.episode_id for preference in answers for item in preference.query.items
+    }

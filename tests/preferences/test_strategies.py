@@ -66,7 +66,9 @@ def test_contract_every_strategy_asks_new_pairs_and_says_why(strategy, num_membe
     assert {frozenset(q.items) for q in queries}.isdisjoint(frozenset(q.items) for q in more)
 
 
-@pytest.mark.parametrize("name", ["disagreement", "information-gain", "entropy", "batch-diverse"])
+@pytest.mark.parametrize(
+    "name", ["disagreement", "information-gain", "entropy", "batch-diverse", "triplets"]
+)
 def test_contract_without_a_reward_the_reason_says_so(name):
     strategy = build(name)
     for query in strategy.propose(make_pool(), None, 5, np.random.default_rng(0)):
@@ -74,19 +76,38 @@ def test_contract_without_a_reward_the_reason_says_so(name):
 
 
 def test_contract_a_pool_that_is_used_up_says_so(strategy):
-    pairs = np.array([[0, 1], [2, 3], [4, 5]])
+    size = strategy.num_items
+    parts = np.arange(3 * size).reshape(3, size)
+    pairs = np.array([pair for part in parts for pair in itertools.combinations(part, 2)])
     pool = make_pool(pairs=pairs)
     returns = np.random.default_rng(0).normal(size=(3, 40))
     assert len(strategy.propose(pool, returns, 3, np.random.default_rng(0))) == 3
     with pytest.raises(DataError) as error:
         strategy.propose(pool, returns, 4, np.random.default_rng(0))
+    what = "triplets" if size == 3 else "pairs"
     assert str(error.value) == (
-        "4 queries were asked for and 3 pairs are left that were not asked before. "
+        f"4 queries were asked for and 3 {what} are left that were not asked before. "
         "Ask for fewer, or record more episodes."
     )
     with pytest.raises(ValueError) as range_error:
         strategy.propose(pool, returns, 0, np.random.default_rng(0))
     assert str(range_error.value) == "`k` must be at least 1, got 0."
+
+
+def test_contract_what_is_asked_is_of_one_group_and_shows_no_step_twice(strategy):
+    rng = np.random.default_rng(0)
+    segments = [Segment(f"e{i // 2}", 3 * (i % 2), 5) for i in range(200)]
+    state = rng.normal(size=(200, 5, 3)).astype(np.float32)
+    action = rng.normal(size=(200, 5, 2)).astype(np.float32)
+    batch = SegmentBatch({STATE: state}, action, np.ones((200, 5), bool))
+    groups = [f"group {i // 2 % 3}" for i in range(200)]
+    pool = CandidatePool.build(segments, batch, rng=rng, groups=groups, num_pairs=1000)
+    place = {segment: i for i, segment in enumerate(segments)}
+    for returns in (None, rng.normal(size=(3, 200))):
+        for query in strategy.propose(pool, returns, 20, np.random.default_rng(2)):
+            assert len(query.items) == strategy.num_items
+            assert len({groups[place[item]] for item in query.items}) == 1
+            assert len({item.episode_id for item in query.items}) == strategy.num_items
 
 
 def test_strategies_that_need_no_reward_do_not_ask_it():
