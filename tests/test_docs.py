@@ -43,6 +43,7 @@ def reach(tmp_path, monkeypatch):
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["data.md", "environments.md", CAMERAS])
 def test_a_page_runs_from_top_to_bottom(page, reach):
     namespace = {"__name__": "docs"}

@@ -137,6 +137,7 @@ env.close()
 """
 
 
+@pytest.mark.slow
 def test_torch_can_bring_its_compiler_after_a_picture():
     """Two LLVMs in one process, that of OpenGL in software and triton's, once ended it."""
     done = subprocess.run(

@@ -98,6 +98,7 @@ def episodes(rng):
     return [point_episode(index, rng, skill=0.5) for index in range(6)]
 
 
+@pytest.mark.slow
 def test_it_finds_home_where_cloning_and_the_negated_reward_do_not(mixed):
     lengths = [len(episode) for episode in mixed]
     names = ("true", "negated", "cloning", "true")

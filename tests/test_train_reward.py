@@ -1,5 +1,6 @@
 """Tests for train_reward.py."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -48,14 +49,14 @@ def make_episode(i, rng):
     )
 
 
-@pytest.fixture
-def answered(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A data set of 80 episodes and 40 answers: more of the first state number is better."""
+    folder = tmp_path_factory.mktemp("answered")
     rng = make_rng(0, "episodes")
-    episodes = EpisodeStore.create(tmp_path / "data", fps=10.0)
-    for i in range(80):
-        episodes.add(make_episode(i, rng))
-    store = PreferenceStore(tmp_path / "preferences.sqlite")
+    episodes = EpisodeStore.create(folder / "data", fps=10.0)
+    episodes.add_all(make_episode(i, rng) for i in range(80))
+    store = PreferenceStore(folder / "preferences.sqlite")
     for k in range(40):
         a, b = (Segment(episodes.ids[i], 0, 8) for i in (2 * k, 2 * k + 1))
         sums = [episodes.cut(item)[0][STATE][:, 0].sum() for item in (a, b)]
@@ -63,7 +64,15 @@ def answered(tmp_path):
         store.add_queries([query], cut_hash=episodes.content_hash)
         ranking = Ranking.prefer(int(np.argmax(sums)))
         store.answer(Preference(derive_uuid(0, "answer", k), query, ranking))
-    return episodes, tmp_path / "preferences.sqlite"
+    store.close()
+    return folder
+
+
+@pytest.fixture
+def answered(made, tmp_path):
+    """Return a data set and its answers, for one test alone."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return EpisodeStore.open(tmp_path / "data"), tmp_path / "preferences.sqlite"
 
 
 def test_a_reward_is_measured_on_held_out_pairs_and_saved(answered, tmp_path):

@@ -52,6 +52,7 @@ def test_conditional_gradient_ends_where_that_of_pot_ends(num, weight):
         assert float(loss) == pytest.approx(float(weight * again + (1 - weight) * features))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Sinkhorn did not converge")
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 def test_the_proximal_method_finds_as_good_plans_as_pot():

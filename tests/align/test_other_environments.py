@@ -59,6 +59,7 @@ def pendulum(folder, **changes):
     return make_tiny(**(options | changes))
 
 
+@pytest.mark.slow
 def test_the_loop_runs_from_given_demonstrations_in_any_environment(demonstrations, tmp_path):
     with Workers(0) as workers:
         loop = AlignmentLoop(pendulum(demonstrations), tmp_path / "run", workers)

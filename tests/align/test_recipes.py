@@ -98,6 +98,7 @@ def test_ipl_says_of_each_episode_who_acted(tmp_path):
     assert {m["noise"] for share in by_share.values() for _, m in share if "noise" in m} == {1.0}
 
 
+@pytest.mark.slow
 def test_a_recipe_goes_on_and_grows_to_what_it_would_have_been(tmp_path):
     whole = recorded(tmp_path / "whole", 6)
     parts = recorded(tmp_path / "parts", 3)

@@ -37,7 +37,14 @@ def run(finished, directory, **changes):
     return loop
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "best-of-n",
+        "guidance",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("implicit", "combined")),
+    ],
+)
 def test_the_aligned_folder_is_steered_and_needs_nothing_else(finished, tmp_path, name):
     (tmp_path / "run").mkdir()
     guard = GuardConfig(num_episodes=2, keep_worse=True)

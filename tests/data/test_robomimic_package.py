@@ -88,6 +88,7 @@ def test_robomimics_data_set_reads_the_observations_by_its_own_keys(exported):
     np.testing.assert_array_equal(item["actions"], episode.action[3:5])
 
 
+@pytest.mark.slow
 def test_playing_back_the_states_gives_the_recorded_observations(exported, package_env):
     store, path = exported
     with h5py.File(path) as file:
@@ -143,6 +144,7 @@ def test_an_import_of_the_export_replays_in_our_environment(exported):
     env.close()
 
 
+@pytest.mark.slow
 def test_a_file_of_robomimics_own_replays_from_its_states_and_model(exported, tmp_path):
     store, path = exported
     own = tmp_path / "own.hdf5"

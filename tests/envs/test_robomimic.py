@@ -239,6 +239,7 @@ def test_a_task_without_a_scene_says_so():
     )
 
 
+@pytest.mark.slow
 def test_the_packages_print_nothing_and_leave_the_process_as_it_was():
     script = (
         "import json, os, sys; from robopref.envs.make import make_env; "

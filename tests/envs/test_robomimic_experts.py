@@ -42,6 +42,7 @@ def act_out(env, seed, *, noise=0.0, style=None):
     raise AssertionError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "wanted"), [(0.0, 0.9), (0.3, 0.9)])
 def test_lift_succeeds_from_twenty_starts(envs, noise, wanted):
     ends = [act_out(envs("lift"), seed, noise=noise) for seed in range(20)]

@@ -96,6 +96,7 @@ def test_no_reward_is_fitted_to_it(failed):
     assert num_ranked_since(database, "overall", 0) == 4
 
 
+@pytest.mark.slow
 def test_no_export_has_it(failed, tmp_path):
     _, client, check = failed
     for form in ("jsonl", "chosen_rejected", "parquet", "lerobot"):

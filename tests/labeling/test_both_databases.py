@@ -32,9 +32,8 @@ def until(client, query_id):
     return query
 
 
-@pytest.mark.parametrize(
-    "location", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("location", ["sqlite", "postgresql"], indirect=True)
 def test_every_route_works(tmp_path, location, called):
     episodes = record_policies_of_an_arm(tmp_path / "data")
     settings = {"db": location, "overlap": 2}

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from robopref.labeling.config import KINDS
 from tests.labeling.clip_data import record_simulated
 from tests.labeling.running import Running
 from tests.test_docs import blocks
 
 
+@pytest.mark.slow
 def test_a_newcomer_can_try_every_kind_of_query(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record_simulated(Path("runs/reach"), 3, num_steps=60)

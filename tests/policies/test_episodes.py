@@ -33,9 +33,10 @@ def misled(toy_episodes):
     "method",
     [
         DistilConfig,
-        pytest.param(DROConfig, marks=pytest.mark.slow),
-        RewardWeightedConfig,
-        QualityConfig,
+        *(
+            pytest.param(config, marks=pytest.mark.slow)
+            for config in (DROConfig, RewardWeightedConfig, QualityConfig)
+        ),
     ],
 )
 def test_what_the_members_disagree_about_can_be_left_out(method, misled, toy_policy, share_right):
@@ -52,9 +53,10 @@ def test_what_the_members_disagree_about_can_be_left_out(method, misled, toy_pol
     "method",
     [
         DistilConfig,
-        pytest.param(DROConfig, marks=pytest.mark.slow),
-        RewardWeightedConfig,
-        QualityConfig,
+        *(
+            pytest.param(config, marks=pytest.mark.slow)
+            for config in (DROConfig, RewardWeightedConfig, QualityConfig)
+        ),
     ],
 )
 def test_episodes_can_come_in_one_after_another(method, misled, toy_policy):

@@ -94,6 +94,7 @@ def test_the_normaliser_is_kept(tuned, toy_policy):
         assert torch.equal(ours, getattr(toy_policy.action_normalizer, name))
 
 
+@pytest.mark.slow
 def test_equal_generators_give_equal_policies(method, toy_policy, data):
     short = dataclasses.replace(method, trainer=dataclasses.replace(TRAINER, num_steps=20))
     first, second = (run(short, toy_policy, data)[0] for _ in range(2))

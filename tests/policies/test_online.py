@@ -93,6 +93,7 @@ LEARNING = PPOConfig(DenoisingConfig(tuned_steps=10), num_iterations=30, learnin
 SHORT = dataclasses.replace(LEARNING, num_iterations=4, max_decisions=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("advantage", ["gae", "group"])
 def test_what_the_reward_likes_becomes_common_and_the_task_is_still_done(
     advantage, toy_policy, toy_scorer, share_right, toy_obs
@@ -109,6 +110,7 @@ def test_what_the_reward_likes_becomes_common_and_the_task_is_still_done(
     assert torch.equal(tuned.action_normalizer.scale, toy_policy.action_normalizer.scale)
 
 
+@pytest.mark.slow
 def test_the_leash_keeps_the_policy_where_it_was(toy_policy, toy_scorer, share_right):
     config = dataclasses.replace(
         LEARNING, num_iterations=8, loss=PPOLossConfig("group", kl_weight=100.0)

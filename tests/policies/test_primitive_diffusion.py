@@ -72,6 +72,7 @@ def seeded(seed=1):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.slow
 def test_it_learns_where_to_pick_and_where_to_place(cloned, obs, heaps):
     _, small, large = heaps
     sampled = cloned.sample(obs, 8, seeded())[:, :, 0].numpy()
@@ -114,6 +115,7 @@ def test_one_cloud_for_several_actions_is_the_cloud_of_each(policy, obs, rng):
     torch.testing.assert_close(shared, policy.noise_error(each, steps, noise))
 
 
+@pytest.mark.slow
 def test_it_comes_back_from_disk_as_it_was(cloned, obs, tmp_path):
     cloned.save_pretrained(tmp_path)
     loaded = load_policy(tmp_path, obs_shapes=SHAPES, action_dim=6)
@@ -175,6 +177,7 @@ def tuned(method, cloned, rankings):
     return tuned, result, before
 
 
+@pytest.mark.slow
 def test_the_reference_stays_as_it_was(tuned, cloned):
     after, _, before = tuned
     assert all(torch.equal(cloned.state_dict()[key], value) for key, value in before.items())
@@ -182,12 +185,14 @@ def test_the_reference_stays_as_it_was(tuned, cloned):
     assert sum(changed) > len(changed) / 2
 
 
+@pytest.mark.slow
 def test_before_tuning_no_candidate_is_likelier(cloned, rankings):
     scorer = ImplicitScorer(cloned, cloned)
     obs = {POINTS: torch.from_numpy(rankings.obs[POINTS])[:, None]}
     assert not scorer.score(obs, torch.from_numpy(rankings.candidates)).any()
 
 
+@pytest.mark.slow
 def test_the_implicit_reward_orders_candidates_that_were_not_ranked(tuned, cloned, held_out):
     scorer = ImplicitScorer(tuned[0], cloned)
     obs = {POINTS: torch.from_numpy(held_out.obs[POINTS])[:, None]}
@@ -195,6 +200,7 @@ def test_the_implicit_reward_orders_candidates_that_were_not_ranked(tuned, clone
     assert held_out.pair_accuracy(scores) > 0.6
 
 
+@pytest.mark.slow
 def test_the_implicit_reward_does_not_depend_on_the_order_of_the_candidates(tuned, cloned, obs):
     scorer = ImplicitScorer(tuned[0], cloned)
     candidates = cloned.sample(obs, 5, seeded())
@@ -214,6 +220,7 @@ def test_rankings_need_a_policy_that_sees_one_observation(toy_policy, rankings):
     )
 
 
+@pytest.mark.slow
 def test_without_rankings_there_is_nothing_to_learn(cloned):
     with pytest.raises(ValueError) as error:
         DeformPAMConfig().run(cloned, FinetuneData(), generator=seeded())

@@ -71,6 +71,7 @@ def test_what_is_carried_over_trains_a_reward(door, drawer, tmp_path, capsys):
     assert float(shown.partition("Held-out accuracy ")[2][:4]) > 0.7
 
 
+@pytest.mark.slow
 def test_queries_are_asked_and_their_answers_used(door, drawer, tmp_path, capsys):
     asked = tmp_path / "asked.sqlite"
     first = command(door, drawer, "--target-db", asked, "--num-queries", 6, "--out")
@@ -109,6 +110,7 @@ def test_answers_that_contradict_the_source_are_heard(door, drawer, make_answers
     )
 
 
+@pytest.mark.slow
 def test_several_sources_and_an_alignment(door, drawer, make_data, make_answers, tmp_path, capsys):
     window = make_data("window", "metaworld/window-open-v3", seed=2)
     words = ["transfer", "--source", str(door[0]), str(window), "--source-db", str(door[1]),

@@ -118,6 +118,7 @@ def test_friction_holds_a_folded_shirt(shirt):
     assert shirt.measure() == pytest.approx(covered, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_fling_does_not_stretch_the_shirt(shirt, stretch):
     lay(shirt, folded(shirt))
     tips = [shirt.goal[:, 0].argmin(), shirt.goal[:, 0].argmax()]
