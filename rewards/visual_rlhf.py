@@ -32,8 +32,11 @@ class VisualRLHFConfig:
     """Networks in the ensemble."""
     hidden_sizes: tuple[int, ...] = (32,)
     """Hidden layers; the first is as wide as RAPL's embedding."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(trainer=make_trainer(200, 1e-3)))
-    """How it learns from preferences."""
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(trainer=make_trainer(200, 1e-3), validation_fraction=0.0)
+    )
+    """How it learns from preferences: from all of them, since of a few rankings a fifth tells more by
+    being learned from than by saying when to stop."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -17,6 +17,11 @@ NO_RANKINGS = (
     "in robopref deform, or take `groups.source` candidates: the policy's own proposals in the "
     "order of the learned score."
 )
+ONLY_RANKINGS = (
+    "All there will be to learn from are rankings of action candidates, and this learns from "
+    "episodes or answers about them. Take a method with `groups.source` rankings, such as "
+    "'deformpam', or 'dpo' with `groups.source` rankings."
+)
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,14 @@ class Given:
         policy: Config of the policy that is tuned.
         has_scorer: Whether there will be a learned reward that scores action chunks.
         has_rankings: Whether action candidates will have been ranked.
+        has_episodes: Whether there will be episodes, and answers about them.
         doubts_answers: Whether some answers will be believed more than others.
     """
 
     policy: Any
     has_scorer: bool = True
     has_rankings: bool = False
+    has_episodes: bool = True
     doubts_answers: bool = False
 
     def check(self, method: Any) -> None:
@@ -50,6 +57,9 @@ class Given:
                 f"What is tuned is a policy that denoises, and one of {type(self.policy).__name__} "
                 "does not. Take a diffusion policy, such as 'diffusion'."
             )
+        groups = getattr(method, "groups", None)
+        if not self.has_episodes and getattr(groups, "source", None) != "rankings":
+            raise ValueError(ONLY_RANKINGS)
         check = getattr(method, "check", None)
         if check is not None:
             check(self)

@@ -25,6 +25,7 @@ from robopref.deform.evaluate import DeformEvaluation, evaluate
 from robopref.deform.rankings import Rankings
 from robopref.deform.saved import spec_after
 from robopref.envs.make import make_env
+from robopref.policies.finetune.given import Given
 from robopref.policies.serialization import load_policy
 from robopref.preferences.terminal import Person
 
@@ -41,6 +42,10 @@ class DeformLoop:
         person: For a teacher who is a person: returns how they are reached, given the episodes
             that the queries are about.
         announce: Told in a line when a stage begins and how long it took.
+
+    Raises:
+        UnknownNameError: There is no such part.
+        ValueError: The method cannot learn from rankings of candidates.
     """
 
     def __init__(
@@ -52,9 +57,12 @@ class DeformLoop:
         person: Callable[[EpisodeStore], Person] | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
-        # Names of parts are looked up before anything is recorded.
-        for name in ("teacher", "policy", "method"):
-            resolve(config, name)
+        # What cannot be done is refused before anything is recorded.
+        resolve(config, "teacher")
+        given = Given(
+            resolve(config, "policy"), has_scorer=False, has_rankings=True, has_episodes=False
+        )
+        given.check(resolve(config, "method"))
         self.env: Any = make_env(config.env, max_episode_steps=config.max_episode_steps)
         self.config = config
         self.person = person
