@@ -35,8 +35,8 @@ class VisualRLHFConfig:
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(trainer=make_trainer(200, 1e-3), validation_fraction=0.0)
     )
-    """How it learns from preferences: from all of them, since of a few rankings a fifth tells more by
-    being learned from than by saying when to stop."""
+    """How it learns from preferences: from all of them, since a fifth of a few rankings tells more
+    by being learned from than by saying when to stop."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -165,10 +165,8 @@ def collect(plan: Plan, store: EpisodeStore, workers: Workers, *, description: s
         bar.advance(done)
         successes: list[bool] = []
         for episodes in record(groups, workers, tell=bar.tell):
-            for episode in episodes:
-                if episode.id not in known:
-                    store.add(episode)
-                successes.append(episode.succeeded)
+            store.add_all(episode for episode in episodes if episode.id not in known)
+            successes += [episode.succeeded for episode in episodes]
             bar.advance(len(episodes), success=float(np.mean(successes)))
             if interrupt:
                 raise KeyboardInterrupt

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int]
 """Identity and time of the folder of the episode table."""
+LOOSE_EPISODES = 10
+"""A data file of at most so many is one that compacting is for."""
 
 
 @dataclass
@@ -77,11 +79,11 @@ class Index:
 
     @property
     def num_loose_files(self) -> int:
-        """Data files that hold a single episode."""
+        """Data files that hold a few episodes, as they were recorded."""
         counts: dict[Any, int] = {}
         for row in self.rows:
             counts[row.data_file] = counts.get(row.data_file, 0) + 1
-        return sum(count == 1 for count in counts.values())
+        return sum(count <= LOOSE_EPISODES for count in counts.values())
 
     @property
     def is_current(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robopref.data.episode import Episode
 from robopref.data.hashing import episode_hash
-from robopref.data.index import Index, write_summaries
+from robopref.data.index import LOOSE_EPISODES, Index, write_summaries
 from robopref.data.lock import folder_lock
 from robopref.data.rewrite import rewrite
 from robopref.data.rows import EpisodeRow
@@ -21,7 +21,7 @@ from robopref.errors import DataError, check_above
 from robopref.locations import as_url
 
 COMPACT_EVERY = 1000
-"""Files of one episode after which `add` compacts."""
+"""Files of a few episodes after which the store compacts itself."""
 
 
 GROUP_EPISODES = 1000
@@ -113,7 +113,7 @@ class EpisodeStore(StoredEpisodes):
         """Store an episode; when this returns, it is on disk.
 
         An episode that is there already with equal content changes nothing, so that a resumed run
-        may record again. Every 1,000 episodes the store compacts itself.
+        may record again. Every 1,000 small files the store compacts itself.
 
         Raises:
             DataError: The episode does not fit the data set, another episode has its id, or it
@@ -218,7 +218,7 @@ class EpisodeStore(StoredEpisodes):
         if new:
             first = not len(self)
             self._statistics = commit(list(new.values()), self._index, self.stats())
-            self._num_loose += len(new) == 1
+            self._num_loose += len(new) <= LOOSE_EPISODES
             if first:
                 self._reader = self._make_reader()
             if self._num_loose >= COMPACT_EVERY:

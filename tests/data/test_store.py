@@ -229,6 +229,15 @@ def test_add_compacts_by_itself(store, make_episode, contents, monkeypatch):
     assert store.validate() == []
 
 
+def test_adding_a_few_at_a_time_compacts_by_itself(store, make_episode, contents, monkeypatch):
+    monkeypatch.setattr(robopref.data.store, "COMPACT_EVERY", 3)
+    for i in range(0, 16, 2):
+        store.add_all([make_episode(i), make_episode(i + 1)])
+    assert len(list((store.root / "data").glob("*/*"))) < 5
+    assert len(contents(EpisodeStore.open(store.root))) == 16
+    assert store.validate() == []
+
+
 def test_adding_the_same_again_changes_nothing(store, make_episode):
     store.add(make_episode(0))
     before = {p: p.stat().st_mtime_ns for p in store.root.rglob("*") if p.is_file()}
