@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import robopref.data.store
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
@@ -217,24 +216,6 @@ def test_large_files_that_do_not_change_are_kept(store, make_episode, monkeypatc
     assert store.validate() == []
     store.delete([store.ids[0]])
     assert first.stat().st_ino != inode
-    assert store.validate() == []
-
-
-def test_add_compacts_by_itself(store, make_episode, contents, monkeypatch):
-    monkeypatch.setattr(robopref.data.store, "COMPACT_EVERY", 5)
-    for i in range(12):
-        store.add(make_episode(i))
-    assert len(list((store.root / "data").glob("*/*"))) < 8
-    assert len(contents(EpisodeStore.open(store.root))) == 12
-    assert store.validate() == []
-
-
-def test_adding_a_few_at_a_time_compacts_by_itself(store, make_episode, contents, monkeypatch):
-    monkeypatch.setattr(robopref.data.store, "COMPACT_EVERY", 3)
-    for i in range(0, 16, 2):
-        store.add_all([make_episode(i), make_episode(i + 1)])
-    assert len(list((store.root / "data").glob("*/*"))) < 5
-    assert len(contents(EpisodeStore.open(store.root))) == 16
     assert store.validate() == []
 
 

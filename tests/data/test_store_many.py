@@ -100,3 +100,21 @@ def test_two_contents_of_one_id_are_refused_within_a_group(store, make_episode):
 def test_nothing_is_nothing(store):
     assert store.add_all([]) == 0
     assert EpisodeStore.open(store.root).ids == []
+
+
+def test_add_compacts_by_itself(store, make_episode, contents, monkeypatch):
+    monkeypatch.setattr(robopref.data.store, "COMPACT_EVERY", 5)
+    for i in range(12):
+        store.add(make_episode(i))
+    assert len(list((store.root / "data").glob("*/*"))) < 8
+    assert len(contents(EpisodeStore.open(store.root))) == 12
+    assert store.validate() == []
+
+
+def test_adding_a_few_at_a_time_compacts_by_itself(store, make_episode, contents, monkeypatch):
+    monkeypatch.setattr(robopref.data.store, "COMPACT_EVERY", 3)
+    for i in range(0, 16, 2):
+        store.add_all([make_episode(i), make_episode(i + 1)])
+    assert len(list((store.root / "data").glob("*/*"))) < 5
+    assert len(contents(EpisodeStore.open(store.root))) == 16
+    assert store.validate() == []
