@@ -70,7 +70,7 @@ def test_an_operator_takes_over_and_gives_back(env, tmp_path):
     done = Session(env, operator, 1.0).run_episode(make_turns_of(env)[0])
     assert done.episode is not None
     by_person = done.episode.extras["safety.by_person"][:-1, 0]
-    assert by_person.tolist() == [0] * 3 + [1] * 6 + [0] * 4
+    assert by_person.tolist() == [0] * 3 + [1] * 6 + [0] * 4, (done.outcome, operator.heard)
     actions = done.episode.action[3:9]
     assert actions[:5, 1].tolist() == [0, 1, 1, -1, -1]
     assert (actions[:, [0, 2]] == 0).all()
