@@ -125,8 +125,8 @@ def spec_of(row: Row, loop: DeformLoop, outcomes: Path) -> ChooserSpec:
     return ChooserSpec(
         tuple(place for who in row.proposers if (place := places[who]) is not None),
         best_of(row.num_candidates), row.reward, base, tuned,
-        loop.directory / "explicit-1" / "reward", row.tries, outcomes,
-        loop.config.stop, row.name,
+        loop.directory / "explicit-1" / "reward", loop.directory / "weights-1.json", row.tries,
+        outcomes, loop.config.stop, row.name,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ References:
         manipulation via preference-based action alignment, 2024, arXiv:2410.11584.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -47,7 +47,7 @@ class DeformPAMRewardConfig:
 
     score: Score = "combined"
     """implicit: how much likelier the tuned policy makes an action; explicit: the ensemble;
-    combined: both, each brought to one spread over the candidates."""
+    combined: both, each brought to one spread over the candidates, and weighted."""
     dpo_beta: float = 100.0
     """Scale of the implicit reward."""
     num_noises: int = 20
@@ -67,7 +67,12 @@ class DeformPAMRewardConfig:
         return cls("implicit", 100.0, 100, 0.1, shared_noise=False)
 
     def build(
-        self, tuned: Any, reference: Any, explicit: ActionScorer | None = None
+        self,
+        tuned: Any,
+        reference: Any,
+        explicit: ActionScorer | None = None,
+        *,
+        weights: Sequence[float] | None = None,
     ) -> ActionScorer:
         """Return the scorer.
 
@@ -75,6 +80,8 @@ class DeformPAMRewardConfig:
             tuned: The policy after tuning: it has `candidate_errors` and `draw_noising`.
             reference: The policy before.
             explicit: The ensemble; left out only where the score is implicit.
+            weights: How much the implicit and the explicit one count in the combined one; alike by
+                default. `robopref.rewards.score_weights.fit_weights` learns them.
 
         Raises:
             ValueError: The ensemble is missing, or the policies differ in more than their weights.
@@ -84,14 +91,22 @@ class DeformPAMRewardConfig:
         if self.score == "explicit":
             assert explicit is not None
             return explicit
-        implicit = ImplicitScorer(
-            tuned, reference, dpo_beta=self.dpo_beta, num_noises=self.num_noises,
-            least_noisy=self.least_noisy, shared_noise=self.shared_noise,
-        )  # fmt: skip
+        implicit = self.build_implicit(tuned, reference)
         if self.score == "implicit":
             return implicit
         assert explicit is not None
-        return CombinedScorer((implicit, explicit))
+        return CombinedScorer((implicit, explicit), weights)
+
+    def build_implicit(self, tuned: Any, reference: Any) -> ImplicitScorer:
+        """Return the implicit reward of a tuned policy, whatever `score` is.
+
+        Raises:
+            ValueError: The policies differ in more than their weights.
+        """
+        return ImplicitScorer(
+            tuned, reference, dpo_beta=self.dpo_beta, num_noises=self.num_noises,
+            least_noisy=self.least_noisy, shared_noise=self.shared_noise,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

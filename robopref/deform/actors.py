@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from robopref.align.actors import Actor
+from robopref.align.run import load_figures
 from robopref.deform.config import best_of
 from robopref.deform.feasible import Grasping, feasible_for, within_reach_of
 from robopref.deform.outcomes import CachedTrials
@@ -91,6 +92,7 @@ class ChooserSpec:
         reference: Directory of the cloned policy, for the implicit reward.
         tuned: Directory of the policy that was tuned from it.
         explicit: Directory of the ensemble.
+        weights: File of what `fit_weights` found; without it both scores count alike.
         tries: Score candidates by what comes of them instead: what no learner can do.
         outcomes: File of outcomes for that; None keeps none.
         stop: When an episode ends for want of progress.
@@ -103,6 +105,7 @@ class ChooserSpec:
     reference: Path | None = None
     tuned: Path | None = None
     explicit: Path | None = None
+    weights: Path | None = None
     tries: bool = False
     outcomes: Path | None = None
     stop: StopConfig = field(default_factory=StopConfig)
@@ -137,7 +140,8 @@ class ChooserSpec:
         tuned, reference = (
             None if path is None else load_policy(path) for path in (self.tuned, self.reference)
         )
-        return self.reward.build(tuned, reference, explicit)
+        weights = None if self.weights is None else load_figures(self.weights, dict)["weights"]
+        return self.reward.build(tuned, reference, explicit, weights=weights)
 
 
 class _Chooser:

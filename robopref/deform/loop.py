@@ -28,6 +28,7 @@ from robopref.envs.make import make_env
 from robopref.policies.finetune.given import Given
 from robopref.policies.serialization import load_policy
 from robopref.preferences.terminal import Person
+from robopref.rewards.deformpam import CandidateReward
 
 EVALUATED = ("supervised", "aligned")
 
@@ -90,6 +91,7 @@ class DeformLoop:
         }  # fmt: skip
         if self.config.use_outcomes:
             steps["outcomes"] = self._tune_on_outcomes
+        steps["weights"] = self._weigh
         for name, work in steps.items():
             self.run.stage(f"{name}-{number}", functools.partial(work, number))
 
@@ -182,6 +184,15 @@ class DeformLoop:
     def _fit_explicit(self, number: int) -> dict[str, Any]:
         base, folder = self._base(), self.directory / f"explicit-{number}"
         return tuning.fit_explicit(self.config, base, self.rankings().view(), folder, number)
+
+    def _weigh(self, number: int) -> dict[str, Any]:
+        spec = self._spec_after(number, "")
+        assert spec.tuned is not None
+        assert spec.explicit is not None
+        assert spec.weights is not None
+        tuned, explicit = load_policy(spec.tuned), CandidateReward.from_pretrained(spec.explicit)
+        view = self.rankings().view()
+        return tuning.weigh(self.config, self._base(), tuned, explicit, view, spec.weights)
 
     def _tune_on_outcomes(self, number: int) -> dict[str, Any]:
         tuned = load_policy(self.directory / f"tuned-{number}" / "policy")

@@ -26,7 +26,8 @@ def spec_after(config: DeformConfig, directory: Path, number: int, name: str) ->
     tuned = directory / f"{stage}-{number}" / "policy"
     return ChooserSpec(
         (tuned, base) if config.proposes_tuned else (base,), config.selection, config.reward,
-        base, tuned, directory / f"explicit-{number}" / "reward", stop=config.stop, name=name,
+        base, tuned, directory / f"explicit-{number}" / "reward",
+        directory / f"weights-{number}.json", stop=config.stop, name=name,
     )  # fmt: skip
 
 
@@ -45,9 +46,10 @@ def saved_spec(run: Path, name: str) -> ChooserSpec:
         return ChooserSpec((find_saved(run, "policy"),), name=name)
     config = load_yaml(DeformConfig, run / CONFIG)
     spec = spec_after(config, run, config.num_rounds, name)
-    parts = [*spec.proposers, *(part for part in (spec.tuned, spec.explicit) if part is not None)]
-    for part in parts:
-        if not (part / "config.json").is_file():
+    folders = (*spec.proposers, spec.tuned, spec.explicit)
+    parts = [folder / "config.json" for folder in folders if folder is not None]
+    for part in (*parts, spec.weights):
+        if part is not None and not part.is_file():
             raise DataError(
                 f"The run in '{run}' is not finished: '{part}' is missing. Run the same command "
                 f"again to go on, or give '{run / 'base'}' for its cloned policy."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from robopref.align.run import save_figures
 from robopref.config import resolve
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
@@ -21,7 +22,8 @@ from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.unpaired import KTOConfig
 from robopref.preferences.candidates import CandidateView
 from robopref.rewards.deformpam import CandidateReward, scores_of
-from robopref.scorers import ImplicitScorer
+from robopref.rewards.score_weights import fit_weights
+from robopref.scorers import CombinedScorer, ImplicitScorer
 from robopref.seeding import make_generator, make_rng
 from robopref.train_policy import train_policy
 from robopref.trainer import TrainResult
@@ -136,6 +138,36 @@ def fit_explicit(
     )  # fmt: skip
     reward.save_pretrained(directory / "reward")
     return figures
+
+
+def weigh(
+    config: DeformConfig,
+    base: Any,
+    tuned: Any,
+    explicit: CandidateReward,
+    rankings: CandidateView,
+    path: Path,
+) -> dict[str, Any]:
+    """Find how much the implicit and the explicit reward are to count, and write it to `path`.
+
+    Where no rankings are held out, both count alike.
+
+    Returns:
+        The weights, and the share of the held-out pairs that each reward and both together order
+        alike.
+    """
+    _, held = split(config, rankings)
+    found: dict[str, Any] = {"weights": [1.0, 1.0]}
+    if len(held):
+        implicit = config.reward.build_implicit(tuned, base)
+        scores = [scores_of(scorer, held) for scorer in (implicit, explicit)]
+        found["weights"] = list(fit_weights(scores, held.levels))
+        both = CombinedScorer((implicit, explicit), found["weights"])
+        for name, of in zip(("implicit", "explicit"), scores, strict=True):
+            found[name] = held.pair_accuracy(of)
+        found["combined"] = held.pair_accuracy(scores_of(both, held))
+    save_figures(found, path)
+    return found
 
 
 @torch.no_grad()
