@@ -55,8 +55,9 @@ def test_they_are_the_least_of_the_loss_and_know_no_scale(seed, first, second):
     def loss(weights):
         total = 0.5 * sum((weight - 1) ** 2 for weight in weights)
         for place in range(len(levels)):
-            z = sum(w * (s[place] - s[place].mean()) / s[place].std()
-                    for w, s in zip(weights, scores, strict=True))  # fmt: skip
+            z = np.zeros(5)
+            for weight, score in zip(weights, scores, strict=True):
+                z += weight * (score[place] - score[place].mean()) / score[place].std()
             total += np.mean([
                 np.log1p(np.exp(z[b] - z[a])) for a in range(5) for b in range(5)
                 if levels[place, a] > levels[place, b]
