@@ -177,13 +177,13 @@ class _Report:
 
     def _learned(self, number: int) -> dict[str, str]:
         run = self.loop.run
-        tuned, explicit = run.figures(f"tuned-{number}"), run.figures(f"explicit-{number}")
+        weighed = run.figures(f"weights-{number}")
         return {
             "round": str(number),
             "rankings": str(run.figures(f"rankings-{number}")["rankings"]),
-            "implicit": _share(tuned.get("held_out_accuracy")),
-            "explicit": _share(explicit.get("validation_accuracy")),
-            "steps": f"{tuned['steps']:.0f}",
+            **{name: _share(weighed.get(name)) for name in ("implicit", "explicit", "combined")},
+            "weights": " : ".join(f"{weight:.2f}" for weight in weighed["weights"]),
+            "steps": f"{run.figures(f'tuned-{number}')['steps']:.0f}",
         }
 
     def _loss(self) -> str:
@@ -205,6 +205,7 @@ class _Report:
             "tuned": f"a copy tuned on them by {to_dict(config)['method']['type']}",
             "outcomes": "tuned further on what came of performed primitives",
             "explicit": "an ensemble fitted to them",
+            "weights": "how much the implicit and the explicit reward are to count",
             "evaluation": f"{config.num_test_episodes} test episodes",
         }
         return words[stage]
