@@ -9,7 +9,7 @@ from robopref.align.labels import FEWEST_TO_HOLD_OUT
 from robopref.align.offline import OfflineAlignment
 from robopref.align.page import render
 from robopref.config import to_dict, write_text_atomically
-from robopref.tracker import read_metrics
+from robopref.tracker import find_figures, read_metrics
 
 
 def write_offline_report(alignment: OfflineAlignment) -> Path:
@@ -29,6 +29,7 @@ def write_offline_report(alignment: OfflineAlignment) -> Path:
         "kept_base": found["kept_base"],
         "rows": rows,
         "loss_svg": _losses(alignment.directory / "tuned" / "metrics.jsonl"),
+        "tracked": find_figures(alignment.directory),
         "next": next_step(alignment),
     }
     path = alignment.directory / "report.html"

@@ -16,7 +16,7 @@ from robopref.envs.behaviour_envs import METAWORLD
 from robopref.errors import MissingExtraError
 from robopref.preferences.preference import Preference
 from robopref.preferences.ranking import Answer
-from robopref.tracker import read_metrics
+from robopref.tracker import find_figures, read_metrics
 
 NAMES = {"base": "before", "selected": "best-of-N", "aligned": "after"}
 NUM_CLIPS = 4
@@ -77,6 +77,7 @@ class _Report:
             "labels_svg": self._label_curve(),
             "reward_svg": self._rewards(),
             "stages": stage_rows(self.loop),
+            "tracked": find_figures(self.loop.directory),
             "next_commands": next_commands(self.loop),
         }
 

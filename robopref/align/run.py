@@ -15,8 +15,8 @@ from robopref.config import load_yaml, save_yaml, to_dict, write_text_atomically
 from robopref.errors import ConfigError, DataError
 
 CONFIG = "config.yaml"
-WHERE = ("num_workers", "cluster")
-"""Fields of configs that say where work is done, which changes no result."""
+WHERE = ("num_workers", "cluster", "tracker")
+"""Fields of configs that say where work is done and shown, which changes no result."""
 
 
 class Run:
@@ -25,7 +25,7 @@ class Run:
     Args:
         directory: Where it is.
         config: What it runs; written to `config.yaml` when the folder holds nothing else yet. Where
-            work is done changes no result, and may differ when a run goes on.
+            work is done and shown changes no result, and may differ when a run goes on.
         may_change: Further fields that may differ when a run goes on.
         announce: Told in a line when a stage begins and how long it took.
 

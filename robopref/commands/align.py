@@ -39,6 +39,8 @@ class AlignCommand(AlignConfig):
     """Folder of the run."""
     cluster: RayConfig = field(default_factory=RayConfig)
     """Where the workers are."""
+    tracker: Any = component("robopref.tracker:TRACKERS", default="tensorboard")
+    """What shows the figures of training, beside metrics.jsonl."""
 
     def run(self) -> None:
         """Run every stage that is not done yet."""
@@ -47,6 +49,7 @@ class AlignCommand(AlignConfig):
             return
         from robopref.align.report_text import same_parts
         from robopref.commands.present import run_loop
+        from robopref.tracker import tracked_by
 
         if isinstance(self.policy, Path):
             raise ConfigError(
@@ -55,7 +58,8 @@ class AlignCommand(AlignConfig):
             )
         names = [field.name for field in dataclasses.fields(AlignConfig)]
         config = AlignConfig(**{name: getattr(self, name) for name in names})
-        run_loop(config, self.out, self.cluster.build(self.num_workers))
+        with tracked_by(resolve(self, "tracker"), self.out, to_dict(config)):
+            run_loop(config, self.out, self.cluster.build(self.num_workers))
         print(
             f"Next:   robopref evaluate --policy {self.out}/aligned {' '.join(same_parts(config))}"
         )
@@ -94,13 +98,15 @@ class AlignCommand(AlignConfig):
             write_offline_report,
         )
         from robopref.commands.present import how_to_reach
+        from robopref.tracker import tracked_by
 
         alignment = OfflineAlignment(
             config, self.out,
             person=how_to_reach(config, self.out, resolve(config, "behaviour").question),
             announce=functools.partial(print, file=sys.stderr, flush=True),
         )  # fmt: skip
-        found = alignment.execute()
+        with tracked_by(resolve(self, "tracker"), self.out, to_dict(config)):
+            found = alignment.execute()
         report = write_offline_report(alignment)
         for name in ("held_out_accuracy", "implicit_accuracy", "drift"):
             print(f"{name.replace('_', ' '):<18} {found[name]:.2f}")

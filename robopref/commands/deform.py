@@ -3,7 +3,9 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from robopref.config import component, resolve, to_dict
 from robopref.deform.config import DeformConfig
 from robopref.ray_workers import RayConfig
 
@@ -25,11 +27,15 @@ class DeformCommand(DeformConfig):
     """Folder of the run."""
     cluster: RayConfig = field(default_factory=RayConfig)
     """Where the workers are."""
+    tracker: Any = component("robopref.tracker:TRACKERS", default="tensorboard")
+    """What shows the figures of training, beside metrics.jsonl."""
 
     def run(self) -> None:
         """Run every stage that is not done yet, and write the report."""
         from robopref.commands.present_deform import run_deform
+        from robopref.tracker import tracked_by
 
         names = [field.name for field in dataclasses.fields(DeformConfig)]
         config = DeformConfig(**{name: getattr(self, name) for name in names})
-        run_deform(config, self.out, self.cluster.build(self.num_workers))
+        with tracked_by(resolve(self, "tracker"), self.out, to_dict(config)):
+            run_deform(config, self.out, self.cluster.build(self.num_workers))

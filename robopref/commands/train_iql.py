@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from robopref.commands import following
+from robopref.config import component, resolve, to_dict
 from robopref.errors import did_you_mean
 from robopref.train_iql import CONTROLS, TrainIQLConfig
 
@@ -30,12 +31,15 @@ class TrainIQLCommand(TrainIQLConfig):
     """Folder of the run: checkpoint, metrics, and the policy in policy/."""
     seed: int = 0
     """Decides everything random."""
+    tracker: Any = component("robopref.tracker:TRACKERS", default="tensorboard")
+    """What shows the figures of training, beside metrics.jsonl."""
 
     def run(self) -> None:
         """Train, from the last checkpoint if there is one, and save the policy."""
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
         from robopref.ranks import get_ranks
+        from robopref.tracker import tracked_by
         from robopref.train_iql import train_iql
 
         reward = self._reward()
@@ -43,7 +47,8 @@ class TrainIQLCommand(TrainIQLConfig):
         steps, successes = sum(map(len, episodes)), sum(e.succeeded for e in episodes)
         print(f"{len(episodes)} episodes of {steps} steps, {successes} successful, in {self.data}.")
         get_ranks().on_main(lambda: Run(self.out, self))
-        _, result = train_iql(self, episodes, reward, directory=self.out, seed=self.seed)
+        with tracked_by(resolve(self, "tracker"), self.out, to_dict(self)):
+            _, result = train_iql(self, episodes, reward, directory=self.out, seed=self.seed)
         figures = ", ".join(f"{key} {value:.4g}" for key, value in result.figures.items())
         print(f"Trained {result.steps} updates in {result.seconds:.0f} s: {figures}.")
         print(f"The policy is in {self.out / 'policy'}.")

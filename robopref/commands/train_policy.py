@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from robopref.commands import following
-from robopref.config import component, resolve
+from robopref.config import component, resolve, to_dict
 from robopref.errors import check_between
 from robopref.trainer import TrainerConfig
 
@@ -38,6 +38,8 @@ class TrainPolicyCommand:
     """Leave out episodes that did not succeed."""
     seed: int = 0
     """Decides everything random."""
+    tracker: Any = component("robopref.tracker:TRACKERS", default="tensorboard")
+    """What shows the figures of training, beside metrics.jsonl."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -49,17 +51,19 @@ class TrainPolicyCommand:
         from robopref.data.store import EpisodeStore
         from robopref.episode_pictures import EpisodePictures
         from robopref.ranks import get_ranks
+        from robopref.tracker import tracked_by
         from robopref.train_policy import train_policy
 
         store = EpisodeStore.open(self.data)
         episodes = [e for e in store if e.succeeded or not self.only_successes]
         print(f"{len(episodes)} of {len(store)} episodes in {self.data} are used.")
         get_ranks().on_main(lambda: Run(self.out, self))
-        _, result = train_policy(
-            resolve(self, "policy"), episodes, self.training, directory=self.out,
-            seed=self.seed, validation_share=self.validation_share,
-            pictures=EpisodePictures(store, self.out / "features"),
-        )  # fmt: skip
+        with tracked_by(resolve(self, "tracker"), self.out, to_dict(self)):
+            _, result = train_policy(
+                resolve(self, "policy"), episodes, self.training, directory=self.out,
+                seed=self.seed, validation_share=self.validation_share,
+                pictures=EpisodePictures(store, self.out / "features"),
+            )  # fmt: skip
         figures = ", ".join(
             f"{key} {value:.4g}" for key, value in result.figures.items() if "loss" in key
         )

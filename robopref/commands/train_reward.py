@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from robopref.commands import following
-from robopref.config import component, resolve
+from robopref.config import component, resolve, to_dict
 from robopref.errors import check_between
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class TrainRewardCommand:
     """Share of the pairs held out to measure on."""
     seed: int = 0
     """Decides everything random."""
+    tracker: Any = component("robopref.tracker:TRACKERS", default="tensorboard")
+    """What shows the figures of training, beside metrics.jsonl."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -49,15 +51,17 @@ class TrainRewardCommand:
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
         from robopref.ranks import get_ranks
+        from robopref.tracker import tracked_by
         from robopref.train_reward import load_preferences, train_reward
 
         episodes = EpisodeStore.open(self.data)
         preferences = load_preferences(self.db, episodes, criterion=self.criterion)
         get_ranks().on_main(lambda: Run(self.out, self))
-        reward, figures = train_reward(
-            resolve(self, "reward"), preferences, episodes, directory=self.out,
-            seed=self.seed, held_out_share=self.held_out_share, announce=print,
-        )  # fmt: skip
+        with tracked_by(resolve(self, "tracker"), self.out, to_dict(self)):
+            reward, figures = train_reward(
+                resolve(self, "reward"), preferences, episodes, directory=self.out,
+                seed=self.seed, held_out_share=self.held_out_share, announce=print,
+            )  # fmt: skip
         if "seconds" in figures:
             print(f"Fitted to {len(preferences)} answers in {figures['seconds']:.0f} s.")
         else:

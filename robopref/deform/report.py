@@ -15,7 +15,7 @@ from robopref.preferences.candidates import levels_of
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import ActionCandidate
 from robopref.preferences.ranking import Answer
-from robopref.tracker import read_metrics
+from robopref.tracker import find_figures, read_metrics
 
 NAMES = {
     "supervised": ("supervised", "cloned from the demonstrations; any of its candidates"),
@@ -72,6 +72,7 @@ class _Report:
                 {"name": name, "seconds": found["seconds"], "what": self._what(name, found)}
                 for name, found in self.loop.run.stages.items()
             ],
+            "tracked": find_figures(self.loop.directory),
             "next_commands": self._next(),
         }
 

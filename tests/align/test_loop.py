@@ -92,6 +92,7 @@ def test_the_report_stands_alone(finished):
     assert text.count("<video") == 4
     assert text.count("<svg") >= 4
     assert 'src="http' not in text
+    assert f"<code>tensorboard --logdir {finished.directory}</code>" in text
     for name in ("success", "preferred", "joint"):
         assert name in text
 

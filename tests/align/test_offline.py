@@ -77,6 +77,7 @@ def test_a_policy_is_tuned_from_recorded_episodes_alone(recorded, tmp_path, monk
     )
     assert next_step(alignment) == ("", command)
     assert f"<pre>{command}</pre>" in text
+    assert f"<code>tensorboard --logdir {tmp_path}</code>" in text
 
 
 TASK = "button-press-topdown-v3"

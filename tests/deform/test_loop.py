@@ -155,3 +155,4 @@ def test_the_report_shows_every_step(finished):
     asked = finished.config.num_states
     assert page.count('<figure><img src="data:image/png') == sum(steps) + asked
     assert make_tiny().env in page
+    assert f"<code>tensorboard --logdir {finished.directory}</code>" in page
