@@ -113,7 +113,7 @@ class CompactCommand:
 
 @dataclass(frozen=True)
 class ImportCommand:
-    """Read a data set of another format: robomimic HDF5, or Minari in its HDF5 form.
+    """Read a data set of another format: robomimic HDF5, Minari, or a buffer of diffusion_policy.
 
     Importing the same again adds nothing, so an interrupted import may be repeated.
 
@@ -122,11 +122,12 @@ class ImportCommand:
     """
 
     source: Path
-    """File (robomimic) or folder (Minari) to read."""
+    """File (robomimic), folder (Minari), or NAME.zarr or NAME.zarr.zip (diffusion_policy) to
+    read."""
     out: Path
     """Data set to write to; made if missing."""
     format: str | None = None
-    """"robomimic" or "minari"; by default what the source looks like."""
+    """"robomimic", "minari" or "diffusion-policy"; by default what the source looks like."""
     filter_key: str | None = None
     """robomimic: only the demonstrations of this mask."""
     fps: float | None = None
@@ -190,12 +191,12 @@ class ExportCommand:
 
     def __post_init__(self) -> None:
         """Check that there is one thing to export, in a format that it has."""
-        from robopref.data.formats import FORMATS
+        from robopref.data.formats import WRITTEN
 
         if self.data is None and self.db is None:
             raise ValueError("Give one of `data` and `db`: what to export.")
         if self.format is not None:
-            known = FORMATS if self.db is None else PREFERENCE_FORMATS
+            known = WRITTEN if self.db is None else PREFERENCE_FORMATS
             check_choice("format", self.format, known)
         if self.db is not None and (self.data is None) == (self._preference_format() == "npz"):
             raise ValueError(
@@ -211,10 +212,10 @@ class ExportCommand:
             self._export_episodes(self.data)
 
     def _export_episodes(self, data: Path) -> None:
-        from robopref.data.formats import format_of, write_episodes
+        from robopref.data.formats import WRITTEN, format_of, write_episodes
         from robopref.data.store import EpisodeStore
 
-        name = format_of(self.out, self.format)
+        name = format_of(self.out, self.format, WRITTEN)
         store = EpisodeStore.open(data)
         simulator = _simulator_file(store) if name == "robomimic" else None
         num = write_episodes(store, self.out, name, simulator=simulator)

@@ -1,6 +1,6 @@
 """The formats of other projects, by name: what reads them and what writes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from robopref.data.episode import Episode
@@ -8,12 +8,21 @@ from robopref.data.robomimic_format import SimulatorFile
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_choice
 
-FORMATS = ("minari", "robomimic")
+WRITTEN = ("minari", "robomimic")
+"""What `write_episodes` writes."""
+FORMATS = ("diffusion-policy", *WRITTEN)
+"""What `read_episodes` reads."""
+_ZARR = (".zarr", ".zarr.zip")
 _SUFFIXES = (".hdf5", ".h5")
 
 
-def format_of(path: Path, name: str | None) -> str:
+def format_of(path: Path, name: str | None, known: Sequence[str] = FORMATS) -> str:
     """Return the format called `name`, or else the one that `path` looks like.
+
+    Args:
+        path: A file or folder to read or write.
+        name: What the user calls it, if anything.
+        known: The formats that it may be in.
 
     Raises:
         ValueError: There is no such format.
@@ -24,13 +33,15 @@ def format_of(path: Path, name: str | None) -> str:
         ('robomimic', 'minari')
     """
     if name is not None:
-        check_choice("format", name, FORMATS)
+        check_choice("format", name, known)
         return name
+    if path.name.endswith(_ZARR) and "diffusion-policy" in known:
+        return "diffusion-policy"
     if path.suffix in _SUFFIXES:
         return "robomimic"
     if path.is_dir() or not path.suffix:
         return "minari"
-    raise DataError(f"'{path}' looks like no known format. Give `format`: one of {list(FORMATS)}.")
+    raise DataError(f"'{path}' looks like no known format. Give `format`: one of {list(known)}.")
 
 
 def read_episodes(
@@ -55,6 +66,10 @@ def read_episodes(
         return read_robomimic(path, filter_key=filter_key, fps=fps)
     if filter_key is not None:
         raise ValueError(f"`filter_key` goes with the format 'robomimic', not with '{name}'.")
+    if name == "diffusion-policy":
+        from robopref.data.replay_buffer import read_replay_buffer
+
+        return read_replay_buffer(path, fps=fps)
     from robopref.data.minari import read_minari
 
     return read_minari(path, fps=fps)
@@ -68,7 +83,7 @@ def write_episodes(
     Args:
         store: What to write.
         path: Where to.
-        name: One of `FORMATS`.
+        name: One of `WRITTEN`.
         simulator: robomimic only: what made the episodes.
 
     Raises:

@@ -174,6 +174,10 @@ def test_formats_and_options_that_do_not_go_together(filled, robopref, tmp_path)
         f"Error: '{tmp_path}/x.txt' looks like no known format. Give --format: one of "
         "['chosen-rejected', 'jsonl', 'npz', 'parquet'].\n"
     )
+    assert error("import", "--source", tmp_path / "x.txt", "--out", out) == (
+        f"Error: '{tmp_path}/x.txt' looks like no known format. Give --format: one of "
+        "['diffusion-policy', 'minari', 'robomimic'].\n"
+    )
     folder = tmp_path / "x-v0"
     assert "--filter-key goes with the format 'robomimic', not with 'minari'." in error(
         "import", "--source", folder, "--out", out, "--filter-key", "train"
