@@ -34,9 +34,13 @@ def read_dataset(group: Any, name: str, where: str) -> np.ndarray:
     """Return a dataset of a group.
 
     Raises:
-        DataError: The group has none of that name; the message starts with `where`.
+        DataError: The group has none of that name, or a group in its place; the message starts
+            with `where`.
     """
     if name not in group:
         raise DataError(f"{where}: it has no '{name}'. It has {sorted(group)}.")
-    values: np.ndarray = group[name][:]
+    found = group[name]
+    if not hasattr(found, "dtype"):
+        raise DataError(f"{where}: '{name}' has parts {sorted(found)}, and must be one array.")
+    values: np.ndarray = found[:]
     return values

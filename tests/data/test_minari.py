@@ -77,7 +77,7 @@ print(json.dumps({
     "terminations": [e.terminations.tolist() for e in episodes],
     "success": [e.infos["success"].tolist() for e in episodes],
     "listed": sorted(minari.list_local_datasets()),
-    "seeds": [int(m["seed"]) for m in dataset.storage.get_episode_metadata(range(3))],
+    "seeds": [int(m["seed"]) for m in dataset.storage.get_episode_metadata(range(len(episodes)))],
 }))
 """
 
@@ -230,4 +230,96 @@ def test_messages(store, make_episode, tmp_path):
     )
     assert message(FileExistsError, lambda: write_minari(store, folder)) == (
         f"'{folder}' exists. Delete it, or give another name."
+    )
+
+
+COMBINE = """
+import json, sys, minari
+minari.combine_datasets([minari.load_dataset(name) for name in sys.argv[1:]], "both-v0")
+print(json.dumps(None))
+"""
+
+
+def test_what_minari_makes_of_exports_comes_back_with_every_number(store, make_episode, tmp_path):
+    episodes = [make_episode(i, steps=4 + i) for i in range(3)]
+    for episode in episodes:
+        points = np.random.default_rng(1).normal(size=(len(episode) + 1, 4, 3))
+        episode.obs["observation.points"] = points.astype(np.float32)
+        store.add(episode)
+    for name in ("first-v0", "second-v0"):
+        write_minari(store, tmp_path / "minari" / name)
+    in_minari(COMBINE, "first-v0", "second-v0", root=tmp_path / "minari")
+    found = list(read_minari(tmp_path / "minari/both-v0", fps=episodes[0].fps))
+    assert len(found) == 6
+    for again, episode in zip(found, episodes * 2, strict=True):
+        # What Minari itself does not copy: seeds, and what robopref has added beside its layout.
+        for key in ("terminated", "truncated", "fps"):
+            assert getattr(again, key) == getattr(episode, key)
+        for key in ("action", "reward", "success", "sim_states"):
+            np.testing.assert_array_equal(getattr(again, key), getattr(episode, key))
+        assert again.obs.keys() == episode.obs.keys()
+        for key, value in episode.obs.items():
+            np.testing.assert_array_equal(again.obs[key], value)
+
+
+NESTED = """
+import json, minari, numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, Tuple
+from minari.data_collector import EpisodeBuffer
+space = Dict({
+    "arm": Tuple((Box(-1, 1, (2,), np.float64), Discrete(3))),
+    "view": Box(0, 255, (32, 48, 3), np.uint8)})
+buffers = []
+for seed in range(2):
+    rng, num = np.random.default_rng(seed), 5 + seed
+    view = np.stack([np.full((32, 48, 3), 10 * i, np.uint8) for i in range(num + 1)])
+    ends = np.arange(num) == num - 1
+    buffers.append(EpisodeBuffer(
+        seed=seed, rewards=rng.normal(size=num), terminations=ends, truncations=~ends & False,
+        observations={
+            "arm": (rng.uniform(-1, 1, (num + 1, 2)), rng.integers(0, 3, num + 1)), "view": view},
+        actions=rng.uniform(-1, 1, (num, 2)).astype(np.float32),
+        infos={"success": np.concatenate([[False], ends])}))
+dataset = minari.create_dataset_from_buffers(
+    "lab/arm-v0", buffer=buffers, observation_space=space,
+    action_space=Box(-1, 1, (2,), np.float32), algorithm_name="random")
+print(json.dumps([{
+    "arm": e.observations["arm"][0].tolist(), "kind": e.observations["arm"][1].tolist(),
+    "view": np.asarray(e.observations["view"]).mean(axis=(1, 2, 3)).tolist(),
+    "actions": e.actions.tolist(), "rewards": e.rewards.tolist(),
+    "success": e.infos["success"].tolist()} for e in dataset.iterate_episodes()]))
+"""
+
+
+def test_what_minari_wrote_in_parts_goes_there_and_back(tmp_path):
+    told = in_minari(NESTED, root=tmp_path / "minari")
+    episodes = list(read_minari(tmp_path / "minari/lab/arm-v0", fps=10))
+    for episode, of in zip(episodes, told, strict=True):
+        state = np.concatenate([of["arm"], np.array(of["kind"])[:, None]], axis=1)
+        np.testing.assert_array_equal(episode.state, np.float32(state))
+        pictures = episode.obs["observation.images.view"]
+        np.testing.assert_allclose(pictures.mean(axis=(1, 2, 3)), of["view"], atol=1e-9)
+        np.testing.assert_array_equal(episode.action, np.float32(of["actions"]))
+        np.testing.assert_array_equal(episode.reward, np.float32(of["rewards"]))
+        assert episode.success.tolist() == of["success"][1:]
+        assert (episode.succeeded, episode.terminated) == (True, True)
+    store = EpisodeStore.create(tmp_path / "store", fps=10)
+    store.add_all(episodes)
+    write_minari(store, tmp_path / "minari/again-v0")
+    found = in_minari(READ, "again-v0", root=tmp_path / "minari")
+    for i, episode in enumerate(episodes):
+        np.testing.assert_array_equal(np.float32(found["observations"][i]), episode.state)
+        np.testing.assert_array_equal(np.float32(found["actions"][i]), episode.action)
+        np.testing.assert_array_equal(np.float32(found["rewards"][i]), episode.reward)
+        assert found["success"][i] == [False, *episode.success.tolist()]
+
+
+def test_actions_of_several_parts_are_refused(tmp_path):
+    write_by_hand(tmp_path / "hand-v0")
+    main = tmp_path / "hand-v0/data/main_data.hdf5"
+    with h5py.File(main, "a") as file:
+        del file["episode_0/actions"]
+        file["episode_0/actions/arm"] = np.zeros((3, 2))
+    assert message(DataError, lambda: list(read_minari(tmp_path / "hand-v0", fps=10))) == (
+        f"'{main}', episode_0: 'actions' has parts ['arm'], and must be one array."
     )
