@@ -77,10 +77,11 @@ def ray_overhead(quick: bool, notes: list[str]) -> dict[str, Any]:
             RayConfig(ray=True).build(num) as on_ray, Workers(num) as processes,
             _vector_env() as step,
         ):  # fmt: skip
-            steps = _record(groups, on_ray)  # Starts all processes, builds all environments.
-            _record(groups, processes)
+            steps = record_steps(groups, on_ray)  # Starts all processes, builds all environments.
+            record_steps(groups, processes)
             ways: dict[str, Callable[[], Any]] = {
-                ray: partial(_record, groups, on_ray), local: partial(_record, groups, processes),
+                ray: partial(record_steps, groups, on_ray),
+                local: partial(record_steps, groups, processes),
             }  # fmt: skip
             if num == 2:
                 ways[vector] = partial(step, steps // 2)
@@ -104,7 +105,8 @@ def ray_overhead(quick: bool, notes: list[str]) -> dict[str, Any]:
     }
 
 
-def _record(groups: list[Group], workers: Workers) -> int:
+def record_steps(groups: list[Group], workers: Workers) -> int:
+    """Return how many steps the episodes have that workers record."""
     return sum(len(episode) for group in record(groups, workers) for episode in group)
 
 
