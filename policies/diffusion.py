@@ -1,7 +1,7 @@
 """Diffusion policy: action chunks by denoising, conditioned on the last observations.
 
 Shapes: B batch, N candidates, S draws of noise, To observation steps, Do observation size,
-Tp action chunk, Da action size, Dc condition size.
+Tp action chunk, Tn the same with past actions, Da action size, Dc condition size.
 
 References:
     [1] Chi et al., Diffusion Policy: Visuomotor Policy Learning via Action Diffusion, 2023,
@@ -17,9 +17,10 @@ from typing import Any, Literal, get_args
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from robopref.config import component, resolve
-from robopref.data.windows import ACTION_IS_PAD
+from robopref.data.windows import ACTION_IS_PAD, PAST_ACTION
 from robopref.diffusion import (
     NoiseSchedule,
     Randomness,
@@ -51,6 +52,9 @@ class DiffusionPolicyConfig:
     """Actions predicted, the first one for now."""
     n_action_steps: int = 8
     """Actions executed before the next prediction."""
+    num_past_actions: int = 0
+    """Actions before now that the network predicts together with the chunk, and that are never
+    carried out: `n_obs_steps` - 1 as published [1] and in LeRobot."""
     encoder: Any = component("robopref.encoders:ENCODERS", default="state")
     """What turns observations into features."""
     denoiser: Any = component("robopref.policies:DENOISERS", default="mlp")
@@ -75,6 +79,7 @@ class DiffusionPolicyConfig:
                 f"`n_action_steps` (={self.n_action_steps}) must not exceed "
                 f"`chunk_size` (={self.chunk_size})."
             )
+        check_between("num_past_actions", self.num_past_actions, 0, self.n_obs_steps - 1)
         check_at_least("num_train_steps", self.num_train_steps, 2)
         check_between("num_denoise_steps", self.num_denoise_steps, 1, self.num_train_steps)
         check_choice("sampler", self.sampler, get_args(SamplerName))
@@ -114,6 +119,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         self.n_obs_steps = config.n_obs_steps
         self.chunk_size = config.chunk_size
         self.n_action_steps = config.n_action_steps
+        self.num_past_actions = config.num_past_actions
         self.encoder = config.encoder.build(obs_shapes, config.n_obs_steps)
         # Only what the encoder looks at is asked for later.
         self.obs_shapes: ObsShapes = {key: tuple(obs_shapes[key]) for key in self.encoder.keys}
@@ -126,7 +132,12 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
 
     def make_denoiser(self, config: Any) -> Any:
         """Return the network that denoises; called once, when the encoder is there."""
-        return config.denoiser.build(config.chunk_size, self.action_dim, self.encoder.feature_dim)
+        return config.denoiser.build(*self.noise_shape, self.encoder.feature_dim)
+
+    @property
+    def noise_shape(self) -> tuple[int, int]:
+        """What the network denoises, (Tn, Da)."""
+        return self.num_past_actions + self.chunk_size, self.action_dim
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +156,8 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
 
         Args:
             batch: Observations (B, To, ...) by key, "action" (B, Tp, Da), "action_is_pad" (B, Tp)
-                and, if chunks are not to count alike, "weight" (B,).
+                and, if chunks are not to count alike, "weight" (B,); of a policy that predicts
+                past actions also "action.past".
             generator: Draws the steps and the noise.
         """
         if self.training:
@@ -155,7 +167,10 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         target = noise
         if self.config.prediction == "velocity":
             target = self.schedule.velocity(chunk, noise, steps)
-        loss = prediction_loss(predicted, target, batch.get(ACTION_IS_PAD), batch.get(WEIGHT))
+        is_pad: Tensor | None = batch.get(ACTION_IS_PAD)
+        if is_pad is not None and PAST_ACTION in batch:
+            is_pad = pad(is_pad, (self.num_past_actions, 0))
+        loss = prediction_loss(predicted, target, is_pad, batch.get(WEIGHT))
         return loss, {}
 
     def augmented(
@@ -167,17 +182,17 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
 
     def draw_noising(
         self, batch_size: int, generator: torch.Generator
-    ) -> tuple[Int[Tensor, " B"], Float[Tensor, "B Tp Da"]]:
+    ) -> tuple[Int[Tensor, " B"], Float[Tensor, "B Tn Da"]]:
         """Return denoising steps and noise for `noise_error`."""
         steps = draw_denoise_steps(self.config.num_train_steps, batch_size, generator)
-        shape = (batch_size, self.chunk_size, self.action_dim)
+        shape = (batch_size, *self.noise_shape)
         return steps.to(self.device), draw_noise(shape, generator, device=self.device)
 
     def noise_error(
         self,
         batch: Mapping[str, Tensor],
         denoise_step: Int[Tensor, " B"],
-        noise: Float[Tensor, "B Tp Da"],
+        noise: Float[Tensor, "B Tn Da"],
     ) -> Float[Tensor, " B"]:
         """Return the mean squared error of the predicted noise of each chunk of a batch.
 
@@ -194,7 +209,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         obs: Mapping[str, Tensor],
         candidates: Float[Tensor, "B N Tp Da"],
         denoise_step: Int[Tensor, " S"],
-        noise: Float[Tensor, "S Tp Da"],
+        noise: Float[Tensor, "S Tn Da"],
     ) -> Float[Tensor, "B N S"]:
         """Return `noise_error` of every candidate under every draw.
 
@@ -211,14 +226,16 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         noisy = self.schedule.add_noise(chunk.flatten(0, 1), noise, steps)
         predicted = self.denoiser(noisy.view_as(chunk), modulation).flatten(0, 1)
         predicted = self._as_noise(predicted, noisy, steps)
-        return noise_error(predicted, noise).view(rows, draws, num).transpose(1, 2)
+        ours = (slice(None), slice(self.num_past_actions, None))
+        error = noise_error(predicted[ours], noise[ours])
+        return error.view(rows, draws, num).transpose(1, 2)
 
     def predict_noise(
         self,
         batch: Mapping[str, Tensor],
         denoise_step: Int[Tensor, " B"],
-        noise: Float[Tensor, "B Tp Da"],
-    ) -> Float[Tensor, "B Tp Da"]:
+        noise: Float[Tensor, "B Tn Da"],
+    ) -> Float[Tensor, "B Tn Da"]:
         """Return what the network takes for the noise that was added to each chunk of a batch."""
         _, noisy, predicted = self._predict(batch, denoise_step, noise)
         return self._as_noise(predicted, noisy, denoise_step)
@@ -240,10 +257,10 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
 
     def denoise(
         self,
-        noisy: Float[Tensor, "B Tp Da"],
+        noisy: Float[Tensor, "B Tn Da"],
         denoise_step: Int[Tensor, " B"],
         condition: Float[Tensor, "_ *Dc"],
-    ) -> Float[Tensor, "B Tp Da"]:
+    ) -> Float[Tensor, "B Tn Da"]:
         """Return what the network predicts for noisy chunks, each with a step of its own.
 
         There may be more chunks than conditions; then each condition is that of as many which
@@ -262,7 +279,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         num_candidates: int,
         generator: Randomness,
         *,
-        noise: Float[Tensor, "B N Tp Da"] | None = None,
+        noise: Float[Tensor, "B N Tn Da"] | None = None,
     ) -> Float[Tensor, "B N Tp Da"]:
         """Return candidates for observations (B, To, ...), all in one batched denoising pass.
 
@@ -279,7 +296,7 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
         self.check_obs(obs, self.n_obs_steps)
         batch_size = len(obs[self.encoder.keys[0]])
         if noise is None:
-            shape = (batch_size, num_candidates, self.chunk_size, self.action_dim)
+            shape = (batch_size, num_candidates, *self.noise_shape)
             noise = draw_noise(shape, generator, device=self.device)
         placed = {key: obs[key].to(self.device) for key in self.encoder.keys}
         chunk = self.sampler.sample(self.noise_predictor(placed), noise)
@@ -287,17 +304,28 @@ class DiffusionPolicy(ChunkExecution, PretrainedPolicy):
 
     def to_network(
         self, action: Float[Tensor, "B *N Tp Da"], obs: Mapping[str, Tensor]
-    ) -> Float[Tensor, "B *N Tp Da"]:
-        """Return actions as the network sees them, for observations (B, To, ...)."""
+    ) -> Float[Tensor, "B *N Tn Da"]:
+        """Return actions as the network sees them, for observations (B, To, ...).
+
+        Past actions that `obs` does not have are the middle of their range: copies of the first
+        action would tell the network what it is to find out.
+        """
         normalized: Tensor = self.action_normalizer(action)
-        return normalized
+        if self.num_past_actions == 0:
+            return normalized
+        shape = (*normalized.shape[:-2], self.num_past_actions, self.action_dim)
+        past = normalized.new_zeros(shape)
+        if PAST_ACTION in obs:
+            past = self.action_normalizer(obs[PAST_ACTION])
+            past = (past if past.ndim == len(shape) else past[:, None]).expand(shape)
+        return torch.cat((past, normalized), dim=-2)
 
     def from_network(
-        self, action: Float[Tensor, "B *N Tp Da"], obs: Mapping[str, Tensor]
+        self, action: Float[Tensor, "B *N Tn Da"], obs: Mapping[str, Tensor]
     ) -> Float[Tensor, "B *N Tp Da"]:
         """Return actions in their own units, of what `to_network` returned."""
         inverse: Tensor = self.action_normalizer.inverse(action)
-        return inverse
+        return inverse[..., self.num_past_actions :, :]
 
     def condition(self, batch: Mapping[str, Tensor]) -> Float[Tensor, "B *Dc"]:
         """Return what the network is told beside the chunk and the denoising step."""

@@ -21,6 +21,8 @@ class ChunkExecution:
     n_obs_steps: int
     chunk_size: int
     n_action_steps: int
+    num_past_actions: int = 0
+    """Actions before now that are predicted along with a chunk, and are no part of it."""
     obs_shapes: ObsShapes
     seen_shapes: ObsShapes = MappingProxyType({})
     """Shapes of what may stand in place of an observation, after an axis of views."""

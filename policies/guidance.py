@@ -87,7 +87,7 @@ class GuidedPolicy(ChunkExecution):
         policy = self.policy
         policy.check_obs(obs, self.n_obs_steps)
         num_obs = len(obs[next(iter(self.obs_shapes))])
-        shape = (num_obs, num_candidates, self.chunk_size, self.action_dim)
+        shape = (num_obs, num_candidates, *policy.noise_shape)
         noise = draw_noise(shape, generator, device=policy.device)
         placed = {key: value.to(policy.device) for key, value in obs.items()}
         with torch.inference_mode(False), torch.no_grad():

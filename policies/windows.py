@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robopref.data.episode import Episode
-from robopref.data.windows import ACTION_IS_PAD, WindowSampler
+from robopref.data.windows import ACTION_IS_PAD, PAST_ACTION, WindowSampler
 from robopref.types import ACTION
 
 
@@ -21,6 +21,7 @@ class WindowSource:
         n_obs_steps: Observations of a window, the last one at its step.
         chunk_size: Actions of a window, the first one at its step.
         keys: Observations to hand out.
+        num_past_actions: Actions before its step that a window has as well.
         weights: How much each episode's windows count, or each window; all the same by default.
     """
 
@@ -31,10 +32,15 @@ class WindowSource:
         chunk_size: int,
         *,
         keys: Iterable[str],
+        num_past_actions: int = 0,
         weights: Sequence[float] | Tensor | None = None,
     ) -> None:
-        self._sampler = WindowSampler(episodes, n_obs_steps, chunk_size)
+        self._sampler = WindowSampler(
+            episodes, n_obs_steps, chunk_size, num_past_actions=num_past_actions
+        )
         self._keys = {*keys, ACTION, ACTION_IS_PAD}
+        if num_past_actions:
+            self._keys.add(PAST_ACTION)
         self._weights: Tensor | None = None
         if weights is not None:
             self._weights = torch.as_tensor(weights, dtype=torch.float32)

@@ -87,7 +87,7 @@ class NoiseSchedule(nn.Module):
 def noise_error(
     predicted: Float[Tensor, "B Tp Da"],
     noise: Float[Tensor, "B Tp Da"],
-    is_pad: Bool[Tensor, "B Tp"] | None = None,
+    is_pad: Bool[Tensor, "B _Tp"] | None = None,
 ) -> Float[Tensor, " B"]:
     """Return the mean squared error of the predicted noise of each chunk.
 
@@ -97,11 +97,13 @@ def noise_error(
     Args:
         predicted: What the network says the noise is.
         noise: What it was.
-        is_pad: True where an action is padding and does not count.
+        is_pad: True where an action is padding and does not count; of the last actions, where it is
+            shorter, and then those before them do not count either.
     """
     squared = (predicted - noise).square()
     if is_pad is None:
         return squared.mean(dim=(1, 2))
+    squared = squared[:, -is_pad.shape[1] :]
     real = (~is_pad).to(squared.dtype)
     return (squared.mean(dim=2) * real).sum(dim=1) / real.sum(dim=1).clamp_min(1)
 
@@ -109,7 +111,7 @@ def noise_error(
 def prediction_loss(
     predicted: Float[Tensor, "B Tp Da"],
     target: Float[Tensor, "B Tp Da"],
-    is_pad: Bool[Tensor, "B Tp"] | None = None,
+    is_pad: Bool[Tensor, "B _Tp"] | None = None,
     weight: Float[Tensor, " B"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the mean squared error over all real actions, as eq. 5 of [1] with a mask.
@@ -120,10 +122,12 @@ def prediction_loss(
     Args:
         predicted: What the network says.
         target: What it should: the noise, or the velocity.
-        is_pad: True where an action is padding and does not count.
+        is_pad: As for `noise_error`.
         weight: How much each chunk counts, at least 0; all the same by default.
     """
     squared = (predicted - target).square().mean(dim=2)
+    if is_pad is not None:
+        squared = squared[:, -is_pad.shape[1] :]
     if is_pad is None and weight is None:
         return squared.mean()
     counts = torch.ones_like(squared) if is_pad is None else (~is_pad).to(squared.dtype)

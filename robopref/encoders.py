@@ -81,6 +81,9 @@ class StateEncoderConfig:
     """range: the seen range becomes [-1, 1]; gaussian: zero mean and unit deviation."""
     clip: float = 5.0
     """Normalised features are held within this bound."""
+    beside: tuple[str, ...] = ()
+    """Keys of further vectors that are laid beside the state, such as observation.environment_state
+    of LeRobot's data sets."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -104,20 +107,28 @@ class StateEncoder(nn.Module):
 
     def __init__(self, config: StateEncoderConfig, obs_shapes: ObsShapes, n_obs_steps: int) -> None:
         super().__init__()
-        shape = obs_shapes.get(STATE)
-        if shape is None or len(shape) != 1:
-            raise ValueError(
-                f"The state encoder needs '{STATE}' of shape (Do,), got {dict(obs_shapes)}."
-            )
-        self.keys = (STATE,)
+        self.keys = (STATE, *config.beside)
+        for key in self.keys:
+            if len(obs_shapes.get(key, ())) != 1:
+                raise ValueError(
+                    f"The state encoder needs '{key}' of shape (Do,), got {dict(obs_shapes)}."
+                )
         self.seen_shapes: ObsShapes = {}
         self.clip = config.clip
-        self.feature_dim = n_obs_steps * shape[0]
-        self.normalizer = Normalizer(shape[0], config.normalization)
+        size = sum(obs_shapes[key][0] for key in self.keys)
+        self.feature_dim = n_obs_steps * size
+        self.normalizer = Normalizer(size, config.normalization)
 
     def fit_normalizer(self, statistics: Statistics) -> None:
         """Take over the statistics of the training data."""
-        self.normalizer.fit(statistics[STATE])
+        names = ("min", "max", "mean", "std")
+        self.normalizer.fit(
+            {
+                name: np.concatenate([np.ravel(statistics[key][name]) for key in self.keys])
+                for name in names
+                if all(name in statistics[key] for key in self.keys)
+            }
+        )
 
     def augmented(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
@@ -127,5 +138,6 @@ class StateEncoder(nn.Module):
 
     def forward(self, obs: Mapping[str, Any]) -> Float[Tensor, "B Dc"]:
         """Return features of observations (B, To, Do)."""
-        state: Tensor = self.normalizer(obs[STATE])
+        vectors = [obs[key] for key in self.keys]
+        state: Tensor = self.normalizer(torch.cat(vectors, dim=-1) if vectors[1:] else vectors[0])
         return torch.clamp(state, -self.clip, self.clip).flatten(1)

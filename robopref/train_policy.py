@@ -120,7 +120,7 @@ def window_source(
     """Return the training windows that `policy` needs, each with how much it counts if given."""
     return WindowSource(
         episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-        weights=weights,
+        num_past_actions=policy.num_past_actions, weights=weights,
     )  # fmt: skip
 
 

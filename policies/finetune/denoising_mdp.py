@@ -149,7 +149,7 @@ class DenoisingSteps:
     ) -> Chains:
         """Return chunks for conditions, with the steps of `random` taken at random."""
         num = len(condition)
-        shape = (num, policy.chunk_size, policy.action_dim)
+        shape = (num, *policy.noise_shape)
         x = draw_noise(shape, generator, device=condition.device)
         last, before, after = x, [], []
         for index, step in enumerate(self.sampler.steps):

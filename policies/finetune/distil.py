@@ -195,7 +195,7 @@ def _windows(
 ) -> WindowSource:
     return WindowSource(
         episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-        weights=weights,
+        num_past_actions=policy.num_past_actions, weights=weights,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from robopref.data.windows import ACTION_IS_PAD
+from robopref.data.windows import ACTION_IS_PAD, PAST_ACTION
 from robopref.diffusion import noise_error
 from robopref.errors import check_above, check_at_least, check_between
 from robopref.policies.finetune.data import FinetuneData
@@ -95,8 +95,9 @@ class DROConfig:
             )
         data = self.episodes.of_chosen(data)
         windows = WindowSource(
-            data.chosen, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
-        )
+            data.chosen, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
+            num_past_actions=policy.num_past_actions,
+        )  # fmt: skip
         source = self.episodes.chosen_first(windows, data)
         tuned = copy.deepcopy(policy)
         tuned.reset()
@@ -148,9 +149,10 @@ class DROObjective(nn.Module):
             reference = self._reference[0].noise_error(both, steps, noise).view(2, num).T
         kept = error
         if self.config.safeguard > 0:
-            # Actions past an episode's end are in no error, so they pull nowhere.
-            padded = both[ACTION_IS_PAD][..., None]
-            difference = (predicted.detach() - noise).masked_fill(padded, 0.0)
+            # Actions past an episode's end or before the chunk are in no error: they pull nowhere.
+            is_pad = both[ACTION_IS_PAD]
+            difference = (predicted.detach() - noise)[:, -is_pad.shape[1] :]
+            difference = difference.masked_fill(is_pad[..., None], 0.0)
             difference = difference.view(2, num, -1).transpose(0, 1)
             best = torch.tensor([[True, False]], device=error.device).expand(num, -1)
             scale = loser_scale(difference, best, self.config.safeguard)
@@ -171,7 +173,7 @@ class DROObjective(nn.Module):
         # A copy: gradients cannot flow past what was made in inference mode.
         own = self.snapshot.sample(obs, 1, generator)[:, 0].clone()
         # The actions that are padding in the one count in neither.
-        keys = (*obs, ACTION_IS_PAD)
+        keys = [key for key in (*obs, ACTION_IS_PAD, PAST_ACTION) if key in batch]
         return {key: batch[key].repeat(2, *[1] * (batch[key].ndim - 1)) for key in keys} | {
             ACTION: torch.cat([batch[ACTION], own])
         }

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robopref.data.segment import Segment
-from robopref.data.windows import ACTION_IS_PAD, WindowSampler
+from robopref.data.windows import ACTION_IS_PAD, PAST_ACTION, WindowSampler
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.credit import advantages, likeness
 from robopref.policies.finetune.data import SURE, FinetuneData, Judgement
@@ -133,7 +133,9 @@ def _of_episodes(
     else:
         episodes = data.pool
         judgements, certainty = _ordered_by_reward(data, size or 2, config.num_groups, rng)
-    sampler = WindowSampler(episodes, policy.n_obs_steps, policy.chunk_size)
+    sampler = WindowSampler(
+        episodes, policy.n_obs_steps, policy.chunk_size, num_past_actions=policy.num_past_actions
+    )
     starts = np.concatenate([[0], np.cumsum(sampler.lengths)])
     start = {e.id: int(k) for e, k in zip(episodes, starts, strict=False)}
     which, rows = _side_by_side(judgements, start, config.num_groups, rng)
@@ -141,7 +143,8 @@ def _of_episodes(
     found = sampler.gather(rows.clip(0).ravel())
     windows = {
         key: torch.from_numpy(found[key]).view(*rows.shape, *found[key].shape[1:])
-        for key in (*policy.obs_shapes, ACTION, ACTION_IS_PAD)
+        for key in (*policy.obs_shapes, ACTION, ACTION_IS_PAD, PAST_ACTION)
+        if key in found
     }
     tensor = torch.from_numpy(gains).float()
     weights = torch.tensor([judgement.weight for judgement in judgements])[which]
@@ -234,7 +237,9 @@ def _of_candidates(
             "Candidates are proposed at observations of unlabelled episodes, of which there are "
             "none. Record some, or take `groups.source` answers."
         )
-    sampler = WindowSampler(data.pool, policy.n_obs_steps, policy.chunk_size)
+    sampler = WindowSampler(
+        data.pool, policy.n_obs_steps, policy.chunk_size, num_past_actions=policy.num_past_actions
+    )
     drawn = np.sort(rng.choice(len(sampler), min(config.num_groups, len(sampler)), replace=False))
     found = sampler.gather(drawn)
     obs = {key: torch.from_numpy(found[key]) for key in policy.obs_shapes}
@@ -248,6 +253,9 @@ def _of_candidates(
     gains, deviation = scores.gather(1, picked), doubt.gather(1, picked)
     place = picked[..., None, None].expand(-1, -1, *chunks.shape[2:])
     windows = {key: value[:, None].expand(-1, size, *value.shape[1:]) for key, value in obs.items()}
+    if PAST_ACTION in found:
+        past = torch.from_numpy(found[PAST_ACTION])[:, None]
+        windows[PAST_ACTION] = past.expand(-1, size, *past.shape[2:])
     windows[ACTION] = chunks.gather(1, place)
     windows[ACTION_IS_PAD] = torch.zeros(windows[ACTION].shape[:3], dtype=torch.bool)
     certainty = (gains[:, 0] - gains[:, -1]) / (deviation[:, 0] + deviation[:, -1] + 1e-6)

@@ -167,9 +167,10 @@ class PreferenceObjective(nn.Module):
         best = best_of(gains)
         kept = error
         if self.config.safeguard > 0:
-            difference = predicted.detach() - noise
-            # Actions past an episode's end are in no error, so they pull nowhere.
-            difference = difference.masked_fill(batch[ACTION_IS_PAD][..., None], 0.0)
+            # Actions past an episode's end or before the chunk are in no error: they pull nowhere.
+            is_pad = batch[ACTION_IS_PAD]
+            difference = (predicted.detach() - noise)[:, -is_pad.shape[1] :]
+            difference = difference.masked_fill(is_pad[..., None], 0.0)
             difference = difference.flatten(1).view(num, size, -1)
             scale = loser_scale(difference, best, self.config.safeguard)
             kept = scale * error + (1 - scale) * error.detach()

@@ -129,8 +129,9 @@ class QualitySource(WindowSource):
 
     def __init__(self, policy: Any, data: FinetuneData, classes: Tensor) -> None:
         super().__init__(
-            data.pool, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
-        )
+            data.pool, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
+            num_past_actions=policy.num_past_actions,
+        )  # fmt: skip
         self._classes = classes
 
     def gather(self, indices: Tensor) -> dict[str, Tensor]:

@@ -184,8 +184,9 @@ class Windows:
 
     def __init__(self, base: Any, episodes: Sequence[Episode]) -> None:
         source = WindowSource(
-            see(base, episodes), base.n_obs_steps, base.chunk_size, keys=tuple(base.obs_shapes)
-        )
+            see(base, episodes), base.n_obs_steps, base.chunk_size, keys=tuple(base.obs_shapes),
+            num_past_actions=base.num_past_actions,
+        )  # fmt: skip
         generator = make_generator(0, "guard")
         drawn = torch.randperm(len(source), generator=generator)[:WINDOWS].sort().values
         of = np.repeat(np.arange(len(episodes)), [len(episode) for episode in episodes])

@@ -21,6 +21,8 @@ from robopref.types import ACTION
 
 ACTION_IS_PAD = "action_is_pad"
 """Key of the mask of repeated actions, as in LeRobot."""
+PAST_ACTION = "action.past"
+"""Key of the actions before a window's step, for policies that predict these too."""
 
 
 _Row = tuple[str, tuple[int, ...]]
@@ -47,6 +49,7 @@ class WindowSampler:
         episodes: Where the windows come from; gone through twice.
         n_obs_steps: To, observations of a window; the last is the one at its step.
         chunk_size: Tp, actions of a window; the first is the one at its step.
+        num_past_actions: Actions before its step that are handed out as well.
         directory: Where to keep the arrays as memory-mapped files, for data larger than memory;
             in memory by default.
 
@@ -61,12 +64,14 @@ class WindowSampler:
         n_obs_steps: int,
         chunk_size: int,
         *,
+        num_past_actions: int = 0,
         directory: Path | None = None,
     ) -> None:
         check_at_least("n_obs_steps", n_obs_steps, 1)
         check_at_least("chunk_size", chunk_size, 1)
         self.n_obs_steps = n_obs_steps
         self.chunk_size = chunk_size
+        self.num_past_actions = num_past_actions
         rows: dict[str, _Row] = {}
         lengths = []
         for episode in episodes:
@@ -79,12 +84,13 @@ class WindowSampler:
         self._remaining = np.concatenate([np.arange(n, 0, -1) for n in lengths]).astype(np.int32)
         number = np.repeat(np.arange(len(lengths)), lengths)
         steps = np.arange(int(self._start[-1]))
-        widths = {key: chunk_size if key == ACTION else n_obs_steps for key in rows}
+        num_actions = num_past_actions + chunk_size
+        widths = {key: num_actions if key == ACTION else n_obs_steps for key in rows}
         padded = {
             key: _allocate(directory, key, len(steps) + len(lengths) * (width - 1), rows[key])
             for key, width in widths.items()
         }
-        _fill(padded, episodes, widths)
+        _fill(padded, episodes, widths, num_past_actions)
         self._windows = {key: _as_windows(padded[key], width) for key, width in widths.items()}
         self._row = {key: steps + number * (width - 1) for key, width in widths.items()}
 
@@ -110,12 +116,15 @@ class WindowSampler:
     def gather(self, indices: Int[np.ndarray, " B"]) -> dict[str, np.ndarray]:
         """Return a batch: observations (B, To, ...), actions (B, Tp, Da) and `action_is_pad`.
 
-        The arrays are new each time.
+        The arrays are new each time. Past actions, if any, are under `action.past`.
 
         Raises:
             IndexError: There is no such window.
         """
         batch = {key: view[self._row[key][indices]] for key, view in self._windows.items()}
+        if self.num_past_actions:
+            parts = np.split(batch[ACTION], [self.num_past_actions], axis=1)
+            batch[PAST_ACTION], batch[ACTION] = (part.copy() for part in parts)
         ahead = np.arange(self.chunk_size, dtype=np.int32)
         batch[ACTION_IS_PAD] = ahead >= self._remaining[indices][:, None]
         return batch
@@ -152,20 +161,23 @@ def _fill(
     padded: dict[str, np.ndarray],
     episodes: Sequence[Episode] | Episodes,
     widths: dict[str, int],
+    num_past_actions: int,
 ) -> None:
-    """Copy each episode's rows with `width - 1` repetitions: of the last action, else the first."""
+    """Copy each episode's rows with `width - 1` repetitions of the first and of the last.
+
+    An observation is repeated before the first; an action behind the last, and as often before the
+    first as there are past actions.
+    """
     places = dict.fromkeys(padded, 0)
     for episode in episodes:
         for key, target in padded.items():
             rows = episode.action if key == ACTION else episode.obs[key][:-1]
             extra, start = widths[key] - 1, places[key]
             stop = places[key] = start + len(rows) + extra
-            if key == ACTION:
-                target[start : stop - extra] = rows
-                target[stop - extra : stop] = rows[-1]
-            else:
-                target[start : start + extra] = rows[0]
-                target[start + extra : stop] = rows
+            first = start + (num_past_actions if key == ACTION else extra)
+            target[start:first] = rows[0]
+            target[first : first + len(rows)] = rows
+            target[first + len(rows) : stop] = rows[-1]
 
 
 def _as_windows(padded: np.ndarray, width: int) -> np.ndarray:

@@ -24,11 +24,12 @@ def episode(length: int, offset: int, *, size: int = 2) -> Episode:
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     n_obs_steps=st.integers(1, 4),
     chunk_size=st.integers(1, 12),
+    num_past=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=60)
-def test_windows_are_those_of_the_definition(lengths, n_obs_steps, chunk_size):
+def test_windows_are_those_of_the_definition(lengths, n_obs_steps, chunk_size, num_past):
     episodes = [episode(n, 100 * i) for i, n in enumerate(lengths)]
-    sampler = WindowSampler(episodes, n_obs_steps, chunk_size)
+    sampler = WindowSampler(episodes, n_obs_steps, chunk_size, num_past_actions=num_past)
     assert len(sampler) == sum(lengths)
     batch = sampler.gather(np.arange(len(sampler)))
     number = 0
@@ -40,6 +41,9 @@ def test_windows_are_those_of_the_definition(lengths, n_obs_steps, chunk_size):
             np.testing.assert_array_equal(batch["observation.state"][number], one.state[obs_steps])
             np.testing.assert_array_equal(batch["action"][number], one.action[inside])
             np.testing.assert_array_equal(batch["action_is_pad"][number], action_steps >= len(one))
+            if num_past:
+                before = np.maximum(np.arange(step - num_past, step), 0)
+                np.testing.assert_array_equal(batch["action.past"][number], one.action[before])
             number += 1
 
 
@@ -50,8 +54,9 @@ def test_the_first_action_belongs_to_the_last_observation():
     assert not batch["action_is_pad"].any()
 
 
-def test_a_batch_is_contiguous_float32_and_its_own():
-    sampler = WindowSampler([episode(20, 0)], 2, 4)
+@pytest.mark.parametrize("num_past", [0, 1])
+def test_a_batch_is_contiguous_float32_and_its_own(num_past):
+    sampler = WindowSampler([episode(20, 0)], 2, 4, num_past_actions=num_past)
     first, second = sampler.gather(np.array([3, 4])), sampler.gather(np.array([3, 4]))
     for key, shape in (("observation.state", (2, 2, 2)), ("action", (2, 4, 1))):
         assert first[key].shape == shape

@@ -33,6 +33,7 @@ def configs():
     found = {name: POLICIES.config_class(name)() for name in POLICIES}
     for denoiser in DENOISERS:
         found[f"diffusion-{denoiser}"] = DiffusionPolicyConfig(denoiser=denoiser)
+    found["diffusion-past"] = DiffusionPolicyConfig(num_past_actions=1)
     found["diffusion-ddim"] = DiffusionPolicyConfig(sampler="ddim")
     found["diffusion-images"] = DiffusionPolicyConfig(encoder=SEEING)
     one = dataclasses.replace(SEEING, cameras=("side",), state=(1, 3), train_backbone=True)
