@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 ROBOPREF_EXTRAS="$$(cat $(STAMP))" $(BIN)/pytest -q 
 PEERS := lerobot flexiv imitation minari openpi franka
 
 # What a side environment holds; the versions that were installed are kept in its versions.txt.
-PEER_lerobot := 'lerobot[feetech]' mujoco==3.3.0 jaxtyping
+PEER_lerobot := -e '.[arm,lerobot]'
 PEER_flexiv := 'flexivrdk>=2.1'
 PEER_imitation := imitation==1.0.1 'setuptools<81'
 PEER_openpi := openpi-client typing-extensions
@@ -55,11 +55,10 @@ install:
 	@rm -f $(STAMP)
 	@$(MAKE) --no-print-directory $(STAMP)
 
-# The first interpreter that can run robopref; the newest for LeRobot, which asks for 3.12 by now, and
-# 3.12 for Flexiv, which has no wheels for its neighbours.
+# The first interpreter that can run robopref; 3.12 for LeRobot, which asks for it, and for Flexiv,
+# which has no wheels for its neighbours.
 oldest := python3.11 python3.12 python3.13 python3 python
 twelve := python3.12
-newest := python3.13 python3.12 python3.11 python3 python
 define find_python
 	python=; \
 	for name in $(PYTHON) $(1); do \
@@ -116,7 +115,7 @@ system:
 peers: $(PEERS:%=.venv-%/versions.txt)
 
 .venv-%/versions.txt:
-	@$(call find_python,$(if $(filter lerobot,$*),$(newest),$(if $(filter flexiv,$*),$(twelve),$(oldest)))); \
+	@$(call find_python,$(if $(filter lerobot flexiv,$*),$(twelve),$(oldest))); \
 	"$$python" -m venv .venv-$*
 	.venv-$*/bin/python -m pip install -q $(PEER_$*)
 	.venv-$*/bin/python -m pip freeze > $@

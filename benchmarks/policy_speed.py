@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from robopref.policies.diffusion import DiffusionPolicyConfig
-from robopref.policies.unet_denoiser import UNetDenoiser, UNetDenoiserConfig
+from robopref.policies.lerobot_unet import from_lerobot
+from robopref.policies.unet_denoiser import UNetDenoiserConfig
 from robopref.seeding import make_generator
 from robopref.types import ACTION, STATE
 
@@ -186,56 +187,6 @@ def largest_difference(saved: Mapping[str, Tensor]) -> float:
         modulation = unet.modulation(saved["_step"], saved["_condition"])
         out = unet(saved["_x"][:, None], modulation)[:, 0]
     return float((out - saved["_out"]).abs().max())
-
-
-def from_lerobot(weights: Mapping[str, Tensor], unet: UNetDenoiser) -> dict[str, Tensor]:
-    """Return LeRobot's weights under the names and in the layout of `unet`."""
-    found: dict[str, Tensor] = {
-        f"step_encoder.{i}.{kind}": weights[f"diffusion_step_encoder.{i}.{kind}"]
-        for i in (1, 3)
-        for kind in ("weight", "bias")
-    }
-    film: list[tuple[Tensor, Tensor]] = []
-    num_levels = len(SHAPE["channels"])
-    parts = [(f"down.{i}", f"down_modules.{i}.") for i in range(num_levels)]
-    parts += [("middle", "mid_modules.")]
-    parts += [(f"up.{i}", f"up_modules.{i}.") for i in range(num_levels - 1)]
-    for ours, theirs in parts:
-        for index, block in enumerate(("first", "second")):
-            found |= _residual(weights, f"{theirs}{index}", f"{ours}.{block}")
-            encoder = f"{theirs}{index}.cond_encoder.1"
-            film.append((weights[f"{encoder}.weight"], weights[f"{encoder}.bias"]))
-    for i in range(num_levels - 1):
-        found |= _convolution(weights, f"down_modules.{i}.2", f"downsample.{i}.conv")
-        found |= _convolution(weights, f"up_modules.{i}.2", f"upsample.{i}.conv", transposed=True)
-    found |= _block(weights, "final_conv.0", "last")
-    found |= _convolution(weights, "final_conv.1", "out")
-    found["film.weight"] = torch.cat([weight for weight, _ in film])
-    found["film.bias"] = torch.cat([bias for _, bias in film])
-    assert found.keys() == unet.state_dict().keys()
-    return found
-
-
-def _residual(weights: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
-    found = _block(weights, f"{theirs}.conv1", f"{ours}.first")
-    found |= _block(weights, f"{theirs}.conv2", f"{ours}.second")
-    if f"{theirs}.residual_conv.weight" in weights:
-        found |= _convolution(weights, f"{theirs}.residual_conv", f"{ours}.skip")
-    return found
-
-
-def _block(weights: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
-    norm = {f"{ours}.norm.{k}": weights[f"{theirs}.block.1.{k}"] for k in ("weight", "bias")}
-    return _convolution(weights, f"{theirs}.block.0", f"{ours}.conv") | norm
-
-
-def _convolution(
-    weights: Mapping[str, Tensor], theirs: str, ours: str, *, transposed: bool = False
-) -> dict[str, Tensor]:
-    """Return (out, in, taps), or (in, out, taps) if transposed, as (taps, in, out)."""
-    order = (2, 0, 1) if transposed else (2, 1, 0)
-    weight = weights[f"{theirs}.weight"].permute(order).contiguous()
-    return {f"{ours}.weight": weight, f"{ours}.bias": weights[f"{theirs}.bias"]}
 
 
 def matmul_milliseconds() -> float:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from robopref.encoders import ObsShapes
 from robopref.errors import CheckpointError, check_at_least
 from robopref.policies import POLICIES
-from robopref.pretrained import CONFIG_FILE, PretrainedModel
+from robopref.policies.lerobot_files import PIPELINE_FILES, is_lerobot, obs_shapes_of
+from robopref.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedModel, locate
 from robopref.registry import Registry
 
 _MODEL_CARD = """---
@@ -59,9 +60,41 @@ def read_obs_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
     if not path.is_file():
         raise FileNotFoundError(f"No policy at '{directory}': '{CONFIG_FILE}' is missing.")
     try:
-        shapes = json.loads(path.read_text())["obs_shapes"]
+        config = json.loads(path.read_text())
+        shapes = obs_shapes_of(config) if is_lerobot(config) else config["obs_shapes"]
         return {key: tuple(shape) for key, shape in shapes.items()}
     except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
+
+
+def fetch_policy(source: str | Path, **hub: Any) -> Path:
+    """Return the folder with all files of a policy, robopref's or LeRobot's.
+
+    Args:
+        source: A folder, which is returned; or, as a string, "owner/name" on the hub.
+        hub: Options of `huggingface_hub.hf_hub_download`, such as `revision`.
+
+    Raises:
+        FileNotFoundError: There is neither such a folder nor such a repository.
+        CheckpointError: A file is missing or damaged.
+    """
+    path = locate(source, CONFIG_FILE, "policy", hub)
+    if Path(source).is_dir():
+        return Path(source)
+    locate(source, WEIGHTS_FILE, "policy", hub)
+    if is_lerobot(_read(path)):
+        for name in PIPELINE_FILES:
+            pipeline = _read(locate(source, name, "policy", hub))
+            for step in pipeline.get("steps", ()):
+                if "state_file" in step:
+                    locate(source, step["state_file"], "policy", hub)
+    return path.parent
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}.") from error
 
 
@@ -72,7 +105,7 @@ def load_policy(
     action_dim: int | None = None,
     **hub: Any,
 ) -> Any:
-    """Load any policy that `save_pretrained` wrote, ready to be used.
+    """Load any policy that `save_pretrained` wrote, robopref's or LeRobot's, ready to be used.
 
     Args:
         source: A folder; or, as a string, "owner/name" on the hub.
@@ -84,8 +117,15 @@ def load_policy(
         FileNotFoundError: There is neither such a folder nor such a repository.
         CheckpointError: It is damaged or incomplete, of a type that is not registered, or for
             other observations or actions.
+        MissingExtraError: It is a policy of LeRobot's, which is not installed.
     """
-    policy = PretrainedPolicy.from_pretrained(source, **hub)
+    policy: Any
+    if is_lerobot(_read(locate(source, CONFIG_FILE, "policy", hub))):
+        from robopref.policies.lerobot import LeRobotPolicy
+
+        policy = LeRobotPolicy(fetch_policy(source, **hub))
+    else:
+        policy = PretrainedPolicy.from_pretrained(source, **hub)
     for key, shape in policy.obs_shapes.items():
         given = shape if obs_shapes is None else obs_shapes.get(key)
         if given != shape:

@@ -40,6 +40,14 @@ VERBS: dict[str, tuple[str, str]] = {
         "robopref.commands.train_iql:TrainIQLCommand",
         "Train a policy to earn a reward, from episodes alone (offline RL).",
     ),
+    "policy import": (
+        "robopref.commands.policy:ImportCommand",
+        "Read a diffusion policy that LeRobot trained, to fine-tune it.",
+    ),
+    "policy export": (
+        "robopref.commands.policy:ExportCommand",
+        "Write a diffusion policy as a checkpoint that LeRobot loads.",
+    ),
     "transfer": (
         "robopref.commands.transfer:TransferCommand",
         "Use answers about one task on another, and say how far to trust that.",

@@ -5,6 +5,7 @@ settings (`options`). The normalisers are part of the weights. No pickle is read
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -64,13 +65,13 @@ class PretrainedModel(  # type: ignore[call-arg]
                 class, or of a type that is not registered.
         """
         source, kind = pretrained_model_name_or_path, cls.registry.kind
-        model = _build(cls, _locate(source, CONFIG_FILE, kind, hub))
+        model = _build(cls, locate(source, CONFIG_FILE, kind, hub))
         if not isinstance(model, cls):
             raise CheckpointError(
                 f"'{source}' holds {type(model).__name__}, expected {cls.__name__}. "
                 f"Load it with load_{kind}, which takes any {kind}."
             )
-        path = _locate(source, WEIGHTS_FILE, kind, hub)
+        path = locate(source, WEIGHTS_FILE, kind, hub)
         try:
             weights = load_file(path)
         except (SafetensorError, OSError) as error:
@@ -118,8 +119,19 @@ class PretrainedModel(  # type: ignore[call-arg]
         write_text_atomically(save_directory / CONFIG_FILE, json.dumps(header, indent=2) + "\n")
 
 
-def _locate(source: str | Path, name: str, kind: str, hub: dict[str, Any]) -> Path:
-    """Return the path of the file `name` in a folder, or of its copy from the hub."""
+def locate(source: str | Path, name: str, kind: str, hub: Mapping[str, Any]) -> Path:
+    """Return the path of the file `name` in a folder, or of its copy from the hub.
+
+    Args:
+        source: A folder; or, as a string, "owner/name" on the hub.
+        name: The file's.
+        kind: What it is a file of, for messages.
+        hub: Options of `huggingface_hub.hf_hub_download`, such as `revision`.
+
+    Raises:
+        FileNotFoundError: There is neither such a folder nor such a repository.
+        CheckpointError: There is, without this file.
+    """
     missing = f"'{source}' holds no {kind}: '{name}' is missing."
     folder = Path(source)
     if folder.is_dir():

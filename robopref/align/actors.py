@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from robopref.config import component, load_yaml, save_yaml
+from robopref.locations import as_url
 from robopref.protocols import Environment
 from robopref.seeding import make_generator, make_rng
 from robopref.types import Obs
@@ -178,18 +179,25 @@ class PolicySpec:
 
         return read_obs_shapes(self.policy)
 
-    def load(self, device: Any = "cpu") -> Any:
-        """Load the policy, and what steers it, onto a device."""
+    def load(self, device: Any = "cpu", *, task: str = "") -> Any:
+        """Load the policy, and what steers it, onto a device.
+
+        Args:
+            device: Where they compute.
+            task: What is to be done, in words, for a policy that is told.
+        """
         from robopref.policies.serialization import load_policy
 
         policy: Any = load_policy(self.policy).to(device)
+        if hasattr(policy, "task"):
+            policy.task = task
         if self.selection is None:
             return policy
         return self.selection.build(policy, self._scorer(policy, device))
 
     def build(self, envs: Sequence[Environment]) -> Actor:
         """Load the policy and build the actor."""
-        return PolicyActor(self.load())
+        return PolicyActor(self.load(task=envs[0].task_description))
 
     def _scorer(self, policy: Any, device: Any) -> Any:
         from robopref.policies.serialization import load_policy
@@ -265,12 +273,18 @@ def find_saved(directory: Path, kind: str) -> Path:
     """Return where a policy or reward is: in `directory`, or in that folder of a run.
 
     Args:
-        directory: Run directory, or the saved model itself.
+        directory: Run directory, or the saved model itself; or hf://owner/name for a policy on the
+            hub, which is downloaded.
         kind: "policy" or "reward".
 
     Raises:
         FileNotFoundError: Neither holds one.
     """
+    url = as_url(directory)
+    if kind == "policy" and url is not None and url.startswith("hf://"):
+        from robopref.policies.serialization import fetch_policy
+
+        return fetch_policy(url.removeprefix("hf://"))
     for place in (directory, directory / kind):
         if (place / "config.json").is_file():
             return place

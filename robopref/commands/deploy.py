@@ -172,7 +172,7 @@ class DeployCommand:
             actor, loaded = spec.build([env]), spec.proposer(env.task.primitive)
         elif isinstance(policy, Path):
             spec, name = policy_spec(policy, self.reward), name_policy(policy, self.reward)
-            loaded = spec.load()
+            loaded = spec.load(task=env.task_description)
             drop_what_cannot_be_done(loaded, env)
         else:
             from robopref.serving.remote import RemoteSpec

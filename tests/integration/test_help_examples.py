@@ -14,9 +14,10 @@ from robopref import cli
 ORDER = [
     "doctor", "demo", "data info", "data validate", "data compact", "data merge", "collect",
     "query", "answer", "label", "data upgrade-preferences", "data export", "data import",
-    "data import-preferences", "train reward", "transfer", "train policy", "train iql", "evaluate",
-    "deploy", "teleop", "serve", "arm check", "arm stop", "arm recover", "camera list",
-    "camera show", "camera mount", "camera calibrate", "align", "deform", "bench",
+    "data import-preferences", "train reward", "transfer", "train policy", "policy export",
+    "policy import", "train iql", "evaluate", "deploy", "teleop", "serve", "arm check",
+    "arm stop", "arm recover", "camera list", "camera show", "camera mount", "camera calibrate",
+    "align", "deform", "bench",
 ]  # fmt: skip
 """Each finds what the ones before it have made."""
 TYPED = {"answer": "1\n2\n=\n?\n1\n"}
