@@ -154,21 +154,36 @@ def locate(source: str | Path, name: str, kind: str, hub: Mapping[str, Any]) -> 
 
 def _build(model_class: type[PretrainedModel], path: Path) -> Any:
     """Build the model that the config at `path` describes; its weights are not yet there."""
-    registry = model_class.registry
     try:
-        sizes = json.loads(path.read_text())
+        header = json.loads(path.read_text())
     except ValueError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}.") from error
-    is_ours = isinstance(sizes, dict) and isinstance(sizes.get("type"), str)
-    if not is_ours or not isinstance(sizes.get("options"), dict):
+    return build_model(model_class, header, path)
+
+
+def build_model(model_class: type[PretrainedModel], header: Any, where: Path | str) -> Any:
+    """Build the model that the content of a `config.json` describes, with weights of its own.
+
+    Args:
+        model_class: The kind of model.
+        header: The content.
+        where: Where it is from, for messages.
+
+    Raises:
+        CheckpointError: It is not of such a model, or cannot be built.
+    """
+    registry = model_class.registry
+    is_ours = isinstance(header, dict) and isinstance(header.get("type"), str)
+    if not is_ours or not isinstance(header.get("options"), dict):
         raise CheckpointError(
-            f"'{path}' is not the config of a {registry.kind} of robopref, which has a 'type' "
+            f"'{where}' is not the config of a {registry.kind} of robopref, which has a 'type' "
             "and 'options'."
         )
+    sizes = dict(header)
     name, options = sizes.pop("type"), sizes.pop("options")
     try:
         config = from_dict(registry.config_class(name), options)
         found = from_dict(model_class.sizes_class, sizes)
         return config.build(**{f.name: getattr(found, f.name) for f in fields(found)})
     except (UnknownNameError, ValueError) as error:
-        raise CheckpointError(f"'{path}' cannot be used: {error}") from error
+        raise CheckpointError(f"'{where}' cannot be used: {error}") from error
