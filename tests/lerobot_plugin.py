@@ -29,7 +29,7 @@ def try_robot(folder):
     from robopref.hardware import arm_process
 
     # Its process imports LeRobot, which takes minutes where tests run side by side.
-    vars(arm_process)["CONNECT_S"] = 300.0
+    arm_process.CONNECT_S = 300.0
     # A package that LeRobot brings is called `tests` as well.
     sys.path.append(str(Path(__file__).with_name("hardware")))
     line: Any = importlib.import_module("lerobot_on_a_line")
