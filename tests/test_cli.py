@@ -45,9 +45,9 @@ def test_every_verb_is_there(verb):
 def test_every_example_parses(verb):
     lines = examples(verb)
     assert lines, f"'{verb}' has no Example."
-    for line in lines:
-        assert line[: len(verb.split())] == verb.split()
-        assert isinstance(cli.parse(line), cli.load(verb))
+    # What an example needs may be made before it.
+    parsed = [cli.parse(line) for line in lines]
+    assert isinstance(parsed[-1], cli.load(verb))
 
 
 def test_every_command_line_of_the_readme_parses():

@@ -6,6 +6,9 @@ import torch
 from benchmarks.two_ways import SIDE, clone, make_episode, make_episodes
 from robopref.types import STATE
 
+# A program for LeRobot's environment, which has what it imports.
+collect_ignore = ["lerobot_checkpoints.py"]
+
 
 @pytest.fixture(scope="session")
 def make_toy_episode():

@@ -36,7 +36,9 @@ def test_the_normaliser_is_saved_with_the_policy(toy_policy, saved):
 def test_the_config_names_the_parts_with_every_setting(toy_policy, saved):
     options = json.loads((saved / "config.json").read_text())["options"]
     assert options["denoiser"] == {"type": "mlp", "width": 64, "num_blocks": 2, "step_dim": 64}
-    assert options["encoder"] == {"type": "state", "normalization": "range", "clip": 5.0}
+    assert options["encoder"] == {
+        "type": "state", "beside": [], "normalization": "range", "clip": 5.0
+    }  # fmt: skip
     assert options == to_dict(toy_policy.config)
 
 
