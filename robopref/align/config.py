@@ -79,7 +79,8 @@ class AlignConfig:
     """The environment says when its task is solved; without that, success is not counted, and
     nothing is left out for want of it."""
     use_success: bool = True
-    """Keep only successful ones of them: success is a signal of its own beside the labels."""
+    """Keep only successful ones of them, and ask about no others: success is a signal of its own
+    beside the labels."""
     num_test_episodes: int = 50
     """Episodes of the evaluation, from starts that nothing else used."""
     max_episode_steps: int | None = 200

@@ -19,6 +19,7 @@ from robopref.align.run import load_figures, save_figures
 from robopref.align.shown import Shown
 from robopref.config import resolve
 from robopref.data.episode import Episode, batch_segments
+from robopref.data.rows import EpisodeRow
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.envs import BEHAVIOURS
@@ -36,6 +37,8 @@ NUM_PARTS = 5
 """One of so many decided queries is held out, where any are."""
 FEWEST_TO_HOLD_OUT = 20
 """Of fewer decided queries none is held out: so few could not judge a policy."""
+FEWEST_TO_ASK_ABOUT = 20
+"""Where fewer episodes succeeded, those that failed are asked about as well."""
 MAX_QUERIES_PER_LABEL = 5
 """A teacher who passes on more than this gives too little to learn from."""
 
@@ -248,11 +251,23 @@ class Labels:
         )  # fmt: skip
         return teacher
 
+    def _asked_about(self) -> Sequence[EpisodeRow]:
+        """Return the episodes that queries are made of.
+
+        Nothing that failed is imitated where success is used, and failures are so unlike all else
+        that telling them apart would take most of the labels.
+        """
+        rows = self.pool.rows
+        if not (self.config.use_success and self.config.knows_success):
+            return rows
+        succeeded = [row for row in rows if row.succeeded]
+        return succeeded if len(succeeded) >= FEWEST_TO_ASK_ABOUT else rows
+
     def _segments(self) -> list[Segment]:
         """Return what is compared: whole episodes, or one random window of each."""
         length = self.config.segment_length
         segments = []
-        for row in self.pool.rows:
+        for row in self._asked_about():
             rng = make_rng(self.config.seed, "segment", row.episode_id)
             size = row.length if length is None else min(length, row.length)
             start = int(rng.integers(row.length - size + 1))
@@ -281,7 +296,7 @@ class Labels:
         """
         if not getattr(self.config, "ask_about_demonstrations", False):
             return None
-        own = [row.metadata.get("name") == "pool" for row in self.pool.rows]
+        own = [row.metadata.get("name") == "pool" for row in self._asked_about()]
         return ["pool" if is_own else "demonstrations" for is_own in own]
 
     def _has_winner(self) -> bool:

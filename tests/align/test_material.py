@@ -14,6 +14,7 @@ from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
 from robopref.preferences.teachers import ScriptedTeacherConfig
 from robopref.preferences.triplets import TripletsConfig
+from robopref.seeding import derive_uuid
 from robopref.types import STATE
 from tests.align.conftest import make_tiny
 
@@ -168,3 +169,34 @@ def test_three_are_ranked_at_once_and_no_more_labels_are_asked_for_than_there_ar
     assert {episode.id for episode in judged} == {
         item.episode_id for preference in answers for item in preference.query.items
     }
+
+
+@pytest.mark.parametrize(
+    ("num_succeeded", "changes", "is_all"),
+    [
+        (20, {}, False),
+        (19, {}, True),
+        (20, {"use_success": False}, True),
+        (20, {"knows_success": False}, True),
+    ],
+)
+def test_failures_are_asked_about_only_where_they_count(
+    finished, tmp_path, num_succeeded, changes, is_all
+):
+    episode = next(iter(finished.store("pool")))
+    won, lost = np.zeros(len(episode), bool), np.zeros(len(episode), bool)
+    won[-1] = True
+    store = EpisodeStore.create(tmp_path / "pool", fps=episode.fps)
+    store.add_all(
+        replace(episode, id=derive_uuid(0, "asked", i), success=won if i < num_succeeded else lost)
+        for i in range(25)
+    )
+    config = make_tiny(**({"use_success": True} | changes))
+    with Workers(0) as workers:
+        behaviour = AlignmentLoop(config, tmp_path / "run", workers).behaviour
+    labels = Labels(config, tmp_path, store, behaviour)
+    labels._propose(None, 4)
+    asked = {segment.episode_id for segment in labels._segments()}
+    assert asked == set(store.ids if is_all else store.ids[:num_succeeded])
+    items = {item.episode_id for query in labels.preference_store.queries() for item in query.items}
+    assert items <= asked
