@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
-from robopref.checkpoint import load_weights
+from robopref.checkpoint import load_weights, read_weights
 from robopref.config import write_bytes_atomically, write_text_atomically
 from robopref.diffusion import BETA_SCHEDULE
 from robopref.encoders import StateEncoder, StateEncoderConfig
@@ -223,14 +222,10 @@ def _load_unet(unet: UNetDenoiser, directory: Path) -> None:
     path = directory / WEIGHTS_FILE
     if not path.is_file():
         raise CheckpointError(f"'{directory}' holds no policy: '{WEIGHTS_FILE}' is missing.")
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
     # A compiled network has a prefix of its own.
     plain = {
         name.removeprefix("diffusion.unet.").removeprefix("_orig_mod."): value
-        for name, value in weights.items()
+        for name, value in read_weights(path).items()
         if name.startswith("diffusion.unet.")
     }
     remedy = f"It and '{CONFIG_FILE}' must come from the same save."

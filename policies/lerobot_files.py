@@ -17,7 +17,7 @@ from torch import Tensor
 from robopref.config import write_bytes_atomically, write_text_atomically
 from robopref.encoders import ObsShapes
 from robopref.errors import CheckpointError
-from robopref.pretrained import CONFIG_FILE
+from robopref.pretrained import CONFIG_FILE, read_header
 from robopref.types import ACTION
 
 PIPELINE_FILES = ("policy_preprocessor.json", "policy_postprocessor.json")
@@ -39,10 +39,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"No policy of LeRobot's at '{directory}': no '{CONFIG_FILE}'.")
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
+    config = read_header(path)
     if not is_lerobot(config):
         raise CheckpointError(
             f"'{path}' is not the config of a policy of LeRobot's, which has a 'type', "

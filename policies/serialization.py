@@ -1,6 +1,5 @@
 """Policies on disk and on the Hugging Face hub; the files are those of `robopref.pretrained`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +8,7 @@ from robopref.encoders import ObsShapes
 from robopref.errors import CheckpointError, check_at_least
 from robopref.policies import POLICIES
 from robopref.policies.lerobot_files import PIPELINE_FILES, is_lerobot, obs_shapes_of
-from robopref.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedModel, locate
+from robopref.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedModel, locate, read_header
 from robopref.registry import Registry
 
 _MODEL_CARD = """---
@@ -59,8 +58,8 @@ def read_obs_shapes(directory: Path) -> dict[str, tuple[int, ...]]:
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"No policy at '{directory}': '{CONFIG_FILE}' is missing.")
+    config = read_header(path)
     try:
-        config = json.loads(path.read_text())
         shapes = obs_shapes_of(config) if is_lerobot(config) else config["obs_shapes"]
         return {key: tuple(shape) for key, shape in shapes.items()}
     except (ValueError, KeyError, AttributeError, TypeError) as error:
@@ -82,20 +81,13 @@ def fetch_policy(source: str | Path, **hub: Any) -> Path:
     if Path(source).is_dir():
         return Path(source)
     locate(source, WEIGHTS_FILE, "policy", hub)
-    if is_lerobot(_read(path)):
+    if is_lerobot(read_header(path)):
         for name in PIPELINE_FILES:
-            pipeline = _read(locate(source, name, "policy", hub))
+            pipeline = read_header(locate(source, name, "policy", hub))
             for step in pipeline.get("steps", ()):
                 if "state_file" in step:
                     locate(source, step["state_file"], "policy", hub)
     return path.parent
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"'{path}' is damaged: {error}.") from error
 
 
 def load_policy(
@@ -120,7 +112,7 @@ def load_policy(
         MissingExtraError: It is a policy of LeRobot's, which is not installed.
     """
     policy: Any
-    if is_lerobot(_read(locate(source, CONFIG_FILE, "policy", hub))):
+    if is_lerobot(read_header(locate(source, CONFIG_FILE, "policy", hub))):
         from robopref.policies.lerobot import LeRobotPolicy
 
         policy = LeRobotPolicy(fetch_policy(source, **hub))

@@ -4,6 +4,7 @@ Shapes: B batch, To observation steps, Tp action chunk, Da action size, T episod
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,3 +60,13 @@ class WindowSource:
         if self._weights is not None:
             batch["weight"] = self._weights[indices]
         return batch
+
+
+def window_source(
+    policy: Any, episodes: Sequence[Episode], weights: Sequence[float] | Tensor | None = None
+) -> WindowSource:
+    """Return the training windows that `policy` needs, each with how much it counts if given."""
+    return WindowSource(
+        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
+        num_past_actions=policy.num_past_actions, weights=weights,
+    )  # fmt: skip

@@ -6,8 +6,11 @@ Shapes: S scores, G rankings, K candidates of a ranking, P pairs.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.optimize import minimize
+
+from robopref.scorers import standardise
 
 
 def fit_weights(
@@ -61,14 +64,7 @@ def _gaps(
     there = ~np.isnan(levels[ranking])
     placed = levels[ranking, there]
     above, below = np.nonzero(placed[:, None] > placed)
-    standard = np.stack([_standardise(score[ranking, there]) for score in scores], axis=1)
+    own = np.stack([score[ranking, there] for score in scores]).astype(float)
+    standard = standardise(torch.from_numpy(own)).numpy().T
     gap: np.ndarray = standard[above] - standard[below]
     return gap
-
-
-def _standardise(score: np.ndarray) -> np.ndarray:
-    spread = score.std()
-    if spread <= 1e-6 * max(np.abs(score).max(), 1e-6):
-        return np.zeros_like(score, float)
-    standard: np.ndarray = (score - score.mean()) / spread
-    return standard

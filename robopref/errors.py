@@ -62,6 +62,11 @@ class StaleState(HardwareError):  # noqa: N818
     """Raised when the newest state of an arm is too old to act on."""
 
 
+def reason_of(error: Exception) -> str:
+    """Return what an error of another package says, in one line without its full stop."""
+    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` for the nearest of `choices`, or an empty string.
 

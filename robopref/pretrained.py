@@ -17,11 +17,10 @@ from huggingface_hub.errors import (
     HFValidationError,
     LocalEntryNotFoundError,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
-from robopref.checkpoint import load_weights
+from robopref.checkpoint import load_weights, read_weights
 from robopref.config import from_dict, to_dict, write_bytes_atomically, write_text_atomically
 from robopref.errors import CheckpointError, UnknownNameError
 from robopref.registry import Registry
@@ -72,12 +71,8 @@ class PretrainedModel(  # type: ignore[call-arg]
                 f"Load it with load_{kind}, which takes any {kind}."
             )
         path = locate(source, WEIGHTS_FILE, kind, hub)
-        try:
-            weights = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"'{path}' is damaged: {error}.") from error
         remedy = f"It and '{CONFIG_FILE}' must come from the same save."
-        load_weights(model, weights, where=path, remedy=remedy)
+        load_weights(model, read_weights(path), where=path, remedy=remedy)
         return model.eval()
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
@@ -154,11 +149,19 @@ def locate(source: str | Path, name: str, kind: str, hub: Mapping[str, Any]) -> 
 
 def _build(model_class: type[PretrainedModel], path: Path) -> Any:
     """Build the model that the config at `path` describes; its weights are not yet there."""
+    return build_model(model_class, read_header(path), path)
+
+
+def read_header(path: Path) -> Any:
+    """Return the content of a `config.json`, or of another file in JSON of a saved model.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
     try:
-        header = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except ValueError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}.") from error
-    return build_model(model_class, header, path)
 
 
 def build_model(model_class: type[PretrainedModel], header: Any, where: Path | str) -> Any:

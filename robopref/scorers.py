@@ -153,8 +153,7 @@ class CombinedScorer:
         total = torch.zeros(candidates.shape[:2], device=candidates.device)
         for scorer, weight in zip(self.scorers, self.weights, strict=True):
             scores = scorer.score(obs, candidates)
-            centred = scores - scores.mean(dim=1, keepdim=True)
-            total = total + weight * centred / _spread(scores)
+            total = total + weight * standardise(scores)
         return total
 
     def uncertainty(
@@ -188,6 +187,11 @@ def _check_equal(name: str, ours: Any, theirs: Any) -> None:
         raise ValueError(
             f"The tuned policy and its base must be alike, got `{name}` {ours} and {theirs}."
         )
+
+
+def standardise(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+    """Return scores with mean 0 and deviation 1 over the candidates; 0 where all are alike."""
+    return (scores - scores.mean(dim=1, keepdim=True)) / _spread(scores)
 
 
 def _spread(scores: Float[Tensor, "B N"]) -> Float[Tensor, "B 1"]:

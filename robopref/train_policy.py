@@ -16,7 +16,7 @@ from robopref.data.episode import Episode, check_has_episodes
 from robopref.data.normalizer import compute_statistics
 from robopref.episode_pictures import Pictures
 from robopref.errors import check_between
-from robopref.policies.windows import WindowSource
+from robopref.policies.windows import window_source
 from robopref.ranks import get_ranks
 from robopref.seeding import make_generator, make_rng
 from robopref.trainer import Trainer, TrainerConfig, TrainResult
@@ -112,16 +112,6 @@ def split_episodes(
         [episode for i, episode in enumerate(episodes) if i not in chosen],
         [episode for i, episode in enumerate(episodes) if i in chosen],
     )
-
-
-def window_source(
-    policy: Any, episodes: Sequence[Episode], weights: Tensor | None = None
-) -> WindowSource:
-    """Return the training windows that `policy` needs, each with how much it counts if given."""
-    return WindowSource(
-        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-        num_past_actions=policy.num_past_actions, weights=weights,
-    )  # fmt: skip
 
 
 def _validation(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from robopref.config import write_text_atomically
+from robopref.errors import reason_of
 from robopref.registry import import_extra
 from robopref.tracker import Place, TrackerError, Training, finite
 
@@ -53,7 +54,7 @@ class WandbConfig:
             knows = wandb.login(prompt=False, verify=True)
         except wandb.Error as error:
             raise TrackerError(
-                f"Weights & Biases at {settings.base_url} takes no figures: {_line(error)}. "
+                f"Weights & Biases at {settings.base_url} takes no figures: {reason_of(error)}. "
                 "WANDB_MODE=offline keeps them here, for 'wandb sync' to send later."
             ) from error
         if not knows:
@@ -109,7 +110,7 @@ class WandbBoard:
             )  # fmt: skip
         except wandb.Error as error:
             raise TrackerError(
-                f"Weights & Biases takes no figures of '{directory}': {_line(error)}."
+                f"Weights & Biases takes no figures of '{directory}': {reason_of(error)}."
             ) from error
         # W&B says itself what it has; what is kept here was written to its end if it was closed.
         self._last = self._note["closed_at"] if mode in NOT_SENT else self._run.step - 1
@@ -163,11 +164,6 @@ def _name(directory: Path, root: Path | None) -> str:
     if root is None or not directory.is_relative_to(root.resolve()):
         return directory.name
     return str(directory.relative_to(root.resolve().parent))
-
-
-def _line(error: Exception) -> str:
-    """Return what an error says, in one line without its full stop."""
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _without_secrets(value: Any) -> Any:

@@ -14,9 +14,9 @@ from robopref.errors import CheckpointError, ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.mlp_denoiser import MLPDenoiserConfig
 from robopref.policies.serialization import load_policy
-from robopref.policies.windows import WindowSource
+from robopref.policies.windows import WindowSource, window_source
 from robopref.tracker import read_metrics
-from robopref.train_policy import split_episodes, train_policy, window_source
+from robopref.train_policy import split_episodes, train_policy
 from robopref.trainer import TrainerConfig
 from robopref.types import STATE
 

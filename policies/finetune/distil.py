@@ -13,7 +13,6 @@ References:
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -22,14 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robopref.data.episode import Episode
 from robopref.errors import check_above, check_at_least, check_choice
 from robopref.policies.finetune.credit import advantages
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.given import NO_CHUNK_SCORES, Given
 from robopref.policies.finetune.tuning import Validate, tune, tuning
-from robopref.policies.windows import WindowSource
+from robopref.policies.windows import window_source
 from robopref.trainer import BatchSource, TrainerConfig, TrainResult
 from robopref.types import ACTION
 
@@ -91,7 +89,7 @@ class DistilConfig:
             raise ValueError("`weights` must be at least 0, and one of them above 0.")
         kept = list(data.demonstrations) if self.demonstration_weight > 0 else []
         weights = [*chosen, *([self.demonstration_weight] * len(kept))]
-        source = _windows(policy, [*data.chosen, *kept], weights)
+        source = window_source(policy, [*data.chosen, *kept], weights)
         source = self.episodes.chosen_first(source, data, sum(map(len, kept)))
         return imitate(self.trainer, policy, source, generator, directory, validate)
 
@@ -153,7 +151,7 @@ class RewardWeightedConfig:
             advantage = pool_returns(data)
         else:
             advantage = chunk_advantages(policy, data, generator)
-        source = _windows(policy, data.pool, self.weights(advantage))
+        source = window_source(policy, data.pool, self.weights(advantage))
         source = self.episodes.pool_first(source, data)
         return imitate(self.trainer, policy, source, generator, directory, validate)
 
@@ -190,15 +188,6 @@ def imitate(
     )
 
 
-def _windows(
-    policy: Any, episodes: Sequence[Episode], weights: Sequence[float] | Tensor
-) -> WindowSource:
-    return WindowSource(
-        episodes, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-        num_past_actions=policy.num_past_actions, weights=weights,
-    )  # fmt: skip
-
-
 def pool_returns(data: FinetuneData) -> Tensor:
     """Return the mean learned return of each episode of the pool, (E,).
 
@@ -219,9 +208,7 @@ def chunk_advantages(policy: Any, data: FinetuneData, generator: torch.Generator
     """
     if data.scorer is None:
         raise ValueError(NO_CHUNK_SCORES)
-    source = WindowSource(
-        data.pool, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes)
-    )
+    source = window_source(policy, data.pool)
     found = source.gather(torch.arange(len(source)))
     windows = {key: found[key][:, None] for key in (*policy.obs_shapes, ACTION)}
     return advantages(policy, data.scorer, windows, generator)[:, 0]

@@ -35,7 +35,7 @@ from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.objective import loser_scale
 from robopref.policies.finetune.tuning import Validate, tune, tuning
-from robopref.policies.windows import WindowSource
+from robopref.policies.windows import window_source
 from robopref.trainer import TrainerConfig, TrainResult
 from robopref.types import ACTION
 
@@ -94,10 +94,7 @@ class DROConfig:
                 "There are no chosen episodes that show what is wanted. Give at least one."
             )
         data = self.episodes.of_chosen(data)
-        windows = WindowSource(
-            data.chosen, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-            num_past_actions=policy.num_past_actions,
-        )  # fmt: skip
+        windows = window_source(policy, data.chosen)
         source = self.episodes.chosen_first(windows, data)
         tuned = copy.deepcopy(policy)
         tuned.reset()

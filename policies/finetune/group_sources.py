@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.windows import ACTION_IS_PAD, PAST_ACTION, WindowSampler
 from robopref.errors import check_at_least, check_between, check_choice
@@ -133,9 +134,7 @@ def _of_episodes(
     else:
         episodes = data.pool
         judgements, certainty = _ordered_by_reward(data, size or 2, config.num_groups, rng)
-    sampler = WindowSampler(
-        episodes, policy.n_obs_steps, policy.chunk_size, num_past_actions=policy.num_past_actions
-    )
+    sampler = _sampler(policy, episodes)
     starts = np.concatenate([[0], np.cumsum(sampler.lengths)])
     start = {e.id: int(k) for e, k in zip(episodes, starts, strict=False)}
     which, rows = _side_by_side(judgements, start, config.num_groups, rng)
@@ -222,6 +221,12 @@ def _side_by_side(
     return of, every
 
 
+def _sampler(policy: Any, episodes: Sequence[Episode]) -> WindowSampler:
+    return WindowSampler(
+        episodes, policy.n_obs_steps, policy.chunk_size, num_past_actions=policy.num_past_actions
+    )
+
+
 def _of_candidates(
     config: GroupsConfig,
     policy: Any,
@@ -237,9 +242,7 @@ def _of_candidates(
             "Candidates are proposed at observations of unlabelled episodes, of which there are "
             "none. Record some, or take `groups.source` answers."
         )
-    sampler = WindowSampler(
-        data.pool, policy.n_obs_steps, policy.chunk_size, num_past_actions=policy.num_past_actions
-    )
+    sampler = _sampler(policy, data.pool)
     drawn = np.sort(rng.choice(len(sampler), min(config.num_groups, len(sampler)), replace=False))
     found = sampler.gather(drawn)
     obs = {key: torch.from_numpy(found[key]) for key in policy.obs_shapes}

@@ -21,7 +21,7 @@ from robopref.policies.finetune.episodes import EpisodesConfig
 from robopref.policies.finetune.given import NO_CHUNK_SCORES, Given
 from robopref.policies.finetune.tuning import Validate, tuning
 from robopref.policies.quality import BAD, GOOD, QUALITY, QualityDiffusionPolicy
-from robopref.policies.windows import WindowSource
+from robopref.policies.windows import window_source
 from robopref.trainer import TrainerConfig, TrainResult
 
 
@@ -118,7 +118,7 @@ class QualityConfig:
         return torch.where(good, GOOD, BAD)
 
 
-class QualitySource(WindowSource):
+class QualitySource:
     """Windows of the pool with their class, for `robopref.trainer.Trainer`.
 
     Args:
@@ -128,12 +128,13 @@ class QualitySource(WindowSource):
     """
 
     def __init__(self, policy: Any, data: FinetuneData, classes: Tensor) -> None:
-        super().__init__(
-            data.pool, policy.n_obs_steps, policy.chunk_size, keys=tuple(policy.obs_shapes),
-            num_past_actions=policy.num_past_actions,
-        )  # fmt: skip
+        self._windows = window_source(policy, data.pool)
         self._classes = classes
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self._windows)
 
     def gather(self, indices: Tensor) -> dict[str, Tensor]:
         """Return the windows at `indices`, with the class of each."""
-        return {**super().gather(indices), QUALITY: self._classes[indices]}
+        return {**self._windows.gather(indices), QUALITY: self._classes[indices]}

@@ -6,15 +6,17 @@ that learns. Methods are compared on the same test starts.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from robopref.data.episode import Episode
+from robopref.data.rows import EpisodeRow
 from robopref.data.segment import Segment
 from robopref.statistics import Proportion, wilson
 from robopref.types import STATE
 
+Kept = TypeVar("Kept", Episode, EpisodeRow)
 MIN_SUCCESSES = 10
 """Below this many successes the preferred rate says nothing and is left undefined."""
 
@@ -80,6 +82,16 @@ def evaluate_episodes(
         measure_mean=float(measures.mean()),
         length_mean=float(np.mean([row[2] for row in rows])),
     )
+
+
+def uses_success(config: Any) -> bool:
+    """Return whether a run leaves out episodes that failed."""
+    return bool(config.use_success and config.knows_success)
+
+
+def usable(config: Any, episodes: Iterable[Kept]) -> list[Kept]:
+    """Return the episodes, or their rows, that succeeded; all of them where success is not used."""
+    return [episode for episode in episodes if episode.succeeded or not uses_success(config)]
 
 
 def measure_episode(behaviour: Any, episode: Episode) -> float:

@@ -23,7 +23,7 @@ from robopref.align.collect import Plan, Workers, record
 from robopref.data.episode import Episode
 from robopref.episode_pictures import see
 from robopref.errors import check_at_least, check_between
-from robopref.policies.windows import WindowSource
+from robopref.policies.windows import window_source
 from robopref.protocols import Environment
 from robopref.seeding import make_generator
 
@@ -183,10 +183,7 @@ class Windows:
     """Windows of episodes with noise drawn once, on which policies are compared with the base."""
 
     def __init__(self, base: Any, episodes: Sequence[Episode]) -> None:
-        source = WindowSource(
-            see(base, episodes), base.n_obs_steps, base.chunk_size, keys=tuple(base.obs_shapes),
-            num_past_actions=base.num_past_actions,
-        )  # fmt: skip
+        source = window_source(base, see(base, episodes))
         generator = make_generator(0, "guard")
         drawn = torch.randperm(len(source), generator=generator)[:WINDOWS].sort().values
         of = np.repeat(np.arange(len(episodes)), [len(episode) for episode in episodes])

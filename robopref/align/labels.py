@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from robopref.align.checks import labels_a_query
-from robopref.align.evaluate import measure_episode, score_segment
+from robopref.align.evaluate import measure_episode, score_segment, usable
 from robopref.align.reward_fitting import RewardFitting
 from robopref.align.run import load_figures, save_figures
 from robopref.align.shown import Shown
@@ -257,11 +257,8 @@ class Labels:
         Nothing that failed is imitated where success is used, and failures are so unlike all else
         that telling them apart would take most of the labels.
         """
-        rows = self.pool.rows
-        if not (self.config.use_success and self.config.knows_success):
-            return rows
-        succeeded = [row for row in rows if row.succeeded]
-        return succeeded if len(succeeded) >= FEWEST_TO_ASK_ABOUT else rows
+        rows = usable(self.config, self.pool.rows)
+        return rows if len(rows) >= FEWEST_TO_ASK_ABOUT else self.pool.rows
 
     def _segments(self) -> list[Segment]:
         """Return what is compared: whole episodes, or one random window of each."""

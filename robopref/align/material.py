@@ -1,11 +1,11 @@
-"""What a fine-tuning method is given: which episodes count, which are best, and the reward.
+"""What a fine-tuning method is given: which episodes are best, and the reward.
 
 Alignment with a simulator and without one choose alike.
 
 Shapes: E episodes, M reward members.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +15,6 @@ from robopref.align.labels import Labels
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.seeding import make_rng
-
-
-def usable(config: Any, episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the episodes that succeeded, or all where success is not used."""
-    need_success = config.use_success and config.knows_success
-    return [episode for episode in episodes if episode.succeeded or not need_success]
 
 
 def add_demonstrations(pool: EpisodeStore, demonstrations: EpisodeStore, config: Any) -> None:

@@ -20,9 +20,10 @@ import numpy as np
 
 from robopref.align.actors import find_saved
 from robopref.align.checks import check_labels_suffice, doubts_answers
+from robopref.align.evaluate import usable
 from robopref.align.guard import GuardConfig, Windows
 from robopref.align.labels import Labels
-from robopref.align.material import best, finetune_data, usable
+from robopref.align.material import best, finetune_data
 from robopref.align.run import Run
 from robopref.config import component, resolve
 from robopref.data.store import EpisodeStore

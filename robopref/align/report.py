@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from robopref.align import figures
-from robopref.align.evaluate import measure_episode
+from robopref.align.evaluate import measure_episode, uses_success
 from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
 from robopref.align.page import render
 from robopref.align.report_text import next_commands, of_policies, stage_rows, verdict
@@ -124,7 +124,6 @@ class _Report:
 
     def _accounting(self) -> str:
         config = self.config
-        used = config.use_success and config.knows_success
         demonstrations = self.loop.run.figures("demonstrations")["episodes"]
         more = ""
         if self.loop.rounds.num_rounds:
@@ -134,7 +133,7 @@ class _Report:
         return (
             f"Accounting: {config.num_labels} labels; {demonstrations} demonstrations{asked}; "
             f"{config.num_pool_episodes} unlabelled episodes of the policy for queries{more}; "
-            f"the success signal was {'used' if used else 'not used'}. "
+            f"the success signal was {'used' if uses_success(config) else 'not used'}. "
             f"{config.num_test_episodes} test starts that nothing else saw, the same for every "
             "policy."
         )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from robopref.align.actors import PolicySpec, save_steered
+from robopref.align.evaluate import usable
 from robopref.align.guard import Guard
-from robopref.align.material import best, finetune_data, usable
+from robopref.align.material import best, finetune_data
 from robopref.config import resolve
 from robopref.data.episode import Episode
 from robopref.policies.finetune.at_run_time import is_at_run_time

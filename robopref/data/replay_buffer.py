@@ -25,7 +25,7 @@ import numpy as np
 
 from robopref.data.episode import Episode
 from robopref.data.hashing import content_id
-from robopref.errors import DataError
+from robopref.errors import DataError, reason_of
 from robopref.registry import import_extra
 from robopref.types import IMAGES, POINTS, STATE
 
@@ -146,7 +146,7 @@ class _Buffer:
             array = root[name]
         except (ValueError, TypeError) as error:
             raise DataError(
-                f"'{self.path}': '{name}' cannot be decoded: {_line(error)}. Pictures that "
+                f"'{self.path}': '{name}' cannot be decoded: {reason_of(error)}. Pictures that "
                 "diffusion_policy has compressed need imagecodecs: pip install imagecodecs."
             ) from error
         missing = array.nchunks - array.nchunks_initialized
@@ -196,7 +196,7 @@ class _Buffer:
             values: np.ndarray = array[start:stop]
         except Exception as error:  # What a codec raises, and a file that was cut short.
             raise DataError(
-                f"'{self.path}': '{name}' is damaged: {_line(error)}. Copy it again."
+                f"'{self.path}': '{name}' is damaged: {reason_of(error)}. Copy it again."
             ) from error
         return values
 
@@ -224,7 +224,7 @@ def _opened(path: Path) -> Iterator[Any]:
         store = zarr.ZipStore(str(path), mode="r") if is_file else zarr.DirectoryStore(str(path))
         root = zarr.open_group(store, mode="r")
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"'{path}' is not readable as Zarr: {_line(error)}.") from error
+        raise DataError(f"'{path}' is not readable as Zarr: {reason_of(error)}.") from error
     try:
         yield root
     finally:
@@ -269,8 +269,3 @@ def _is_map(shape: tuple[int, ...]) -> bool:
 
 def _title(path: Path) -> str:
     return path.name.removesuffix(".zip").removesuffix(".zarr")
-
-
-def _line(error: Exception) -> str:
-    """Return what an error says, in one line without its full stop."""
-    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")

@@ -143,11 +143,15 @@ class CandidatePool:
         return returns.astype(np.float64)
 
     def may_ask(self, pairs: Int[np.ndarray, "Q 2"]) -> Bool[np.ndarray, " Q"]:
-        """Return which of `pairs` may be asked, whether or not they are among the sampled ones.
+        """Return which of `pairs` may be asked.
 
-        They are of one group, show no step twice, and were not asked before.
+        Those of one group that show no step twice and were not asked before, whether or not they
+        are among the sampled ones; where pairs were given, those among them.
         """
         num = len(self.segments)
+        if not self.is_sampled:
+            given: np.ndarray = np.isin(pair_codes(pairs, num), pair_codes(self.pairs, num))
+            return given
         known = np.isin(pair_codes(pairs, num), pair_codes(self.asked, num))
         together = self.groups[pairs[:, 0]] == self.groups[pairs[:, 1]]
         usable: np.ndarray = together & ~known & ~_overlap(self.segments, pairs)

@@ -11,8 +11,14 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from robopref.preferences.pair_strategy import Choice, PairStrategy, ReturnsConfig, check_enough
-from robopref.preferences.pool import CandidatePool, pair_codes
+from robopref.preferences.pair_strategy import (
+    Choice,
+    PairStrategy,
+    ReturnsConfig,
+    check_enough,
+    top,
+)
+from robopref.preferences.pool import CandidatePool
 
 NUM_DRAWN = 5000
 """Triplets drawn to choose from, before those that may not be asked are left out."""
@@ -49,7 +55,7 @@ class Triplets(PairStrategy):
             why = "There is no reward yet that could disagree with itself; drawn at random."
             return Choice(triplets[rows], [why] * k)
         told = compute_triplet_gain(member_returns / self.config.temperature, triplets)
-        rows = _spread(triplets, np.lexsort((rng.random(len(told)), -told)), k)
+        rows = _spread(triplets, top(told, len(told), rng), k)
         if len(member_returns) == 1:
             reasons = ["The reward has one member, so no answer tells more; drawn at random."] * k
         else:
@@ -92,12 +98,7 @@ def _candidates(pool: CandidatePool, rng: np.random.Generator) -> np.ndarray:
     else:
         drawn = np.zeros((0, 3), np.int64)
     for side in SIDES:
-        pairs = drawn[:, side]
-        if pool.is_sampled:
-            usable = (pairs[:, 0] != pairs[:, 1]) & pool.may_ask(pairs)
-        else:
-            usable = np.isin(pair_codes(pairs, num), pair_codes(pool.pairs, num))
-        drawn = drawn[usable]
+        drawn = drawn[pool.may_ask(drawn[:, side])]
     # Which is shown first must not tell anything.
     shuffled: np.ndarray = rng.permuted(drawn, axis=1)
     return shuffled

@@ -13,7 +13,7 @@ from tests.deform.conftest import make_loop
 def test_a_method_that_does_not_learn_from_rankings_is_refused_at_once(name, tmp_path):
     out = tmp_path / "out"
     if name.startswith("deformpam"):
-        make_loop(out, method=name)
+        assert make_loop(out, method=name).run.stages == {}
         return
     with pytest.raises(ValueError) as error:
         make_loop(out, method=name)
@@ -22,4 +22,5 @@ def test_a_method_that_does_not_learn_from_rankings_is_refused_at_once(name, tmp
 
 
 def test_a_method_of_groups_can_be_told_to_learn_from_rankings(tmp_path):
-    make_loop(tmp_path, method=DPOConfig(groups=GroupsConfig("rankings")))
+    loop = make_loop(tmp_path, method=DPOConfig(groups=GroupsConfig("rankings")))
+    assert loop.run.stages == {}
