@@ -41,12 +41,14 @@ class Project:
     Attributes:
         address: Where, without a slash at the end.
         folder: Where its store is, if a test wants to know.
+        visitors: Closes the pages that were opened on it.
     """
 
     def __init__(self, service):
         self.service = service
         self.address = ""
         self.folder: Any = None
+        self.visitors = contextlib.ExitStack()
         self.episodes = [row.episode_id for row in service.episodes.rows]
         self._rng = np.random.default_rng(0)
 
@@ -164,6 +166,8 @@ def serve_project(folder, *, data=None, token=None, refit_every=None, **settings
             )
         address = stack.enter_context(serving(service, config, trainer))
         project.address = address.rstrip("/")
+        # A page that outlives its server complains.
+        stack.enter_context(project.visitors)
         yield project
 
 
@@ -192,7 +196,7 @@ class Watched:
     def __init__(self, browser):
         self.browser = browser
         self.errors = []
-        self.contexts = []
+        self.projects = []
 
     def open(self, project, annotator="anna", *, path="/", ready=True, beside=None, **options):
         """Open the page for an annotator, by link; return it once a query is shown.
@@ -201,20 +205,21 @@ class Watched:
         """
         options = {"viewport": {"width": 1280, "height": 800}, **options}
         context = beside.context if beside else self.browser.new_context(**options)
-        self.contexts.append(context)
+        self.projects.append(project)
+        project.visitors.callback(context.close)
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
         page.on("console", self._heard)
         page.goto(f"{project.address}{path}?annotator={annotator}")
         if ready:
-            page.wait_for_selector(READY)
+            until(page, "document.querySelector('[data-state=ready]') !== null")
         return page
 
     def close(self):
         """Close everything."""
-        for context in self.contexts:
-            context.close()
+        for project in self.projects:
+            project.visitors.close()
 
     def _heard(self, message):
         # The browser remarks on its own speed, and on the tests' reading of pixels.
@@ -229,6 +234,14 @@ def press(page, *keys):
         page.keyboard.press(key)
 
 
+def intercept(page, pattern, handler):
+    """Let a handler answer requests of a page; return once it does."""
+    # A request made right after `route` may still pass it.
+    page.route("**/icon.svg?probe", lambda route: route.fulfill(status=204))
+    page.route(pattern, handler)
+    until(page, "fetch('/static/icon.svg?probe').then(({ status }) => status === 204)")
+
+
 def until(page, expression, arg=None, *, seconds=30):
     """Wait until an expression of the page is true; return its value."""
     # Playwright's own waiting evaluates strings in the page, which its policy forbids.
@@ -238,7 +251,9 @@ def until(page, expression, arg=None, *, seconds=30):
         if value:
             return value
         page.wait_for_timeout(40)
-    pytest.fail(f"{expression} did not become true; the page shows: {page.inner_text('main')}")
+    state = page.evaluate("robopref.page?.element?.dataset.state")
+    shown = page.inner_text("main")
+    pytest.fail(f"{expression} did not become true; the page is {state} and shows: {shown}")
 
 
 def answer(page, *keys):

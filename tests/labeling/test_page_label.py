@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from robopref.labeling.config import Criterion
-from tests.labeling.page_project import answer, press, serve_project, until
+from tests.labeling.page_project import answer, intercept, press, serve_project, until
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_while_clips_are_drawn_keys_say_so_and_x_skips(project, pages):
     page = pages.open(project, "anna", path="/compare", ready=False)
     page.get_by_role("heading", level=1).wait_for()
     held: list[Any] = []
-    page.route(f"**/api/clips/{first_one.id}/**", lambda route: held.append(route))
+    intercept(page, f"**/api/clips/{first_one.id}/**", lambda route: held.append(route))
     page.get_by_role("link", name="Label", exact=True).click()
     until(page, "robopref.page.judge")
     press(page, "1")
@@ -245,7 +245,7 @@ def test_curves_show_the_reward_only_when_asked(project, pages):
         learned = {"name": "learned reward", "unit": "", "values": [0.0, 1.0], "hidden": True}
         route.fulfill(response=answer, json={"lanes": [*found["lanes"], learned]})
 
-    page.route("**/api/lanes/**", with_reward)
+    intercept(page, "**/api/lanes/**", with_reward)
     press(page, "l")
     until(page, "document.querySelectorAll('.lane').length > 0")
     names = page.locator(".lanes").first.locator(".lane-name")

@@ -6,7 +6,7 @@ import pytest
 
 from robopref.labeling.client import Client
 from robopref.preferences import tables
-from tests.labeling.page_project import answer, press, until
+from tests.labeling.page_project import answer, intercept, press, until
 
 
 def leave_an_answer(pages, project, name):
@@ -103,8 +103,8 @@ def test_an_answer_that_the_server_fails_at_holds_up_no_other(project, pages):
     blank.context.unroute("**/api/answers")
     set_open(project, body["query"], True)
     press(page, "z")  # What waits is sent before the last answer is asked for.
-    until(page, "Object.keys(localStorage).length === 0")
-    until(page, "robopref.page.element.dataset.state === 'ready'")
+    until(page, "id => robopref.page.query?.id === id", query)
+    assert kept(page) == []
     assert [given.id for given in project.answers] == [poison]
     pages.errors = [e for e in pages.errors if "500" not in e]
 
@@ -113,7 +113,7 @@ def test_an_answer_that_the_server_fails_at_holds_up_no_other(project, pages):
 def test_the_page_goes_on_when_the_server_fails_at_its_answer(project, pages):
     project.ask_clips(2, length=12)
     page = pages.open(project)
-    page.route("**/api/answers", lambda route: route.fulfill(status=500, body="no"))
+    intercept(page, "**/api/answers", lambda route: route.fulfill(status=500, body="no"))
     press(page, "1")
     until(page, "document.querySelector('.toast.urgent') !== null")
     page.wait_for_selector("[data-state=ready]")

@@ -7,7 +7,7 @@ import pytest
 from robopref.labeling import sessions
 from robopref.labeling.config import Criterion
 from robopref.preferences import tables
-from tests.labeling.page_project import answer, press, serve_project, until
+from tests.labeling.page_project import answer, intercept, press, serve_project, until
 from tests.labeling.running import full_disk
 
 LEASE_S = 2.0
@@ -92,7 +92,7 @@ def test_an_answer_is_not_counted_twice_when_its_receipt_is_lost(project, pages)
         else:
             route.continue_()
 
-    page.route("**/api/answers", lose_receipt)
+    intercept(page, "**/api/answers", lose_receipt)
     answer(page, "1")
     assert len(lost) == 1
     assert len(project.answers) == 1
@@ -167,7 +167,7 @@ def test_signing_in_with_a_token(tmp_path, pages):
             time.sleep(0.5)
             route.continue_()
 
-        page.route("**/api/leases/*", late)
+        intercept(page, "**/api/leases/*", late)
         page.get_by_role("button", name="Sign out").click()
         page.get_by_label("Name").wait_for()
         page.goto(f"{project.address}/?annotator=ben#token=correct-horse")

@@ -25,7 +25,7 @@ from robopref.labeling.training_config import TrainerConfig
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import ActionCandidate, Query
 from robopref.preferences.ranking import Answer, Ranking
-from tests.labeling.page_project import READY, press, serve_project, until
+from tests.labeling.page_project import READY, intercept, press, serve_project, until
 
 pytestmark = pytest.mark.slow
 
@@ -171,7 +171,7 @@ def only(page, kind):
     def ask(route):
         route.continue_(post_data=json.dumps({"kinds": [kind], "criterion": "progress"}))
 
-    page.route("**/api/next", ask)
+    intercept(page, "**/api/next", ask)
 
 
 def look(pages, project, kind, **options):
@@ -233,7 +233,7 @@ def test_pictures_of_the_other_pages(project, shown, pages, take):
     take(page, "adjudicate")
     # The blind scores are slow, and must not be drawn over those with names.
     slow: list[Any] = []
-    page.route("**/api/comparison?reveal=0", lambda route: slow.append(route))
+    intercept(page, "**/api/comparison?reveal=0", lambda route: slow.append(route))
     page.goto(project.address + "/compare")
     page.get_by_role("button", name="Show the names").click()
     page.get_by_role("row").filter(has_text="swinging").first.wait_for()

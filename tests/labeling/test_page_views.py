@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.labeling.page_project import answer, press, until
+from tests.labeling.page_project import answer, intercept, press, until
 
 # What a screen reader would say of a control; empty is a fault.
 NAMELESS = """() => [...document.querySelectorAll(
@@ -215,7 +215,7 @@ def test_one_fit_is_drawn_with_its_interval(project, pages):
         ]  # fmt: skip
         return route.fulfill(response=answer, json=found)
 
-    page.route("**/api/progress", with_fit)
+    intercept(page, "**/api/progress", with_fit)
     page.goto(project.address + "/progress")
     title = page.get_by_role("heading", name="Held-out accuracy", exact=True)
     tile = page.locator(".stat").filter(has=title)
@@ -252,7 +252,7 @@ def test_a_browser_that_cannot_play_the_clips_is_told_what_to_do(project, pages)
           set() { setTimeout(() => this.dispatchEvent(new Event('error'))); } });"""
     )
     page.reload()
-    page.wait_for_selector("[data-state=unplayable]")
+    until(page, "document.querySelector('[data-state=unplayable]') !== null")
     assert "This browser does not play H.264" in page.inner_text("main")
     assert "--clips.codec vp9" in page.inner_text("main")
     press(page, "x")

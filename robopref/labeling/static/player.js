@@ -7,9 +7,12 @@
  * runs ahead is slowed down or waits.
  */
 
+import { pause } from "./api.js";
+
 export const SPEEDS = [0.25, 0.5, 1, 2];
 const HOLD_MS = 450;  // The last picture is looked at before a loop begins again.
 const AHEAD = 1;      // Frames that clips may differ by.
+const LONGEST_SEEK_S = 2;
 
 class Track {
   constructor(canvas, fps, onframe) {
@@ -32,9 +35,9 @@ class Track {
       canvas.width = video.videoWidth;
       canvas.height = video.videoHeight;
     }
-    video.addEventListener("ended", () => {
+    video.addEventListener("ended", async () => {
       // The last picture may have been passed over without being presented.
-      this.capture(Math.round(video.duration * this.fps) - 1);
+      await this.captureSoon(Math.round(video.duration * this.fps) - 1);
       this.onframe(this);
     });
     this.listen();
@@ -58,14 +61,38 @@ class Track {
     this.listen();
   }
 
+  /** Keep the picture that the video is at; return whether there is one. */
   capture(frame) {
-    const { video } = this;
-    // On a busy machine the video may be a frame on, or not there yet: the picture itself knows.
-    const isKnown = "VideoFrame" in window && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
-    const picture = isKnown ? new VideoFrame(video) : null;
-    this.buffer.getContext("2d").drawImage(picture ?? video, 0, 0);
-    this.frame = picture ? Math.round(picture.timestamp * 1e-6 * this.fps) : frame;
-    picture?.close();
+    if (!("VideoFrame" in window)) return this.keep(this.video, frame);
+    let picture;
+    try {
+      picture = new VideoFrame(this.video);
+    } catch {
+      return false;  // On a busy machine it may not be there yet, for all that the video says.
+    }
+    // Or the video may be a frame on: the picture itself knows.
+    this.keep(picture, Math.round(picture.timestamp * 1e-6 * this.fps));
+    picture.close();
+    return true;
+  }
+
+  /** Keep the picture that the video is at, as soon as there is one. */
+  async captureSoon(frame) {
+    const end = performance.now() + 1000 * LONGEST_SEEK_S;
+    while (!this.closed) {
+      if (this.capture(frame)) return;
+      if (performance.now() > end) {
+        this.keep(this.video, frame);
+        return;
+      }
+      await pause(0.01);
+    }
+  }
+
+  keep(picture, frame) {
+    this.buffer.getContext("2d").drawImage(picture, 0, 0);
+    this.frame = frame;
+    return true;
   }
 
   show() {
@@ -80,11 +107,11 @@ class Track {
     const time = Math.min((frame + 0.5) / this.fps, Math.max(video.duration - 1e-3, 0));
     await new Promise((resolve) => {
       const done = () => { clearTimeout(timer); resolve(); };
-      const timer = setTimeout(done, 2000);
+      const timer = setTimeout(done, 1000 * LONGEST_SEEK_S);
       video.addEventListener("seeked", done, { once: true });
       video.currentTime = time;
     });
-    this.capture(frame);
+    await this.captureSoon(frame);
   }
 
   close() {
