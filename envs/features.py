@@ -16,15 +16,16 @@ NEAR_M = 0.1
 """Distance at which the hand counts as half way at the object [m]."""
 MOVED_M = 0.03
 """From here on the first object counts as moved [m]."""
-NEAREST_GOAL_M = 0.02
-"""A goal nearer than this at the episode's start does not make progress look any larger [m]."""
+NEAREST_START_M = 0.02
+"""A distance below this at the episode's start does not make progress look any larger [m]."""
 DONE_SHARE = 0.3
-"""Share of the first distance to the goal that is left where the goal counts as reached."""
+"""Share of the first distance that is left where object or goal count as reached."""
 
 MOTION_FEATURES = (
     "hand_displacement", "hand_path", "object_displacement", "object_path", "object_reach",
     "object_moved_mean", "object_moved_last", "moved_share", "hand_to_object_mean",
     "hand_to_object_min", "hand_to_object_last", "hand_to_object_change", "near_share",
+    "hand_left_mean", "hand_left_min", "hand_left_last", "hand_progress", "hand_share",
     "action_spread", "action_jerk", "opening_mean", "opening_spread",
 )  # fmt: skip
 """Of hand, gripper and first object."""
@@ -65,6 +66,7 @@ def _motion(scene: Scene, part: Scene, action: np.ndarray) -> dict[str, float]:
     first = part.objects[:, 0]
     distance = np.linalg.norm(part.hand - first, axis=1)
     moved = np.linalg.norm(first - scene.objects[0, 0], axis=1)
+    left = distance / max(_length(scene.hand[0] - scene.objects[0, 0]), NEAREST_START_M)
     return {
         "hand_displacement": _length(part.hand[-1] - part.hand[0]),
         "hand_path": _path(part.hand),
@@ -79,6 +81,11 @@ def _motion(scene: Scene, part: Scene, action: np.ndarray) -> dict[str, float]:
         "hand_to_object_last": float(distance[-1]),
         "hand_to_object_change": float(distance[-1] - distance[0]),
         "near_share": float(np.exp(-distance / NEAR_M).mean()),
+        "hand_left_mean": float(left.mean()),
+        "hand_left_min": float(left.min()),
+        "hand_left_last": float(left[-1]),
+        "hand_progress": _progress(left),
+        "hand_share": float((left < DONE_SHARE).mean()),
         "action_spread": float(action.std(axis=0).mean()),
         "action_jerk": float(np.linalg.norm(np.diff(action, axis=0), axis=1).mean())
         if len(action) > 1
@@ -92,8 +99,7 @@ def _goal(scene: Scene, part: Scene) -> dict[str, float]:
     if np.isnan(part.goal).any():
         return dict.fromkeys(GOAL_FEATURES, 0.0)
     distance = np.linalg.norm(part.objects[:, 0] - part.goal, axis=1)
-    at_first = max(_length(scene.objects[0, 0] - scene.goal[0]), NEAREST_GOAL_M)
-    left = distance / at_first
+    left = distance / max(_length(scene.objects[0, 0] - scene.goal[0]), NEAREST_START_M)
     return {
         "goal_distance_mean": float(distance.mean()),
         "goal_distance_last": float(distance[-1]),
@@ -101,9 +107,14 @@ def _goal(scene: Scene, part: Scene) -> dict[str, float]:
         "goal_closeness": float(np.exp(-distance / NEAR_M).mean()),
         "goal_left_mean": float(left.mean()),
         "goal_left_last": float(left[-1]),
-        "goal_progress": float((1 - left).clip(-0.5, 1).mean()),
+        "goal_progress": _progress(left),
         "goal_share": float((left < DONE_SHARE).mean()),
     }
+
+
+def _progress(left: np.ndarray) -> float:
+    """Return how much of the first distance was covered, on average."""
+    return float((1 - left).clip(-0.5, 1).mean())
 
 
 def _length(vector: np.ndarray) -> float:

@@ -39,6 +39,10 @@ class MLPRewardConfig:
     """Width of each hidden layer."""
     n_action_steps: int = 8
     """Actions that a decision covers, as the policy executes them; 1 gives a per-step reward."""
+    use_action: bool = True
+    """Judge observation and actions; else the observation alone. What an action is worth is then
+    what it leads to, and not whether it looks like those of good segments: for offline RL, which
+    compares the actions of one state. Such a reward cannot rank a policy's proposals."""
     fit: FitConfig = field(default_factory=FitConfig)
     """How it learns from preferences."""
 
@@ -81,7 +85,7 @@ class MLPReward(EnsembleReward):
         super().__init__(config, obs_dim, action_dim, config.num_members)
         self.network = EnsembleMLP(
             config.num_members,
-            obs_dim + config.n_action_steps * action_dim,
+            obs_dim + config.use_action * config.n_action_steps * action_dim,
             config.hidden_sizes,
             self.num_outputs,
             generator=generator,
@@ -97,22 +101,19 @@ class MLPReward(EnsembleReward):
         action: Float[Tensor, "B L Da"],
         mask: Bool[Tensor, "B L"],
     ) -> dict[str, Tensor]:
-        """Return the decisions: rows `x` (B, C, Do + Ta Da), their `share` (B, C), and `mask`."""
+        """Return the decisions: rows `x` (B, C, F), their `share` (B, C), and `mask`."""
         num_segments, length = mask.shape
         n_action_steps = self.config.n_action_steps
         num_decisions = -(-length // n_action_steps)
         real = mask.sum(1)
         step = torch.arange(num_decisions * n_action_steps, device=mask.device)
-        source = torch.minimum(step, (real[:, None] - 1).clamp_min(0))
-        index = source[..., None].expand(-1, -1, self.action_dim)
-        chunk = self.normalize_action(action.gather(1, index))
-        x = torch.cat(
-            [
-                self.normalize_state(state[:, ::n_action_steps]),
-                chunk.reshape(num_segments, num_decisions, n_action_steps * self.action_dim),
-            ],
-            dim=-1,
-        )
+        x = self.normalize_state(state[:, ::n_action_steps])
+        if self.config.use_action:
+            source = torch.minimum(step, (real[:, None] - 1).clamp_min(0))
+            index = source[..., None].expand(-1, -1, self.action_dim)
+            chunk = self.normalize_action(action.gather(1, index))
+            chunks = chunk.reshape(num_segments, num_decisions, n_action_steps * self.action_dim)
+            x = torch.cat([x, chunks], dim=-1)
         inside = real[:, None] - step[None, ::n_action_steps]
         share = inside.clamp(0, n_action_steps) / n_action_steps
         return {"x": x, "share": share.to(x.dtype), "mask": mask}
@@ -125,13 +126,18 @@ class MLPReward(EnsembleReward):
         """Return the sum of the decisions' rewards."""
         return (self._decide(inputs["x"]) * inputs["share"]).sum(-1)
 
+    def action_scorer_ways(self) -> tuple[str, ...]:
+        """Return the ways in which this reward can become an action scorer."""
+        return self.ways if self.config.use_action else ()
+
     def candidate_scores(
         self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
     ) -> Float[Tensor, "M B N"]:
         """Return the reward of executing each candidate's first Ta actions at the newest obs.
 
         Raises:
-            ValueError: A chunk is shorter than Ta, or sizes are not this reward's.
+            ValueError: A chunk is shorter than Ta, sizes are not this reward's, or it judges no
+                actions.
         """
         return self._decide(self._candidate_rows(obs, candidates))
 
@@ -139,6 +145,11 @@ class MLPReward(EnsembleReward):
         self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
     ) -> Float[Tensor, "B N F"]:
         """Return what the networks see of candidates."""
+        if not self.config.use_action:
+            raise ValueError(
+                "A reward with `use_action` off judges no actions: all candidates of a state are "
+                "worth the same to it. Fit one with `use_action` on."
+            )
         self._check_candidates(obs, candidates)
         _, num_candidates, chunk_size, _ = candidates.shape
         n_action_steps = self.config.n_action_steps

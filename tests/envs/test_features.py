@@ -33,6 +33,22 @@ def test_features_are_what_their_names_say():
     assert found["goal_left_last"] == pytest.approx(0.5)
 
 
+def test_what_is_left_of_the_way_to_the_object_is_told_as_for_the_goal():
+    hand = np.linspace([0.0, 0.0, 0.2], [0.0, 0.0, 0.0], 11)
+    rest = np.zeros((11, 3))
+    scene = Scene(hand, np.zeros(11), rest[:, None], rest)
+    found = named(task_features(scene, 5, np.zeros((5, 4))))  # From half way to the object on.
+    assert found["hand_left_mean"] == pytest.approx(0.25)
+    assert found["hand_progress"] == pytest.approx(0.75)
+    assert found["hand_left_min"] == found["hand_left_last"] == pytest.approx(0.0)
+    assert found["hand_share"] == pytest.approx(3 / 6)
+    # The object lies in its goal, which is never farther away than it was.
+    assert found["goal_progress"] == 1.0
+    # A hand that starts at the object is not taken to go away from it by many times the way.
+    back = Scene(hand[::-1], np.zeros(11), rest[:, None], rest)
+    assert named(task_features(back, 0, np.zeros((10, 4))))["hand_left_last"] == pytest.approx(10)
+
+
 def test_a_task_without_a_goal_has_zeros_there():
     found = named(task_features(moving_scene((np.nan,) * 3), 0, np.zeros((10, 2))))
     assert all(found[name] == 0 for name in GOAL_FEATURES)

@@ -66,6 +66,32 @@ def test_rewards_of_decisions_are_bounded():
     assert np.abs(reward.member_rewards(segment)).max() <= 1
 
 
+def test_without_actions_the_observations_at_decisions_alone_count():
+    reward, segment = small(use_action=False), one_segment(6)
+    other = SegmentBatch(segment.obs, segment.action + 1, segment.mask)
+    assert np.array_equal(reward.rewards(other), reward.rewards(segment))
+    between = segment.obs[STATE].copy()
+    between[:, 1] += 1
+    assert np.array_equal(
+        reward.rewards(SegmentBatch({STATE: between}, segment.action, segment.mask)),
+        reward.rewards(segment),
+    )
+    between[:, 3] += 1
+    changed = reward.rewards(SegmentBatch({STATE: between}, segment.action, segment.mask))
+    assert (changed != reward.rewards(segment)).tolist() == [[False] * 3 + [True] * 3]
+
+
+def test_without_actions_there_is_no_way_to_rank_candidates():
+    reward = small(use_action=False)
+    assert reward.action_scorer_ways() == ()
+    with pytest.raises(ValueError) as error:
+        reward.score({STATE: torch.zeros(1, 1, 5)}, torch.zeros(1, 2, 3, 2))
+    assert str(error.value) == (
+        "A reward with `use_action` off judges no actions: all candidates of a state are worth the "
+        "same to it. Fit one with `use_action` on."
+    )
+
+
 def test_candidates_are_judged_by_the_newest_observation_and_the_executed_actions(generator):
     reward = small()
     obs = torch.randn(2, 3, 5, generator=generator)
