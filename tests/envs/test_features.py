@@ -44,7 +44,7 @@ def test_what_is_left_of_the_way_to_the_object_is_told_as_for_the_goal():
     assert found["hand_share"] == pytest.approx(3 / 6)
     # The object lies in its goal, which is never farther away than it was.
     assert found["goal_progress"] == 1.0
-    # A hand that starts at the object is not taken to go away from it by many times the way.
+    # A hand that starts at the object is taken to have started 0.02 m away from it.
     back = Scene(hand[::-1], np.zeros(11), rest[:, None], rest)
     assert named(task_features(back, 0, np.zeros((10, 4))))["hand_left_last"] == pytest.approx(10)
 

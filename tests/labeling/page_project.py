@@ -29,6 +29,7 @@ ARGS = (
 )  # fmt: skip
 NUM_STEPS = 24
 READY = "[data-state=ready]"
+SHOWN = "selector => document.querySelector(selector)?.checkVisibility()"
 WAIT_MS = 30_000
 
 
@@ -213,7 +214,7 @@ class Watched:
         page.on("console", self._heard)
         page.goto(f"{project.address}{path}?annotator={annotator}")
         if ready:
-            until(page, "document.querySelector('[data-state=ready]') !== null")
+            until(page, SHOWN, READY)
         return page
 
     def close(self):

@@ -103,8 +103,9 @@ def test_an_answer_that_the_server_fails_at_holds_up_no_other(project, pages):
     blank.context.unroute("**/api/answers")
     set_open(project, body["query"], True)
     press(page, "z")  # What waits is sent before the last answer is asked for.
+    until(page, "Object.keys(localStorage).length === 0")
     until(page, "id => robopref.page.query?.id === id", query)
-    assert kept(page) == []
+    until(page, "robopref.page.element.dataset.state === 'ready'")
     assert [given.id for given in project.answers] == [poison]
     pages.errors = [e for e in pages.errors if "500" not in e]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.labeling.page_project import answer, intercept, press, until
+from tests.labeling.page_project import SHOWN, answer, intercept, press, until
 
 # What a screen reader would say of a control; empty is a fault.
 NAMELESS = """() => [...document.querySelectorAll(
@@ -252,7 +252,7 @@ def test_a_browser_that_cannot_play_the_clips_is_told_what_to_do(project, pages)
           set() { setTimeout(() => this.dispatchEvent(new Event('error'))); } });"""
     )
     page.reload()
-    until(page, "document.querySelector('[data-state=unplayable]') !== null")
+    until(page, SHOWN, "[data-state=unplayable]")
     assert "This browser does not play H.264" in page.inner_text("main")
     assert "--clips.codec vp9" in page.inner_text("main")
     press(page, "x")
