@@ -73,7 +73,8 @@ class ArmProcess:
         self._process = context.Process(
             target=run_arm, args=(driver_config, safety, config, names, child), daemon=True
         )
-        self._is_beating = threading.Event()
+        self._has_ended = threading.Event()
+        self._heart = threading.Thread(target=self._keep_beating, daemon=True)
         self._asking = threading.Lock()
         self._is_closed = False
         self.timing: dict[str, float] = {}
@@ -99,7 +100,7 @@ class ArmProcess:
             HardwareError: It cannot be reached or armed.
         """
         self._beat()
-        threading.Thread(target=self._keep_beating, daemon=True).start()
+        self._heart.start()
         self._process.start()
         self._child.close()
         self._expect("connected", CONNECT_S)
@@ -226,7 +227,9 @@ class ArmProcess:
             with contextlib.suppress(EOFError):
                 kind, content = self._pipe.recv() if self._pipe.poll(0) else ("", {})
                 self.timing = content if kind == "ended" else {}
-        self._is_beating.set()
+        self._has_ended.set()
+        if self._heart.is_alive():  # It writes to a ring.
+            self._heart.join()
         for ring in self._rings:
             ring.close()
 
@@ -260,5 +263,5 @@ class ArmProcess:
         self._heartbeats.write((time.monotonic(),))
 
     def _keep_beating(self) -> None:
-        while not self._is_beating.wait(self.config.heartbeat_s / 2):
+        while not self._has_ended.wait(self.config.heartbeat_s / 2):
             self._beat()

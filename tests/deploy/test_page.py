@@ -1,5 +1,6 @@
 """The operator's page: over HTTP, in a real browser, and with a simulated arm."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -123,19 +124,24 @@ def test_a_page_that_is_closed_takes_the_operator_with_it(served, no_terminal, m
     assert operator.wait_for(frozenset({Word.GO})) is Word.QUIT
 
 
-def open_page(pages, served):
-    context = pages.browser.new_context(viewport={"width": 900, "height": 700})
-    pages.contexts.append(context)
-    page = context.new_page()
-    page.on("pageerror", lambda error: pages.errors.append(str(error)))
-    page.on("console", pages._heard)
-    page.goto(served.url)
-    return page
+@pytest.fixture
+def open_page(pages):
+    """Return what opens a page of a program, which is closed before its program."""
+    with contextlib.ExitStack() as opened:
+
+        def open_page(served):
+            context = pages.browser.new_context(viewport={"width": 900, "height": 700})
+            opened.callback(context.close)
+            page = pages.watch(context)
+            page.goto(served.url)
+            return page
+
+        yield open_page
 
 
 @pytest.mark.slow
-def test_buttons_and_keys_of_a_browser(served, pages):
-    page = open_page(pages, served)
+def test_buttons_and_keys_of_a_browser(served, open_page):
+    page = open_page(served)
     served.tell("Episode 1 of 1.")
     until(page, "document.getElementById('lines').textContent.includes('Episode 1 of 1.')")
     page.click("[data-word=pause]")
@@ -176,7 +182,7 @@ def test_a_wrong_token_is_named(served, browser):
 
 
 @pytest.mark.slow
-def test_the_arm_is_steered_and_stopped_from_the_browser(pages, no_terminal):
+def test_the_arm_is_steered_and_stopped_from_the_browser(open_page, no_terminal):
     env: Any = make_env(ENV, max_episode_steps=150)
     page: Any = None
 
@@ -197,7 +203,7 @@ def test_the_arm_is_steered_and_stopped_from_the_browser(pages, no_terminal):
 
     try:
         with Pressing("ann", page=OperatorPage()) as operator:
-            page = open_page(pages, operator.page)
+            page = open_page(operator.page)
             page.wait_for_selector("[data-word=stop]")
             page.wait_for_timeout(300)
             done = Session(env, operator, 1.0).run_episode(make_turns_of(env)[0])

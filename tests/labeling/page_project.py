@@ -208,13 +208,18 @@ class Watched:
         context = beside.context if beside else self.browser.new_context(**options)
         self.projects.append(project)
         project.visitors.callback(context.close)
+        page = self.watch(context)
+        page.goto(f"{project.address}{path}?annotator={annotator}")
+        if ready:
+            until(page, SHOWN, READY)
+        return page
+
+    def watch(self, context):
+        """Return a new page of a browser whose complaints are kept."""
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
         page.on("console", self._heard)
-        page.goto(f"{project.address}{path}?annotator={annotator}")
-        if ready:
-            until(page, SHOWN, READY)
         return page
 
     def close(self):
