@@ -227,8 +227,9 @@ def _descend(
 
 
 def _dot(a: Float[Tensor, "B N J"], b: Float[Tensor, "B N J"]) -> Float[Tensor, " B"]:
-    """Return sums of products, without their table."""
-    return (a.flatten(1)[:, None] @ b.flatten(1)[..., None])[:, 0, 0]
+    """Return sums of products."""
+    products: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+    return products
 
 
 def _scale(
