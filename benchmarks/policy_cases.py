@@ -12,6 +12,7 @@ CANDIDATES = (
     "door-unlock-v3", "lever-pull-v3", "coffee-pull-v3",
 )  # fmt: skip
 NUM_TASKS = 4
+"""At least."""
 LIMITS = (60, 80, 100, 150)
 """Steps within which a test may have to succeed. Imitation of data of which a quarter is good
 dawdles and arrives at last: the screening says how much time is too little for that."""
@@ -24,6 +25,8 @@ SCREENING_SEED = 100
 """No seed of what is reported."""
 TRUE, LABELLED, CARRIED = "recorded reward", "true labels", "carried labels"
 LEARNED = (LABELLED, CARRIED)
+WITH_ACTIONS = {f"{name}, actions too": name for name in LEARNED}
+"""The same labels, and a reward that sees actions as well as observations: how much that costs."""
 CONTROLS = ("zero", "negated", "random", "cloning")
 FAILING = ("zero", "negated", "cloning")
 """What must not solve a task, for it to tell rewards apart."""
@@ -61,7 +64,7 @@ def plan(stage: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Job]:
         for task in CANDIDATES:
             yield Job(stage, task, NUM_UPDATES, tuple((name, SCREENING_SEED) for name in tried))
     else:
-        for task in list(chosen_tasks(rows))[:NUM_TASKS]:
+        for task in chosen_tasks(rows):
             yield Job(stage, task, NUM_UPDATES, all_members(SEEDS, CONTROL_SEEDS))
 
 
@@ -85,4 +88,5 @@ def chosen_tasks(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def all_members(seeds: Sequence[int], control_seeds: Sequence[int]) -> tuple[Member, ...]:
     """Return rewards learned from labels with each seed, and what bounds them with fewer."""
     serious = [(name, seed) for name in LEARNED for seed in seeds]
-    return (*serious, *((name, seed) for name in (TRUE, *CONTROLS) for seed in control_seeds))
+    bounds = (TRUE, *WITH_ACTIONS, *CONTROLS)
+    return (*serious, *((name, seed) for name in bounds for seed in control_seeds))

@@ -1,4 +1,4 @@
-"""Segments of Meta-World tasks with true answers, for the transfer benchmark; kept in `runs/`."""
+"""Segments of simulated tasks with true answers, for the transfer benchmark; kept in `runs/`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,17 +53,23 @@ def sum_of_rewards(episode: Episode, segment: Segment) -> float:
 
 
 def load_task(
-    task: str, seed: int, *, judge: Judge = sum_of_rewards, runs: Path = RUNS
+    task: str,
+    seed: int,
+    *,
+    judge: Judge = sum_of_rewards,
+    family: str = "metaworld",
+    runs: Path = RUNS,
 ) -> Labelled:
     """Return a task's segments, recorded first where they are missing.
 
     Args:
-        task: A task of Meta-World.
+        task: A task of Meta-World, or of another family.
         seed: Decides the episodes and the segments.
         judge: Says which segments are better.
+        family: What the task is of: "metaworld" or "robomimic".
         runs: Where recordings are kept.
     """
-    store = record(task, seed, runs)
+    store = record(task, seed, runs, family=family)
     lengths = {row.episode_id: row.length for row in store.rows}
     segments = draw_segments(lengths, make_rng(seed, "transfer", task))
     made = make_task(task, store, segments)

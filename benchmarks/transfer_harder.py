@@ -1,8 +1,9 @@
 """Transfers between tasks that are less alike, and what the diagnosis says before they are used.
 
 Every row is one transfer by shared features without any answer about the target: other kinds of
-Meta-World tasks, another robot (people's answers about robomimic's Lift, Can and Square), ways to
-move in place of success, and, as controls, answers about one thing where another is asked.
+Meta-World tasks, another robot (robomimic's Lift, Can and Square by robosuite's rewards, and
+people's answers about them), ways to move in place of success, and, as controls, answers about one
+thing where another is asked.
 """
 
 import math
@@ -30,6 +31,8 @@ OTHER_KINDS = (
     "plate-slide-v3", "basketball-v3",
 )  # fmt: skip
 """To reach, to grasp and carry, to insert, to use a tool, to push a disc, to throw."""
+ROBOMIMIC = ("lift", "can", "square")
+"""Another robot with other actions, and rewards of another design (robosuite's shaped ones)."""
 WAYS = ("slow", "approach-high", "keep-away")
 """Behaviours that one task is answered about and another one is asked about."""
 WAYS_IN = ("button-press-v3", "door-close-v3", "sweep-into-v3", "window-open-v3")
@@ -44,6 +47,7 @@ def run_harder(seeds: Sequence[int] = SEEDS) -> list[Row]:
     rows = list(_peoples())
     for seed in seeds:
         rows += _kinds(seed)
+        rows += _robots(seed)
         rows += _ways(seed)
         print("harder", seed, len(rows), flush=True)
     return rows
@@ -58,6 +62,17 @@ def _kinds(seed: int) -> Iterator[Row]:
         rest = [each for other, each in others.items() if other != name]
         yield carry("other kinds to another kind", rest, target, seed)
         yield carry("another kind to door-close", [target], six["door-close-v3"], seed)
+
+
+def _robots(seed: int) -> Iterator[Row]:
+    """Yield transfers to and between robomimic's tasks."""
+    six = [load_task(name, seed).task for name in SIX]
+    tasks = {name: load_task(name, seed, family="robomimic").task for name in ROBOMIMIC}
+    for name, target in tasks.items():
+        yield carry("the six to robomimic", six, target, seed)
+        others = [other for key, other in tasks.items() if key != name]
+        yield carry("robomimic to robomimic", others, target, seed)
+        yield carry("robomimic to door-close", [target], six[SIX.index("door-close-v3")], seed)
 
 
 def _ways(seed: int) -> Iterator[Row]:

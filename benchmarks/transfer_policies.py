@@ -5,7 +5,9 @@ from true labels, by one learned from labels that the shared-features method car
 other tasks, and by controls. All seeds and rewards of a task train as one batched model. Tasks are
 those of a screening in which the recorded reward serves and its negative, nothing and imitation do
 not, within a time that the screening says; the number of updates was fixed before, on recorded
-rewards (and then with batches of 256).
+rewards. Learned rewards are of the observation alone: an actor that is weighted by advantages
+compares the actions of one state, and a reward that sees actions pays for those that look like
+good segments' wherever they are. How much that costs is a row of its own.
 
 Each finished part is one line of benchmarks/results/transfer_policies.jsonl, which are not done
 again; `python -m benchmarks.transfer_policies --stages updates screening --minutes 20` does a part.
@@ -40,6 +42,7 @@ from benchmarks.policy_cases import (
     NUM_TASKS,
     STAGES,
     TRUE,
+    WITH_ACTIONS,
     Job,
     all_members,
     chosen_tasks,
@@ -97,7 +100,7 @@ def work(stages: Sequence[str], workers: Workers, *, minutes: float = 0.0) -> No
         moves = sum(len(job.members) * job.num_updates for job in left)
         print(f"{stage}: {len(left)} jobs, {moves} updates of members: at most "
               f"{moves / 600 / 60 + 2 * len(left):.0f} min of a core.", flush=True)  # fmt: skip
-        do = partial(_do, runs=RUNS, results=RESULTS, deadline=deadline)
+        do = partial(_do, runs=RUNS, deadline=deadline)
         with workers:
             for row in workers.map(do, left):
                 if row is not None:
@@ -106,10 +109,9 @@ def work(stages: Sequence[str], workers: Workers, *, minutes: float = 0.0) -> No
                     print(row["key"], rates, f"{row['seconds']:.0f} s", flush=True)
 
 
-def _do(job: Job, *, runs: Path, results: Path, deadline: float) -> dict[str, Any] | None:
-    """Return the line of a job; None if it is too late, or tasks enough have been found."""
-    enough = job.stage == "screening" and len(chosen_tasks(read_rows(results))) >= NUM_TASKS
-    return None if enough or time.time() > deadline else do_job(job, runs)
+def _do(job: Job, *, runs: Path, deadline: float) -> dict[str, Any] | None:
+    """Return the line of a job; None if it is too late."""
+    return None if time.time() > deadline else do_job(job, runs)
 
 
 def do_job(job: Job, runs: Path) -> dict[str, Any]:
@@ -122,11 +124,11 @@ def do_job(job: Job, runs: Path) -> dict[str, Any]:
     lengths = [len(episode) for episode in episodes]
     rewards, known = [], []
     for name, seed in job.members:
-        learned = name if name not in LEARNED else None
-        if learned is None:
-            learned, facts = _learn(store, job.task, name, seed)
+        judge: Any = "true" if name == TRUE else name
+        if name in LEARNED or name in WITH_ACTIONS:
+            judge, facts = _learn(store, job.task, name, seed)
             known.append({"by": name, "seed": seed, **facts})
-        of_steps = compute_step_rewards("true" if learned == TRUE else learned, episodes, seed=seed)
+        of_steps = compute_step_rewards(judge, episodes, seed=seed)
         rewards.append(RewardScaling().apply(of_steps, lengths))
     judged = time.monotonic()
     policies, _ = train_iql_members(
@@ -172,12 +174,13 @@ def _learn(store: EpisodeStore, task: str, name: str, seed: int) -> tuple[Any, d
     a, b = np.triu_indices(len(judged.segments), 1)
     asked = rng.permutation(len(a))[:NUM_PAIRS]
     labels = true_labels(judged, a[asked], b[asked])
-    if name == CARRIED:
+    if WITH_ACTIONS.get(name, name) == CARRIED:
         target = make_task(task, store, judged.segments)
         carried = carry_labels(load_sources(task, seed), target, rng)
         labels = Labels(a[asked], b[asked], carried.prefers_b[asked])
     segments = batch_segments([store.cut(segment) for segment in judged.segments])
-    reward = learn_reward(segments, judged, labels, seed, REWARD)
+    config = replace(REWARD, use_action=name in WITH_ACTIONS)
+    reward = learn_reward(segments, judged, labels, seed, config)
     facts = {f"reward {key}": value for key, value in score(reward, store, judged).items()}
     return reward, {"label accuracy": labels.accuracy(judged), **facts}
 
@@ -205,21 +208,16 @@ def evaluate(policy: Any, task: str) -> list[float]:
     return [float(np.mean(np.array(steps) <= limit)) for limit in LIMITS]
 
 
-def summarise(
-    rows: Sequence[Mapping[str, Any]], limits: Mapping[str, int] | None = None
-) -> dict[str, Any]:
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the success of each reward, and the carried labels' as a share of the true ones'.
 
-    Args:
-        rows: The lines.
-        limits: Steps within which a test of a task has to succeed; None for what the screening
-            among the lines says.
+    A test has to succeed within the limit that the screening among the lines says.
     """
-    limits = chosen_tasks(rows) if limits is None else limits
+    limits = chosen_tasks(rows)
     final = [row for row in rows if row["stage"] == "final"]
     figures: dict[str, Any] = {"tasks": {"value": len(final), "n": len(final), "floor": 4,
                                          "ok": len(final) >= NUM_TASKS}}  # fmt: skip
-    for name in (TRUE, *LEARNED, *CONTROLS):
+    for name in (TRUE, *LEARNED, *WITH_ACTIONS, *CONTROLS):
         reached = [rate for row in final for rate in rates_within(row, name, limits)]
         figures[f"success, {name}"] = bootstrap(np.array(reached))
     found = ratio(

@@ -79,6 +79,10 @@ class MetaWorldConfig:
         expert: Expert = ENV_POLICY_MAP[self.task]()
         return expert, GOAL if self.task.startswith("reach") else OBJECT
 
+    def sibling_tasks(self) -> tuple[str, ...]:
+        """Return the other tasks; all have an expert and the same actions."""
+        return tuple(task for task in TASKS if task != self.task)
+
 
 class MetaWorldEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """A Sawyer arm with a gripper at a table, with one of 50 things to do.

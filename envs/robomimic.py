@@ -71,6 +71,10 @@ class RobomimicConfig:
         """Return the expert for lift, can or square; None for other tasks."""
         return (PickUpExpert(self.task), OBJECT) if self.task in JOBS else None
 
+    def sibling_tasks(self) -> tuple[str, ...]:
+        """Return the other tasks that have an expert."""
+        return tuple(task for task in JOBS if task != self.task)
+
 
 class RobomimicEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """A Panda arm with a gripper, or two, at one of robomimic's tasks.

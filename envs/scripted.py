@@ -109,6 +109,10 @@ class HasExperts(Protocol):
         """Return the task's expert, and where a state holds what the hand has to reach first."""
         ...
 
+    def sibling_tasks(self) -> tuple[str, ...]:
+        """Return the other tasks that have an expert and the same actions."""
+        ...
+
 
 def has_expert(env_id: str) -> bool:
     """Return whether there is a scripted expert for this environment.
@@ -118,6 +122,18 @@ def has_expert(env_id: str) -> bool:
         (True, False)
     """
     return _find_expert(env_id) is not None
+
+
+def sibling_envs(env_id: str) -> list[str]:
+    """Return the other environments of the kind that have an expert and the same actions.
+
+    Example:
+        >>> sibling_envs("robomimic/lift")
+        ['robomimic/can', 'robomimic/square']
+    """
+    name, _, task = env_id.partition("/")
+    siblings = ENVS.config_class(name)(task=task).sibling_tasks()
+    return sorted(f"{name}/{other}" for other in siblings)
 
 
 def _find_expert(env_id: str) -> tuple[Expert, slice] | None:

@@ -75,6 +75,11 @@ class PlanarConfig:
         """Return the expert that does the task as preferred."""
         return expert(parse(self.task).kind), BLOCKS[0]
 
+    def sibling_tasks(self) -> tuple[str, ...]:
+        """Return the other task with the same hand."""
+        hand = parse(self.task).hand
+        return tuple(task for task in TASKS if task != self.task and parse(task).hand == hand)
+
 
 class PlanarEnv(DrawsStates, gymnasium.Env[Any, Any]):
     """A table seen from above, two blocks, a goal on its far side, and a hand that pushes.

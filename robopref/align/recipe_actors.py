@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from robopref.align.actors import Actor
-from robopref.envs.metaworld_tasks import TASKS
 from robopref.errors import check_choice
 from robopref.protocols import Environment
 from robopref.seeding import make_rng
@@ -102,11 +101,12 @@ class _Expert:
     def _look_away(self, spec: ShareSpec, env: Environment, rng: np.random.Generator) -> int:
         """Begin the other episode, and return its seed."""
         from robopref.envs.make import make_env
+        from robopref.envs.scripted import sibling_envs
 
         env_id = env.env_id
         if spec.share.sees == "other-task":
-            tasks = sorted(set(TASKS) - {env_id.partition("/")[2]})
-            env_id = f"metaworld/{tasks[rng.integers(len(tasks))]}"
+            siblings = sibling_envs(env_id)
+            env_id = siblings[rng.integers(len(siblings))]
         limit = spec.max_episode_steps
         options: dict[str, Any] = {} if limit is None else {"max_episode_steps": limit}
         self._other = make_env(env_id, terminate_on_success=False, **options)

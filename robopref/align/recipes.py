@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from robopref.align import RECIPES
+from robopref.align.checks import check_has_expert
 from robopref.align.collect import Plan, Workers, collect
 from robopref.align.recipe_actors import Share, ShareSpec
 from robopref.config import to_dict
@@ -80,7 +81,7 @@ class RecipePlan:
     """
 
     env: str
-    """Environment, as "metaworld/<task>"."""
+    """Environment that has a scripted expert, as "metaworld/<task>"."""
     recipe: Any = field(default_factory=IPLRecipeConfig)
     """Config of the recipe."""
     num_episodes: int = 400
@@ -93,12 +94,12 @@ class RecipePlan:
     def __post_init__(self) -> None:
         """Check the environment and ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
-        if not self.env.startswith("metaworld/"):
-            raise ValueError(
-                f"There is no scripted expert for '{self.env}', and the recipe "
-                f"'{RECIPES.name_of(type(self.recipe))}' needs one. Choose a task of Meta-World, "
-                "such as 'metaworld/button-press-v3'."
-            )
+        recipe = RECIPES.name_of(type(self.recipe))
+        check_has_expert(
+            self.env,
+            f"The recipe '{recipe}' needs one: any task of Meta-World has it, such as "
+            "'metaworld/button-press-v3', and so have robomimic's lift, can and square.",
+        )
 
     def plans(self) -> list[Plan]:
         """Return the plan of each share that has episodes; their numbers differ by one at most."""

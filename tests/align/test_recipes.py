@@ -106,11 +106,13 @@ def test_a_recipe_goes_on_and_grows_to_what_it_would_have_been(tmp_path):
     assert contents(recorded(tmp_path / "parts", 6, num_workers=1, store=parts)) == contents(whole)
 
 
+@pytest.mark.parametrize("env", [ENV, "planar/avoid-gripper-v0"])
 @pytest.mark.parametrize("share", ["random-goal", "other-task"])
-def test_an_expert_who_looks_away_does_its_own_task(share):
+def test_an_expert_who_looks_away_does_its_own_task(env, share):
     """Its actions, done again in the episode that it saw, are those of the expert there."""
-    plan = RecipePlan(ENV, IPLRecipeConfig(noise=0.0), 8, seed=1, max_episode_steps=STEPS)
+    plan = RecipePlan(env, IPLRecipeConfig(noise=0.0), 8, seed=1, max_episode_steps=STEPS)
     for episode in episodes_of(plan, share):
+        assert (episode.metadata["expert"] == env) == (share == "random-goal")
         seen = make_env(
             episode.metadata["expert"], terminate_on_success=False, max_episode_steps=STEPS
         )
@@ -170,14 +172,29 @@ def test_the_command(tmp_path, capsys):
     )
     assert (code, shown) == (
         2,
-        "Error: There is no scripted expert for 'gymnasium/Pendulum-v1', and the recipe 'ipl' "
-        "needs one. Choose a task of Meta-World, such as 'metaworld/button-press-v3'.\n",
+        "Error: There is no scripted expert for 'gymnasium/Pendulum-v1'. The recipe 'ipl' needs "
+        "one: any task of Meta-World has it, such as 'metaworld/button-press-v3', and so have "
+        "robomimic's lift, can and square.\n",
     )
     code, shown = robopref(*options, "--recipe", "ipl", "--policy", tmp_path)
     assert (code, shown) == (
         2, "Error: Give one of --recipe and --policy: a recipe says who acts.\n",
     )  # fmt: skip
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_a_recipe_for_another_robot(tmp_path):
+    pytest.importorskip("robomimic", reason="the extra 'robomimic' is not installed")
+    env = "robomimic/lift"
+    store = open_or_create(tmp_path / "lift", env)
+    plan = RecipePlan(env, IPLRecipeConfig(noise=0.1), 4, max_episode_steps=60)
+    with Workers(0) as workers:
+        collect_recipe(plan, store, workers)
+    experts = {row.metadata["share"]: row.metadata.get("expert") for row in store.rows}
+    assert experts.pop("other-task") in ("robomimic/can", "robomimic/square")
+    assert experts == {"expert": env, "random-goal": env, "random": None}
+    assert count_shares(store)["expert"] == (1, 1)
 
 
 def test_values_out_of_range():

@@ -14,6 +14,7 @@ from benchmarks.policy_cases import (
     LABELLED,
     LIMITS,
     TRUE,
+    WITH_ACTIONS,
     Job,
     chosen_tasks,
     plan,
@@ -45,11 +46,11 @@ def test_tasks_are_taken_in_which_it_takes_the_right_reward():
 def test_the_plan_has_what_was_promised():
     rows = [screened(name, [1.0] * len(LIMITS)) for name in CANDIDATES]
     final = list(plan("final", rows))
-    assert len(final) == 4
+    assert [job.task for job in final] == list(CANDIDATES)
     for job in final:
         of = {name: [seed for by, seed in job.members if by == name] for name, _ in job.members}
         assert all(len(of[name]) >= 5 for name in (LABELLED, CARRIED))
-        assert all(len(of[name]) >= 2 for name in (TRUE, *CONTROLS))
+        assert all(len(of[name]) >= 2 for name in (TRUE, *WITH_ACTIONS, *CONTROLS))
         assert policy_cases.SCREENING_SEED not in {seed for _, seed in job.members}
     jobs = [*plan("updates", []), *plan("screening", []), *final]
     assert len({job.key for job in jobs}) == len(jobs)
@@ -70,15 +71,16 @@ def test_a_job_trains_and_judges_all_members(tmp_path, monkeypatch):
         ("MAX_STEPS", 60), ("NUM_TESTS", 2), ("NUM_SEGMENTS", 12), ("NUM_PAIRS", 30),
     ):  # fmt: skip
         monkeypatch.setattr(bench, name, value)
-    members = ((TRUE, 0), (LABELLED, 0), ("cloning", 0))
+    seeing = next(iter(WITH_ACTIONS))
+    members = ((TRUE, 0), (LABELLED, 0), (seeing, 0), ("cloning", 0))
     row = bench.do_job(Job("screening", "drawer-open-v3", 5, members, num_episodes=4), tmp_path)
     assert row["key"] == "screening|drawer-open-v3|5 updates"
-    assert list(row["success"]) == [TRUE, LABELLED, "cloning"]
+    assert list(row["success"]) == [TRUE, LABELLED, seeing, "cloning"]
     for (rates,) in row["success"].values():
         assert len(rates) == len(LIMITS)
         assert rates == sorted(rates)
-    assert [known["by"] for known in row["rewards"]] == [LABELLED]
-    assert row["rewards"][0]["label accuracy"] == 1.0
+    assert [known["by"] for known in row["rewards"]] == [LABELLED, seeing]
+    assert {known["label accuracy"] for known in row["rewards"]} == {1.0}
     json.dumps(row, allow_nan=False)
 
 
@@ -97,7 +99,7 @@ def test_the_summary_counts_what_ended_within_a_tasks_limit():
         "stage": "final", "task": CANDIDATES[0],
         "success": {name: [[0.0, 0.8, 1.0, 1.0]] * 2 for name in (TRUE, LABELLED)}
         | {CARRIED: [[0.0, 0.4, 1.0, 1.0], [0.0, 0.8, 1.0, 1.0]]}
-        | {name: [[0.0, 0.0, 1.0, 1.0]] for name in CONTROLS},
+        | {name: [[0.0, 0.0, 1.0, 1.0]] for name in (*WITH_ACTIONS, *CONTROLS)},
     }  # fmt: skip
     late = [0.0, 0.1, 0.9, 1.0]
     found = bench.summarise([final, screened(CANDIDATES[0], [0.0, 0.8, 0.9, 1.0], zero=late)])
