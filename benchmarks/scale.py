@@ -26,6 +26,7 @@ from benchmarks.scale_data import (
     measure_labels,
     measure_windows,
 )
+from benchmarks.scale_training import two_processes
 from benchmarks.timing import figure, matmul_seconds
 from robopref.align.actors import ScriptedSpec
 from robopref.align.collect import Group, Plan, record
@@ -163,7 +164,7 @@ def data_and_labels(quick: bool, notes: list[str]) -> dict[str, Any]:
 
 
 MEASUREMENTS: tuple[Callable[[bool, list[str]], dict[str, Any]], ...] = (
-    ray_overhead, data_and_labels,
+    ray_overhead, data_and_labels, two_processes,
 )  # fmt: skip
 
 
