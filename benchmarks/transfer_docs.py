@@ -84,7 +84,7 @@ def fill(transfer: Mapping[str, Any], speed: Mapping[str, Any] | None = None) ->
         _harder(transfer["harder"]),
         "Of the transfers with each verdict, those that order fewer than 60 % of the pairs right:",
         _verdicts(transfer["verdicts"]),
-        WORDS,
+        WORDS.format(reach=_mean_to("reach-v3", transfer["harder_rows"])),
     ]
     if speed is not None:
         parts += [
@@ -97,8 +97,9 @@ def fill(transfer: Mapping[str, Any], speed: Mapping[str, Any] | None = None) ->
 
 
 WORDS = """\
-Nothing carries over where what is preferred has changed (*success there, slow here*), to `reach-v3`
-(0.50: it has no object), and hardly anything of what is not in the features (*approach-high*;
+Another robot with other actions and rewards of another design is no obstacle (*the six to
+robomimic*). Nothing carries over where what is preferred has changed (*success there, slow here*), to
+`reach-v3` ({reach:.2f}: it has no object), and hardly anything of what is not in the features (*approach-high*;
 *keep-away*, a place on the table). Without any answer about the target, sources that fail on each
 other give most of the last away, and nothing shows the first two: a verdict "trust" without an
 answer is no proof. Ask ten answers before you train."""
@@ -106,6 +107,11 @@ answer is no proof. Ask ten answers before you train."""
 SPEED = """\
 POT's projected gradient is stopped after 20 steps, with which it is timed but does not find the
 matches of these sets; one thread, on a machine with other work."""
+
+
+def _mean_to(target: str, rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the mean accuracy of the transfers to a task."""
+    return float(np.mean([row["accuracy"] for row in rows if row["target"] == target]))
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
