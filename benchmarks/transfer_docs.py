@@ -98,11 +98,11 @@ def fill(transfer: Mapping[str, Any], speed: Mapping[str, Any] | None = None) ->
 
 WORDS = """\
 Another robot with other actions and rewards of another design is no obstacle (*the six to
-robomimic*). Nothing carries over where what is preferred has changed (*success there, slow here*), to
-`reach-v3` ({reach:.2f}: it has no object), and hardly anything of what is not in the features (*approach-high*;
-*keep-away*, a place on the table). Without any answer about the target, sources that fail on each
-other give most of the last away, and nothing shows the first two: a verdict "trust" without an
-answer is no proof. Ask ten answers before you train."""
+robomimic*). Nothing carries over where what is preferred has changed (*success there, slow here*),
+to `reach-v3` ({reach:.2f}: it has no object), and hardly anything of what is not in the features
+(*approach-high*; *keep-away*, a place on the table). Without any answer about the target, sources
+that fail on each other give most of the last away, and nothing shows the first two: a verdict
+"trust" without an answer is no proof. Ask ten answers before you train."""
 
 SPEED = """\
 POT's projected gradient is stopped after 20 steps, with which it is timed but does not find the
