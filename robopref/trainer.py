@@ -73,6 +73,8 @@ class TrainerConfig:
     """Decay of the moving average of the weights; None for none."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """Precision of the forward pass."""
+    compile: bool = False
+    """Compile the model first, in a minute or two; of use where a GPU waits for small kernels."""
     gradient_accumulation: int = 1
     """Batches a gradient step."""
     log_interval: int = 50
@@ -151,7 +153,9 @@ class Trainer:
         self.ranks = get_ranks()
         self.device = self.ranks.device(device)
         self._objective = objective.to(self.device)
-        self.model = self.ranks.parallel(objective)
+        self.model: Any = self.ranks.parallel(objective)
+        if config.compile:
+            self.model = torch.compile(self.model)
         self._parameters = [p for p in objective.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self._parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
