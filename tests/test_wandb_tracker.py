@@ -1,6 +1,7 @@
 """Tests for wandb_tracker.py, with the real package; offline, and where nobody answers."""
 
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,8 +46,9 @@ def wandb(monkeypatch):
 
 def records(path: Path) -> list:
     """Return what a W&B run wrote: protocol buffers in a log of LevelDB's form."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    made: Any = importlib.import_module(
+        "wandb.proto.wandb_internal_pb2"
+    )  # Its names are made late.
     data, place, whole, found = path.read_bytes(), 7, b"", []
     while place < len(data):
         if 32768 - place % 32768 < 7:  # Too little of a block for another header.
@@ -55,7 +58,7 @@ def records(path: Path) -> list:
         whole += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # The whole of a record, or its last part.
-            record = Record()
+            record = made.Record()
             record.ParseFromString(whole)
             found.append(record)
             whole = b""
@@ -175,6 +178,7 @@ def test_figures_from_before_another_tracker_was_chosen_are_there_too(wandb, tmp
 KILLED = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from robopref.tracker import Tracker, tracked_by
 from robopref.wandb_tracker import WandbConfig
 with tracked_by(WandbConfig()):
