@@ -142,13 +142,21 @@ def _few_shot(
     for k in (0, *numbers):
         known = ask(sources, known, target, k)
         if k or sources:
-            yield k, score(preferred_by(method.belief(sources, known), x), target.returns)
+            preferred = preferred_by(method.belief(sources, known), x)
+            yield k, score(preferred, target.returns, known)
 
 
-def score(preferred: np.ndarray, returns: np.ndarray) -> Scores:
-    """Return how well the probabilities foretell the true order of all pairs that have one."""
+def score(
+    preferred: np.ndarray, returns: np.ndarray, answered: TaskSegments | None = None
+) -> Scores:
+    """Return how well the probabilities foretell the true order of all pairs that have one.
+
+    Pairs that were answered are left out.
+    """
     a, b = np.triu_indices(len(returns), 1)
     decided = returns[a] != returns[b]
+    if answered is not None:
+        decided &= answered.preference_matrix()[1][a, b] == 0
     a, b = a[decided], b[decided]
     p, is_b = preferred[b, a].clip(0, 1), returns[b] > returns[a]
     clear = np.abs(returns[b] - returns[a]) > CLEAR * returns.std()

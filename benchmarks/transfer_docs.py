@@ -77,10 +77,10 @@ def fill(transfer: Mapping[str, Any], speed: Mapping[str, Any] | None = None) ->
         _figures(transfer["figures"]),
         _methods(transfer["table"]),
         "### Where it stops\n\nTransfers by `shared-features` between tasks that are less alike, "
-        "with no answer about the target. *Verdict* counts trust / care / distrust, by the figures "
-        "that need no answer, and after ten random answers about the target. *Source* and "
-        "*across* are the shares of the sources' own answers that are foretold, and that the other "
-        "sources foretell.",
+        "with no answer about the target and after ten random ones. *Verdict* counts trust / care "
+        "/ distrust; all figures but the last two are of the transfer without answers. *Source* "
+        "and *across* are the shares of the sources' own answers that are foretold, and that the "
+        "other sources foretell.",
         _harder(transfer["harder"]),
         "Of the transfers with each verdict, those that order fewer than 60 % of the pairs right:",
         _verdicts(transfer["verdicts"]),
@@ -101,8 +101,8 @@ Another robot with other actions and rewards of another design is no obstacle (*
 robomimic*). Nothing carries over where what is preferred has changed (*success there, slow here*),
 to `reach-v3` ({reach:.2f}: it has no object), and hardly anything of what is not in the features
 (*approach-high*; *keep-away*, a place on the table). Without any answer about the target, sources
-that fail on each other give most of the last away, and nothing shows the first two: a verdict
-"trust" without an answer is no proof. Ask ten answers before you train."""
+that fail on each other give most of the last away, and nothing shows the first two: without an
+answer no transfer is trusted. Ask ten answers before you train."""
 
 SPEED = """\
 POT's projected gradient is stopped after 20 steps, with which it is timed but does not find the
@@ -111,7 +111,8 @@ matches of these sets; one thread, on a machine with other work."""
 
 def _mean_to(target: str, rows: Sequence[Mapping[str, Any]]) -> float:
     """Return the mean accuracy of the transfers to a task."""
-    return float(np.mean([row["accuracy"] for row in rows if row["target"] == target]))
+    found = [row["accuracy"] for row in rows if row["target"] == target]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
@@ -144,8 +145,8 @@ def _methods(table: Mapping[str, Mapping[str, Any]]) -> str:
 def _harder(kinds: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "| transfer | n | accuracy | worst | expected | source | across | meaning | verdict "
-        "| verdict after 10 answers |",
-        "| --- |" + " --- |" * 9,
+        "| accuracy after 10 answers | verdict after 10 answers |",
+        "| --- |" + " --- |" * 10,
     ]
     keys = ("accuracy", "worst", "expected_accuracy", "source", "across", "meaning")
     for kind, row in kinds.items():
@@ -154,6 +155,7 @@ def _harder(kinds: Mapping[str, Mapping[str, Any]]) -> str:
             " / ".join(str(row[when].get(level, 0)) for level in ("trust", "care", "distrust"))
             for when in ("verdicts", "verdicts_after_answers")
         ]
+        levels.insert(1, f"{row['accuracy_after_answers']:.2f}")
         lines.append(f"| {kind} | {row['num']} | {' | '.join([*cells, *levels])} |")
     return "\n".join(lines)
 

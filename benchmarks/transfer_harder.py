@@ -1,9 +1,9 @@
 """Transfers between tasks that are less alike, and what the diagnosis says before they are used.
 
-Every row is one transfer by shared features without any answer about the target: other kinds of
-Meta-World tasks, another robot (robomimic's Lift, Can and Square by robosuite's rewards, and
-people's answers about them), ways to move in place of success, and, as controls, answers about one
-thing where another is asked.
+Every row is one transfer by shared features, with no answer about the target and with ten: other
+kinds of Meta-World tasks, another robot (robomimic's Lift, Can and Square by robosuite's rewards,
+and people's answers about them), ways to move in place of success, and, as controls, answers about
+one thing where another is asked.
 """
 
 import math
@@ -19,11 +19,10 @@ from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.envs import BEHAVIOURS
 from robopref.rewards.shared_features import SharedFeaturesConfig
-from robopref.rewards.transfer import TaskSegments
+from robopref.rewards.transfer import TaskSegments, Transferred
 from robopref.seeding import make_rng
-from robopref.transfer.accuracy import measure
 from robopref.transfer.verdict import judge
-from robopref.transfer.workflow import diagnose
+from robopref.transfer.workflow import diagnose, measure_answers
 from robopref.types import STATE
 
 OTHER_KINDS = (
@@ -111,39 +110,49 @@ def _peoples() -> Iterator[Row]:
 
 
 def carry(kind: str, sources: Sequence[TaskSegments], target: TaskSegments, seed: int) -> Row:
-    """Return how well answers foretell those about a target, which are not used."""
+    """Return how well answers foretell those about a target: with none of them, and with a few."""
     rng = make_rng(seed, "harder", kind, target.name)
-    found = SharedFeaturesConfig().build().transfer(sources, target.unanswered(), rng)
-    decided = target.prefers_b != 0.5
-    says = found.preferred[target.b, target.a][decided]
-    is_b = target.prefers_b[decided] > 0.5
-    diagnosis = diagnose(found, sources, target, rng)
+    target = target.with_pairs(target.prefers_b != 0.5)
+    config = SharedFeaturesConfig()
+    found = config.build().transfer(sources, target.unanswered(), rng)
+    diagnosis = diagnose(found, sources, target.unanswered(), rng)
     # What a user sees who answers a few queries about the target before training on it.
-    asked = rng.permutation(len(says))[:NUM_PROBES]
-    probe = measure("shared-features", "the target's answers", says[asked], is_b[asked])
+    order = rng.permutation(len(target.a))
+    answered = target.with_pairs(order[:NUM_PROBES])
+    others = target.with_pairs(order[NUM_PROBES:])
+    then = config.build().transfer(sources, answered, rng)
+    probes = measure_answers(config, sources, answered, seed=seed)
     return {
         "kind": kind,
         "sources": [source.name for source in sources],
         "target": target.name,
         "seed": seed,
-        "accuracy": float(((says > 0.5) == is_b).mean()),
-        "pairs": len(says),
+        "accuracy": _accuracy(found, target),
+        "accuracy_after_answers": _accuracy(then, others),
+        "pairs": len(target.a),
         "verdict": judge(diagnosis, ()).level,
-        "verdict_after_answers": judge(diagnosis, [probe]).level,
+        "verdict_after_answers": judge(diagnose(then, sources, answered, rng), probes).level,
         **{name: None if math.isnan(value) else value for name, value in diagnosis.items()},
     }
+
+
+def _accuracy(found: Transferred, target: TaskSegments) -> float:
+    """Return the share of a target's answers that are foretold."""
+    says = found.preferred[target.b, target.a]
+    return float(((says > 0.5) == (target.prefers_b > 0.5)).mean())
 
 
 def summarise_harder(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the rows by kind and by verdict."""
     figures = {}
-    for key, when in (("verdict", "no answer"), ("verdict_after_answers", f"{NUM_PROBES} answers")):
-        for level, of in sorted(_grouped(rows, key).items()):
-            useless = np.mean([row["accuracy"] < USELESS for row in of])
+    for end, when in (("", "no answer"), ("_after_answers", f"{NUM_PROBES} answers")):
+        for level, of in sorted(_grouped(rows, f"verdict{end}").items()):
+            useless = np.mean([row[f"accuracy{end}"] < USELESS for row in of])
             figures[f"{level}, {when}"] = {"value": float(useless), "n": len(of)}
     by_kind = {
         kind: {
             "accuracy": _mean(of, "accuracy"),
+            "accuracy_after_answers": _mean(of, "accuracy_after_answers"),
             "worst": float(min(row["accuracy"] for row in of)),
             **{key: _mean(of, key) for key in ("expected_accuracy", "source", "across", "meaning")},
             "num": len(of),

@@ -75,6 +75,10 @@ class CPAConfig:
             check_at_least("num_groups", self.num_groups, 2)
         if self.metric == "dtw" and self.represented == "features":
             raise ValueError("`metric` dtw warps the steps of segments; features have none.")
+        if self.metric == "dtw" and self.num_groups is not None:
+            raise ValueError(
+                "`num_groups` takes the means of segments, which a `metric` of dtw does not have."
+            )
 
     def build(self) -> "CPA":
         """Return the method."""
@@ -137,9 +141,9 @@ class CPA:
         fits = _fitting(votes, target)
         best = int(np.where(fits, losses, np.inf).argmin())
         if self.config.choose == "lowest-loss":
-            return Transferred(votes[best], carried[best][1], votes, plans[best])
+            return Transferred(votes[best], carried[best][1], votes[fits], plans[best])
         weight = np.stack([weight for _, weight in carried])[fits].mean(axis=0)
-        return Transferred(votes[fits].mean(axis=0), weight, votes, plans[best])
+        return Transferred(votes[fits].mean(axis=0), weight, votes[fits], plans[best])
 
     def align(
         self, source: TaskSegments, target: TaskSegments, rng: np.random.Generator
@@ -147,7 +151,7 @@ class CPA:
         """Return the plan that each start ends in, and its loss.
 
         Raises:
-            DataError: All distances in a task are 0.
+            DataError: All distances in a task are 0, or there are fewer segments than groups.
         """
         groups = [self._groups(task, rng) for task in (source, target)]
         costs = [
@@ -178,6 +182,11 @@ class CPA:
             return np.arange(len(task))
         from scipy.cluster.vq import kmeans2
 
+        if self.config.num_groups > len(task):
+            raise DataError(
+                f"'{task.name}' has {len(task)} segments, too few for `num_groups` "
+                f"(={self.config.num_groups})."
+            )
         vectors = self._vectors(task)
         places, _ = greedy_k_centre(vectors, vectors[:0], self.config.num_groups, rng)
         _, group = kmeans2(vectors, vectors[places], minit="matrix", iter=50)
@@ -194,11 +203,13 @@ class CPA:
         vectors = torch.from_numpy(self._vectors(task))
         if self.config.num_groups is not None:
             vectors = torch.from_numpy(_means(vectors.numpy(), group))
-        if self.config.metric == "dtw" and self.config.num_groups is None:
+        if self.config.metric == "dtw":
             found = warped_distances(vectors.reshape(len(task), -1, task.steps.shape[2]))
         else:
-            metric = "euclidean" if self.config.metric == "dtw" else self.config.metric
-            found = vector_distances(vectors, vectors, metric)
+            try:
+                found = vector_distances(vectors, vectors, self.config.metric)
+            except ValueError as error:
+                raise DataError(f"Segments of '{task.name}' cannot be compared. {error}") from None
         found = (found + found.T) / 2
         largest = float(found.max())
         if largest <= 0:

@@ -161,7 +161,7 @@ class TransferCommand:
     def _next(self, outcome: "Outcome", asks: bool) -> str:
         if asks and self.target_db is not None:
             return following.answer(self.target, self.target_db, criterion=self.criterion)
-        if outcome.verdict.level == "distrust":
+        if outcome.verdict.level != "trust":
             return self._ask()
         return following.train_reward(self.target, self.out / "preferences.sqlite", self.criterion)
 

@@ -4,8 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
@@ -86,20 +85,23 @@ def choose_queries(method: Any, outcome: Outcome, num: int, *, seed: int) -> lis
     asker = method if hasattr(method, "choose_queries") else SharedFeaturesConfig().build()
     tasks = [source.task for source in outcome.sources]
     pairs = asker.choose_queries(tasks, outcome.target.task, num)
-    rng = make_rng(seed, "transfer", "sides")
-    # Which of the two is shown first must not tell anything.
-    sides = np.where(rng.random(len(pairs))[:, None] < 0.5, pairs[:, ::-1], pairs)
     segments = outcome.target.segments
-    known = len(outcome.target.preferences)
-    return [
-        Query(
-            derive_uuid(seed, "transfer", "ask", outcome.target.name, known, place),
-            (segments[a], segments[b]),
-            "transfer",
-            "Its answer tells most about how the target differs from the source.",
-        )
-        for place, (a, b) in enumerate(sides)
-    ]
+    return [_query(seed, segments[a], segments[b]) for a, b in pairs]
+
+
+def _query(seed: int, first: Segment, second: Segment) -> Query:
+    """Return what asks for two segments: the same whenever, and in whatever order, they come."""
+    items = sorted((first, second), key=lambda s: (s.episode_id, s.start, s.length))
+    words = [str(part) for s in items for part in (s.episode_id, s.start, s.length)]
+    # Which of the two is shown first must not tell anything.
+    if make_rng(seed, "transfer", "sides", *words).random() < 0.5:
+        items.reverse()
+    return Query(
+        derive_uuid(seed, "transfer", "ask", *words),
+        (items[0], items[1]),
+        "transfer",
+        "Its answer tells most about how the target differs from the source.",
+    )
 
 
 def check_is_free(path: Path) -> None:

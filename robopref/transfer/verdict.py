@@ -59,11 +59,19 @@ class Verdict:
 def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdict:
     """Return the verdict: by what is known of the target, or else by the votes alone.
 
+    Nothing in the data tells that what is preferred has not changed, so that a transfer without any
+    answer about the target is never trusted; enough answers outweigh every other figure.
+
     Args:
         diagnosis: `Transferred.diagnose`, the meaning, and what is foretold of the source.
         measured: Accuracies of the method that was chosen.
     """
     known = [each for each in measured if each.num >= FEWEST_PAIRS]
+    found = " and ".join(
+        f"{each.accuracy:.0%} of the pairs that {each.truth} decide" for each in known
+    )
+    if known and all(each.interval.low >= GOOD_ACCURACY for each in known):
+        return Verdict("trust", f"It can be trusted: it foretells {found}.")
     for each in known:
         if each.interval.high < 0.5:
             return Verdict(
@@ -73,6 +81,16 @@ def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdi
     contradiction = _contradiction(diagnosis)
     if contradiction is not None:
         return contradiction
+    if not known:
+        return (
+            _empty_source(diagnosis)
+            or _doubt(diagnosis)
+            or Verdict(
+                "care",
+                "Use it with care: the votes agree, but nothing in the data tells whether what is "
+                "preferred in the source is preferred here too. A few answers about the target do.",
+            )
+        )
     for each in known:
         if each.interval.low < 0.5:
             return Verdict(
@@ -80,16 +98,20 @@ def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdi
                 f"Use it with care: as far as {each.truth} tell, it may be no better than chance. "
                 "More answers about the target decide.",
             )
-    found = " and ".join(
-        f"{each.accuracy:.0%} of the pairs that {each.truth} decide" for each in known
-    )
     if any(each.accuracy < GOOD_ACCURACY for each in known):
         return Verdict(
             "care",
             f"Use it with care: it foretells {found}. That is better than chance, but many labels "
             "are wrong; answers about the target help most, and so does a robust reward.",
         )
-    if diagnosis["source"] < LEAST_FORETOLD and not known:
+    return _doubt(diagnosis) or Verdict(
+        "trust", f"It can be trusted: it foretells {found}, and the votes agree."
+    )
+
+
+def _empty_source(diagnosis: Mapping[str, float]) -> Verdict | None:
+    """Return a warning that there is hardly anything to carry over."""
+    if diagnosis["source"] < LEAST_FORETOLD:
         return Verdict(
             "distrust",
             f"Do not trust it: a reward on features foretells {diagnosis['source']:.0%} of the "
@@ -97,23 +119,14 @@ def judge(diagnosis: Mapping[str, float], measured: Sequence[Accuracy]) -> Verdi
             "answers contradict each other.",
         )
     across = diagnosis.get("across", math.nan)
-    if across < LEAST_FORETOLD and not known:
+    if across < LEAST_FORETOLD:
         return Verdict(
             "distrust",
             f"Do not trust it: the sources foretell {across:.0%} of each other's answers, and can "
             "hardly foretell another task's. What was preferred is not in the features, or not "
             "the same everywhere.",
         )
-    doubt = _doubt(diagnosis)
-    if doubt is not None:
-        return doubt
-    if known:
-        return Verdict("trust", f"It can be trusted: it foretells {found}, and the votes agree.")
-    return Verdict(
-        "trust",
-        "The votes agree, so it can be trusted as far as what is preferred in the source is also "
-        "preferred here. Nothing in the data tells that; a few answers about the target do.",
-    )
+    return None
 
 
 def _contradiction(diagnosis: Mapping[str, float]) -> Verdict | None:
@@ -150,6 +163,8 @@ def _doubt(diagnosis: Mapping[str, float]) -> Verdict | None:
         reasons.append(f"the votes agree by {agreement:.2f} only")
     if diagnosis["meaning"] < GOOD_MEANING:
         reasons.append(f"some features change their meaning ({diagnosis['meaning']:.2f})")
+    if math.isnan(diagnosis["source"]):
+        reasons.append("the source has too few answers to tell whether they can be foretold")
     if diagnosis["source"] < GOOD_FORETOLD:
         reasons.append(f"only {diagnosis['source']:.0%} of the source's own answers are foretold")
     if diagnosis.get("across", math.nan) < GOOD_FORETOLD:

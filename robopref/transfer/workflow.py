@@ -4,7 +4,7 @@ Shapes: M target segments, P pairs, S of them about which a method says somethin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ OF_REWARDS, OF_ANSWERS = "the recorded rewards", "the target's answers"
 FOLLOWS_REWARDS = 0.8
 """Share of a task's answers that its recorded rewards foretell, from which on the rewards of the
 target count as the truth; with less, something else is preferred than what they pay."""
+NUM_FOLDS = 5
 FEWEST_FOLLOWED = 10
 """Answers, below which nothing is known of that."""
 
@@ -111,7 +112,8 @@ def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: in
         DataError: Sources and target do not fit, or the method's probabilities are none.
     """
     name = TRANSFERS.name_of(type(config))
-    found = _run(config, sources, target, seed)
+    tasks = [source.task for source in sources]
+    found = _run(config, tasks, target.task, seed)
     off = float(np.abs(found.preferred + found.preferred.T - 1).max())
     if off > 1e-6:
         raise DataError(
@@ -125,19 +127,21 @@ def transfer(config: Any, sources: Sequence[Loaded], target: Loaded, *, seed: in
     notes += [note] if note else []
     if truth is not None:
         measured += truth.measure(name, found)
-    answers = by_answers(target)
+    answers = by_answers(target.task)
+    beside: list[Accuracy] = []
     if answers is not None:
-        # Those answers are used below, so that they can only judge a transfer without them.
-        alone = replace(target, task=target.task.unanswered())
-        measured += answers.measure(name, _run(config, sources, alone, seed))
+        measured += measure_answers(config, tasks, target.task, seed=seed)
+        alone = _run(config, tasks, target.task.unanswered(), seed)
+        beside += answers.measure(f"{name}, without them", alone)
         notes.append(
-            "The target's answers measure a transfer that did not see them; this one uses them."
+            "Each of the target's answers measures a transfer that used the other ones, and that "
+            "without them one that used none."
         )
-    tasks = [source.task for source in sources]
     diagnosis = diagnose(found, tasks, target.task, make_rng(seed, "folds"))
     verdict = judge(diagnosis, measured)
+    measured += beside
     if truth is not None:
-        measured += _beside(name, sources, target, truth, seed)
+        measured += _beside(name, tasks, target.task, truth, seed)
     return Outcome(
         name, tuple(sources), target, found, diagnosis, tuple(measured), tuple(notes), verdict
     )
@@ -188,9 +192,8 @@ def _ordered_by(returns: Float[np.ndarray, " M"]) -> Truth:
     return Truth(OF_REWARDS, a, b, returns[b] > returns[a])
 
 
-def by_answers(target: Loaded) -> Truth | None:
+def by_answers(task: TaskSegments) -> Truth | None:
     """Return the pairs of the target that its answers decide."""
-    task = target.task
     decided = task.prefers_b != 0.5
     if not decided.any():
         return None
@@ -198,20 +201,49 @@ def by_answers(target: Loaded) -> Truth | None:
     return Truth(OF_ANSWERS, a, b, task.prefers_b[decided] > 0.5)
 
 
-def _run(config: Any, sources: Sequence[Loaded], target: Loaded, seed: int) -> Transferred:
+def measure_answers(
+    config: Any, sources: Sequence[TaskSegments], target: TaskSegments, *, seed: int
+) -> list[Accuracy]:
+    """Return how well a transfer that uses the target's other answers foretells each of them.
+
+    A part of them at a time is left out; answers about one pair are left out together. None where
+    no answer decides anything, or the method says nothing about any.
+    """
+    if not target.num_decided:
+        return []
+    pairs = np.sort(np.stack([target.a, target.b]), axis=0)
+    group = np.unique(pairs, axis=1, return_inverse=True)[1]
+    fold = make_rng(seed, "answers").permutation(group.max() + 1)[group] % NUM_FOLDS
+    probability, is_b = [], []
+    for number in np.unique(fold):
+        asked = fold == number
+        truth = by_answers(target.with_pairs(asked))
+        if truth is not None:
+            others = target.with_pairs(~asked)
+            said, right = truth.foretold(_run(config, sources, others, seed))
+            probability.append(said)
+            is_b.append(right)
+    name, num = TRANSFERS.name_of(type(config)), sum(map(len, is_b))
+    if not num:
+        return []
+    return [measure(name, OF_ANSWERS, np.concatenate(probability), np.concatenate(is_b))]
+
+
+def _run(
+    config: Any, sources: Sequence[TaskSegments], target: TaskSegments, seed: int
+) -> Transferred:
     rng = make_rng(seed, "transfer", target.name)
-    tasks = [source.task for source in sources]
-    found: Transferred = config.build().transfer(tasks, target.task, rng)
+    found: Transferred = config.build().transfer(sources, target, rng)
     return found
 
 
 def _beside(
-    name: str, sources: Sequence[Loaded], target: Loaded, truth: Truth, seed: int
+    name: str, sources: Sequence[TaskSegments], target: TaskSegments, truth: Truth, seed: int
 ) -> list[Accuracy]:
     """Return what simpler methods reach on the same pairs, for what a method is worth."""
     others: dict[str, Any] = {"shared-features": SharedFeaturesConfig()}
-    shape = target.task.steps.shape[1:]
-    if all(source.task.steps.shape[1:] == shape for source in sources):
+    shape = target.steps.shape[1:]
+    if all(source.steps.shape[1:] == shape for source in sources):
         others["nearest"] = NearestConfig()
     return [
         accuracy

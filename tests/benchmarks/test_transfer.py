@@ -49,10 +49,13 @@ def test_verdicts_with_answers_part_good_transfers_from_those_the_wrong_way_roun
     ]
     assert rows[0]["accuracy"] > 0.8
     assert rows[1]["accuracy"] < 0.2
+    assert rows[1]["accuracy_after_answers"] > rows[1]["accuracy"]
     assert rows[1]["verdict_after_answers"] == "distrust"
     assert rows[0]["verdict_after_answers"] != "distrust"
+    assert {row["verdict"] for row in rows}.isdisjoint({"trust"})
     found = summarise_harder(rows)
-    assert found["verdicts"]["distrust, 10 answers"] == {"value": 1.0, "n": 1}
+    useless = float(rows[1]["accuracy_after_answers"] < 0.6)
+    assert found["verdicts"]["distrust, 10 answers"] == {"value": useless, "n": 1}
     assert found["harder"]["turned"]["worst"] == rows[1]["accuracy"]
     page = fill(
         {"pairs": 2, "seeds": 1, "table": {"ours": {"accuracy": 0.91}}, **found,
@@ -60,7 +63,7 @@ def test_verdicts_with_answers_part_good_transfers_from_those_the_wrong_way_roun
     )  # fmt: skip
     assert "| one | 0.9 (0.8 to 1) | 0.88 | holds |" in page
     assert "| ours | 0.910 |" in page
-    assert "| distrust, 10 answers | 1 | 100% |" in page
+    assert f"| distrust, 10 answers | 1 | {useless:.0%} |" in page
 
 
 def test_the_page_has_what_the_results_say(tmp_path, monkeypatch):

@@ -102,7 +102,8 @@ def test_answers_that_contradict_the_source_are_heard(door, drawer, make_answers
     words = command(door, drawer, "--target-db", opposite, "--out", tmp_path / "out")
     assert cli.main(words) == 0
     shown = capsys.readouterr().out
-    assert "Do not trust it: the target's answers say the opposite" in shown
+    assert "without them" in shown
+    assert "Do not trust it: as carried over, the target's features mean the opposite" in shown
     assert f"only 0% of the answers about '{drawer}' follow its rewards" in shown
     out = f"{tmp_path / 'out'}-asking"
     assert shown.splitlines()[-1] == "Next:   robopref " + shlex.join(
