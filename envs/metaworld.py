@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from robopref.envs.actions import checked_action
 from robopref.envs.metaworld_raw import make_raw
-from robopref.envs.metaworld_state import StateLayout
+from robopref.envs.metaworld_state import OBS_SIZE, StateLayout
 from robopref.envs.metaworld_tasks import TASKS
 from robopref.envs.pictures import DrawsStates
 from robopref.envs.scene import Scene
@@ -60,12 +60,19 @@ class MetaWorldConfig:
         """Return the environment."""
         return MetaWorldEnv(self)
 
-    def read_scene(self, state: Float[np.ndarray, "S 39"]) -> Scene:
+    def read_scene(self, state: Float[np.ndarray, "S Do"]) -> Scene:
         """Return the scene of each observation; the first object is the one that counts.
 
         Right after a reset the package may show an object where it was before the task put it in
         place, so that the first observation's objects are those of the second.
+
+        Raises:
+            ValueError: An observation has another size.
         """
+        if state.shape[1] != OBS_SIZE:
+            raise ValueError(
+                f"Observations of '{self.task}' have {OBS_SIZE} numbers, got {state.shape[1]}."
+            )
         state = state.astype(np.float64)
         objects = np.stack([state[:, 4:7], state[:, 11:14]], axis=1)
         if len(objects) > 1:

@@ -54,7 +54,7 @@ class TaskSegments:
         if num < FEWEST_SEGMENTS:
             raise DataError(
                 f"'{self.name}' has {num} segments; a transfer needs at least {FEWEST_SEGMENTS}. "
-                "Record more episodes, or cut shorter segments."
+                "Answer about more of them, record more episodes, or cut shorter ones."
             )
         for what in ("steps", "features", "prefers_b"):
             if not np.isfinite(getattr(self, what)).all():

@@ -91,6 +91,15 @@ def test_two_processes_train_as_one_does(name, both):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+def test_what_is_compiled_learns_the_same(both):
+    ours, plain = (load_tree(both[0] / f"policy-{name}" / "weights.safetensors")
+                   for name in ("compiled", "gaussian"))  # fmt: skip
+    assert ours.keys() == plain.keys()
+    assert all(torch.allclose(ours[key], plain[key], atol=1e-5) for key in ours)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("first", "then"), [(TWO, ALONE), (ALONE, TWO), (TWO, TWO)])
 def test_a_run_goes_on_with_as_many_processes_or_others(first, then, both, tmp_path):
     names = ("policy", "iql", "tuned-ppo", "tuned-dro", "reward-mlp")

@@ -194,21 +194,6 @@ def test_the_learning_rate_warms_up_and_decays(tmp_path):
     assert rates[-1] < 0.05
 
 
-@pytest.mark.slow
-def test_a_compiled_model_learns_the_same(tmp_path):
-    """Interrupted too; and it is the model that was given, not what it was compiled to."""
-    config = replace(CONFIGS["averaged"], compile=True)
-    trainer, _ = make_trainer(config, tmp_path, stop_after=9)
-    with pytest.raises(StoppedError):
-        trainer.fit()
-    trainer, compiled = make_trainer(config, tmp_path)
-    trainer.fit()
-    trainer, plain = make_trainer(CONFIGS["averaged"], None)
-    trainer.fit()
-    assert torch.allclose(weights(compiled), weights(plain), atol=1e-5)
-    assert compiled.state_dict().keys() == plain.state_dict().keys()
-
-
 def test_equal_seeds_give_equal_weights_whatever_the_global_state():
     torch.manual_seed(1)
     first, one = make_trainer(CONFIGS["plain"], None)

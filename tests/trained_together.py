@@ -240,6 +240,9 @@ def cases() -> dict[str, Case]:
         "policy": lambda out: clone(POLICY, out, gradient_accumulation=2, ema_decay=0.9),
         "policy-bf16": lambda out: clone(POLICY, out, mixed_precision="bf16"),
         "policy-gaussian": lambda out: clone(GaussianPolicyConfig(hidden_sizes=(8,)), out),
+        "policy-compiled": lambda out: clone(
+            GaussianPolicyConfig(hidden_sizes=(8,)), out, compile=True
+        ),
         "policy-that-sees": lambda out: clone(
             dataclasses.replace(POLICY, encoder=EYES), out, seen=True, batch_size=5, num_steps=4
         ),

@@ -64,7 +64,16 @@ class PlanarConfig:
         return PlanarEnv(self)
 
     def read_scene(self, state: Float[np.ndarray, "S Do"]) -> Scene:
-        """Return the scene of each observation; the table's height is 0."""
+        """Return the scene of each observation; the table's height is 0.
+
+        Raises:
+            ValueError: An observation has another size.
+        """
+        size = parse(self.task).state_size
+        if state.shape[1] != size:
+            raise ValueError(
+                f"Observations of '{self.task}' have {size} numbers, got {state.shape[1]}."
+            )
         state = state.astype(np.float64)
         blocks = _with_height(block_places(state))
         goal = blocks[:, 0].copy()

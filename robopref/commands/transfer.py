@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from robopref.transfer.workflow import Outcome
 
 
+MOST_SEGMENTS = 2000
+"""Of the target; two gigabytes are kept then."""
+
+
 @dataclass(frozen=True)
 class TransferCommand:
     """Carry answers about one or several tasks over to another task, and say how far to trust that.
@@ -59,7 +63,8 @@ class TransferCommand:
     def __post_init__(self) -> None:
         """Check ranges."""
         check_at_least("num_queries", self.num_queries, 0)
-        check_at_least("num_segments", self.num_segments, 4)
+        # Of each segment with each other one something is kept, by every vote.
+        check_between("num_segments", self.num_segments, 4, MOST_SEGMENTS)
         check_at_least("num_pairs", self.num_pairs, 1)
         check_between("least_confidence", self.least_confidence, 0.5, 1)
         if self.segment_length is not None:
@@ -73,6 +78,11 @@ class TransferCommand:
             raise ValueError(
                 f"`num_queries` (={self.num_queries}) needs a store for the queries. Give one with "
                 "--target-db; it is made if missing."
+            )
+        if self.target.resolve() in {source.resolve() for source in self.source}:
+            raise ValueError(
+                f"'{self.target}' is a source and the target: answers about a data set need no "
+                "transfer to it. Train on them."
             )
 
     def run(self) -> None:

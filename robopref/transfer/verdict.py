@@ -144,8 +144,8 @@ def _contradiction(diagnosis: Mapping[str, float]) -> Verdict | None:
             "distrust",
             f"Do not trust it: the votes contradict each other (agreement {agreement:.2f}, "
             f"{wrong_way:.0%} the wrong way round), whatever the expected accuracy. Answer a few "
-            "queries about the target; more answers about the source, or a method that compares "
-            "features, may help as well.",
+            "queries about the target; more answers about the source may help as well and, where "
+            "distances alone are aligned, a method that compares features.",
         )
     return None
 

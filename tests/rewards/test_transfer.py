@@ -189,6 +189,16 @@ def test_bad_input_is_refused_with_the_task_named():
     assert "'press' and 'open' have steps of shapes (6, 3) and (12, 3)" in refused(
         lambda: nearest.transfer([source], longer, rng)
     )
+    assert "'press' has 24 segments, too few for `num_groups` (=25)" in refused(
+        lambda: CPAConfig(num_groups=25).build().transfer([source], target, rng)
+    )
+    middle = np.array([1.0, -1.0, 1.0, -1.0, 0.0])[:, None, None]  # Standardised, the last is 0.
+    still = TaskSegments("still", middle, np.ones((5, target.features.shape[1])))
+    assert "Segments of 'still' cannot be compared. `x` has a vector of length 0" in refused(
+        lambda: CPAConfig(metric="cosine").build().transfer([source], still, rng)
+    )
+    with pytest.raises(ValueError, match="`num_groups` takes the means of segments"):
+        CPAConfig(metric="dtw", num_groups=3)
 
 
 def test_groups_are_matched_as_wholes_and_share_their_labels():

@@ -90,6 +90,25 @@ def test_queries_are_new_pairs_in_the_order_to_ask(outcome):
     assert choose_queries(NearestConfig().build(), outcome, 8, seed=0) == queries
 
 
+def test_a_pair_that_is_asked_about_again_is_the_same_query(outcome):
+    """Whatever else is asked, and whichever of the two comes first."""
+    method = SharedFeaturesConfig().build()
+    few, more = (choose_queries(method, outcome, num, seed=0) for num in (3, 8))
+    assert few == more[:3]
+    segments = list(outcome.target.segments)
+    turned = dataclasses.replace(
+        outcome,
+        target=dataclasses.replace(outcome.target, segments=tuple(reversed(segments))),
+    )
+    place = {segment: index for index, segment in enumerate(turned.target.segments)}
+
+    class Asks:
+        def choose_queries(self, sources, target, num):
+            return np.array([[place[q.items[1]], place[q.items[0]]] for q in few])
+
+    assert choose_queries(Asks(), turned, 3, seed=0) == few
+
+
 def test_a_folder_that_holds_something_is_not_free(tmp_path):
     check_is_free(tmp_path / "nothing")
     check_is_free(tmp_path)

@@ -141,8 +141,8 @@ def too_few(door, drawer, make_data, make_answers):
         drawer,
         (),
         (
-            f"'{data}' has 2 segments; a transfer needs at least 4. Record more episodes, or cut "
-            "shorter segments."
+            f"'{data}' has 2 segments; a transfer needs at least 4. Answer about more of "
+            "them, record more episodes, or cut shorter ones."
         ),
     )
 
@@ -305,14 +305,19 @@ def test_a_run_that_fails_while_writing_leaves_nothing(door, drawer, tmp_path, c
             ("--source-db", "a.sqlite", "b.sqlite"),
             "--source and --source-db must be as many, at least one, got 1 and 2.",
         ),
-        (("--num-segments", "3"), "--num-segments must be at least 4, got 3."),
+        (("--num-segments", "3"), "--num-segments must be between 4 and 2000, got 3."),
         (
             ("--least-confidence", "0.2"),
             "--least-confidence must be between 0.5 and 1, got 0.2.",
+        ),
+        (
+            (),
+            "'{}' is a source and the target: answers about a data set need no transfer to it. "
+            "Train on them.",
         ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(more, message, tmp_path, capsys):
     words = command((tmp_path, tmp_path / "a.sqlite"), tmp_path, *more)
-    assert refused(words, capsys) == message
+    assert refused(words, capsys) == message.format(tmp_path)
     shutil.rmtree(tmp_path)

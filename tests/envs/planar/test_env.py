@@ -10,6 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from robopref.envs.make import make_env
+from robopref.envs.metaworld import MetaWorldConfig
+from robopref.envs.planar.env import PlanarConfig
 from robopref.envs.planar.tasks import BLOCKS, GOAL_Y_M, HAND, TASKS, ZONE
 from robopref.envs.scene import read_scene
 from robopref.envs.scripted import scripted_policy
@@ -168,6 +170,13 @@ def test_the_region_lies_between_blocks_and_goal_and_leaves_room_on_both_sides()
             assert y + half_y < GOAL_Y_M
             assert y - half_y > max(state[part][1] for part in BLOCKS) + 0.3
             assert 1.1 - abs(x) - half_x > state[5]
+
+
+def test_a_scene_of_another_environment_is_refused():
+    with pytest.raises(ValueError, match="of 'avoid-medium-v0' have 18 numbers, got 39"):
+        PlanarConfig().read_scene(np.zeros((2, 39), np.float32))
+    with pytest.raises(ValueError, match="of 'button-press-topdown-v3' have 39 numbers, got 18"):
+        MetaWorldConfig().read_scene(np.zeros((2, 18), np.float32))
 
 
 def test_a_scene_has_the_blocks_and_the_nearest_place_in_the_goal():
