@@ -106,7 +106,7 @@ answer no transfer is trusted. Ask ten answers before you train."""
 
 SPEED = """\
 POT's projected gradient is stopped after 20 steps, with which it is timed but does not find the
-matches of these sets; one thread, on a machine with other work."""
+matches of these sets. Medians, on two cores with no other work."""
 
 
 def _mean_to(target: str, rows: Sequence[Mapping[str, Any]]) -> float:
