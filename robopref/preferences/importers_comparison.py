@@ -83,8 +83,15 @@ def rankings_of(
         where: The file and key, for messages.
 
     Raises:
-        DataError: A label stands for nothing.
+        DataError: They are no numbers, or of another shape, or a label stands for nothing.
     """
+    shapes = "(N,)" if meaning is FIRST_IS_ONE else "(N,) or (N, 2)"
+    row = (2,) if meaning is ONE_HOT else ()
+    if labels.dtype.kind not in "biuf" or labels.shape[1:] != row or not labels.ndim:
+        raise DataError(
+            f"{where} must hold numbers of shape {shapes}, got {labels.dtype} of shape "
+            f"{labels.shape}."
+        )
     rankings = []
     for number, label in enumerate(labels.tolist()):
         key = tuple(label) if isinstance(label, list) else label

@@ -14,6 +14,7 @@ References:
 import ast
 import csv
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from robopref.data.hdf5 import hdf5_file
-from robopref.errors import DataError, check_choice
+from robopref.errors import DataError, check_choice, reason_of
 from robopref.preferences.importers_comparison import (
     ONE_HOT,
     SECOND_IS_ONE,
@@ -42,6 +43,8 @@ OPTIONS = {
 """What an option of a question can mean."""
 _SPANS = ("start_indices_1", "end_indices_1", "start_indices_2", "end_indices_2")
 _LISTS = ("label", "indices_1", "indices_2", "length")
+_TOO_MANY = 2**53
+"""From here on float64 does not tell whole numbers apart; no data set has as many rows."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,10 @@ def _json_labels(text: str, path: Path) -> Iterator[Label]:
     if not isinstance(lists, dict) or not set(_LISTS) <= set(lists):
         has = sorted(lists) if isinstance(lists, dict) else type(lists).__name__
         raise DataError(f"'{path}' must hold {list(_LISTS)}, got {has}.")
-    try:
-        labels, firsts, seconds = (
-            np.asarray(lists[key], kind)
-            for key, kind in zip(_LISTS, (np.float64, np.int64, np.int64), strict=False)
-        )
-        length = int(lists["length"])
-    except (TypeError, ValueError) as error:
-        raise DataError(f"'{path}': a list holds something that is no number: {error}.") from error
+    labels = _array(lists, "label", path)
+    firsts, seconds, length = (_whole(lists, key, path) for key in _LISTS[1:])
+    if length.ndim:
+        raise DataError(f"'{path}': 'length' must be one number, got a list.")
     if not labels.shape[:1] == firsts.shape == seconds.shape:
         raise DataError(
             f"'{path}': 'label', 'indices_1' and 'indices_2' must be of one length, got shapes "
@@ -128,10 +127,30 @@ def _json_labels(text: str, path: Path) -> Iterator[Label]:
         )
     meaning: Mapping[Any, Ranking] = ONE_HOT if labels.ndim == 2 else SECOND_IS_ONE
     rankings = rankings_of(labels, meaning, f"'{path}': 'label'")
+    steps = int(length)
     for a, b, (ranking, confidence) in zip(
         firsts.tolist(), seconds.tolist(), rankings, strict=True
     ):
-        yield Label((a, a + length), (b, b + length), ranking, confidence=confidence)
+        yield Label((a, a + steps), (b, b + steps), ranking, confidence=confidence)
+
+
+def _array(lists: Mapping[str, Any], key: str, path: Path) -> np.ndarray:
+    try:
+        return np.asarray(lists[key])
+    except ValueError as error:  # Lists of several lengths.
+        raise DataError(f"'{path}': '{key}' is no array of numbers: {reason_of(error)}.") from error
+
+
+def _whole(lists: Mapping[str, Any], key: str, path: Path) -> np.ndarray:
+    values = _array(lists, key, path)
+    numbers = values.astype(np.float64) if values.dtype.kind in "iuf" else np.array(np.nan)
+    if not (np.abs(numbers) < _TOO_MANY).all() or (numbers != np.floor(numbers)).any():
+        raise DataError(f"'{path}': '{key}' must hold whole numbers, got {_shown(lists[key])}.")
+    return numbers.astype(np.int64)
+
+
+def _shown(value: Any) -> str:
+    return textwrap.shorten(str(value), 60, placeholder=" ...")
 
 
 def _csv_labels(text: str, path: Path, options: Sequence[str]) -> Iterator[Label]:
@@ -157,7 +176,9 @@ def _csv_labels(text: str, path: Path, options: Sequence[str]) -> Iterator[Label
                 ranking = _option(option, options, where)
                 spans = ((start_1, stop_1), (start_2, stop_2))
                 # The first question keeps the criterion's own name.
-                yield Label(*spans, ranking, str(annotator), "" if question == "0" else question)
+                yield Label(
+                    *spans, ranking, str(annotator), "" if str(question) == "0" else str(question)
+                )
 
 
 def _option(option: Any, options: Sequence[str], where: str) -> Ranking:

@@ -131,6 +131,23 @@ def test_npz_errors_name_file_and_key(tmp_path, rng):
     assert "has neither 'label'" in error_of(Source(path, env="e/t", fps=1.0))
 
 
+@pytest.mark.parametrize(
+    ("write", "labels", "said"),
+    [
+        (write_pt, np.array(["a"]), "'label' must hold numbers of shape (N,) or (N, 2), got <U1 of "
+                                    "shape (1,)."),
+        (write_pt, np.zeros((1, 1, 2)), "'label' must hold numbers of shape (N,) or (N, 2), got "
+                                        "float64 of shape (1, 1, 2)."),
+        (write_imitation, np.array([[0.3, 0.7]]), "'preferences' must hold numbers of shape (N,), "
+                                                  "got float64 of shape (1, 2)."),
+    ],
+)  # fmt: skip
+def test_labels_of_another_type_or_shape(tmp_path, rng, write, labels, said):
+    key = "label" if write is write_pt else "preferences"
+    source = write(tmp_path / "a.npz", rng, [1], **{key: labels})
+    assert error_of(source) == f"'{source.path}': {said}"
+
+
 def test_pickles_and_damaged_files_are_refused(tmp_path, rng):
     path = tmp_path / "a.npz"
     refused = error_of(write_pt(path, rng, [1], label=np.array([{}], object)))

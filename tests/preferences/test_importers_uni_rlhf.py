@@ -4,12 +4,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from robopref.preferences import Answer
 from robopref.preferences.importers import PreferenceSet, Source
 from robopref.types import STATE
 from tests.preferences.foreign_sets import (
     DO,
+    LENGTH,
     error_of,
     prefers_b,
     write_csv,
@@ -94,9 +96,6 @@ def test_uni_rlhf_errors(tmp_path, rng):
     assert "'label', 'indices_1' and 'indices_2' must be of one length" in error_of(
         write_json(labels, data, [1, 0], [0], [9])
     )
-    assert "a list holds something that is no number" in error_of(
-        write_json(labels, data, [1], ["a"], [9])
-    )
     labels.write_text("[1]")
     source = Source(labels, data=data, env="e/t", fps=1.0)
     assert error_of(source) == (
@@ -116,3 +115,34 @@ def test_uni_rlhf_errors(tmp_path, rng):
     assert error_of(write_json(labels, data, [1], [0], [9])) == (
         f"'{data}' has no ['actions']. It has ['observations', 'rewards', 'terminals']."
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"label": [[[1, 0]]]}, "'label' must hold numbers of shape (N,) or (N, 2), got int64 of "
+                                "shape (1, 1, 2)."),
+        ({"label": ["a"]}, "'label' must hold numbers of shape (N,) or (N, 2), got <U1 of shape "
+                           "(1,)."),
+        ({"label": [[1], [1, 0]]}, "'label' is no array of numbers: "),
+        ({"indices_1": [1.7]}, "'indices_1' must hold whole numbers, got [1.7]."),
+        ({"indices_2": ["a"]}, "'indices_2' must hold whole numbers, got ['a']."),
+        ({"indices_2": [1e300]}, "'indices_2' must hold whole numbers, got [1e+300]."),
+        ({"length": float("inf")}, "'length' must hold whole numbers, got inf."),
+        ({"length": [4]}, "'length' must be one number, got a list."),
+        ({"length": None}, "'length' must hold whole numbers, got None."),
+    ],
+)  # fmt: skip
+def test_lists_that_cannot_be(tmp_path, rng, changes, said):
+    data = write_hdf5(tmp_path / "d.hdf5", rng)
+    lists: dict[str, Any] = {"label": [1], "firsts": [0], "seconds": [20], "length": LENGTH}
+    names = {"indices_1": "firsts", "indices_2": "seconds"}
+    lists |= {names.get(key, key): value for key, value in changes.items()}
+    source = write_json(tmp_path / "l.json", data, **lists)
+    assert error_of(source).startswith(f"'{tmp_path}/l.json': {said}")
+
+
+def test_a_length_beyond_what_a_float_holds(tmp_path, rng):
+    source = write_json(tmp_path / "l.json", write_hdf5(tmp_path / "d.hdf5", rng), [1], [0], [20])
+    source.path.write_text(source.path.read_text().replace('"length": 4', '"length": 1e400'))
+    assert error_of(source) == f"'{source.path}': 'length' must hold whole numbers, got inf."
