@@ -1,6 +1,5 @@
 """`robopref data`: look at data sets, check them, and convert them."""
 
-import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,7 +114,9 @@ class CompactCommand:
 class ImportCommand:
     """Read a data set of another format: robomimic HDF5, Minari, or a buffer of diffusion_policy.
 
-    Importing the same again adds nothing, so an interrupted import may be repeated.
+    A new data set appears complete or not at all: where a source cannot be read, or by Ctrl-C,
+    nothing is left. A data set that is there keeps what it has. Importing the same again adds
+    nothing, so an interrupted import may be repeated.
 
     Example:
         robopref data import --source runs/demo/pool.hdf5 --out runs/pool
@@ -145,25 +146,21 @@ class ImportCommand:
     def run(self) -> None:
         """Read, store, and print what was added."""
         from robopref.data.formats import format_of, read_episodes
-        from robopref.data.store import EpisodeStore
+        from robopref.data.importing import import_episodes
         from robopref.progress import Progress
 
         name = format_of(self.source, self.format)
         episodes = read_episodes(self.source, name, filter_key=self.filter_key, fps=self.fps)
-        store: EpisodeStore | None = None
-        if (self.out / "meta" / "info.json").is_file():
-            store = EpisodeStore.open(self.out)
-        added = 0
         with Progress(f"import {name}", 0) as bar:
-            episodes = bar.counting(episodes)
-            # Made with the first episode, so that a source that cannot be read leaves nothing.
-            first = next(episodes, None)
-            if first is not None:
-                store = store or EpisodeStore.create(self.out, fps=first.fps)
-                added = store.add_all(itertools.chain([first], episodes))
-        if store is None:
-            raise DataError(f"'{self.source}' holds no episodes.")
-        print(f"Imported {added} episodes from {self.source}; {self.out} has {len(store)}.")
+            done = import_episodes(bar.counting(episodes), self.out, self.source)
+        print(
+            f"Imported {done.num_new} episodes from {self.source}; {self.out} has {done.num_total}."
+        )
+        if done.num_equal:
+            print(
+                f"Note: {done.num_equal} episodes of {self.source} equal another one of it and "
+                "were kept once."
+            )
         print(f"Next:   {command('data info', '--data', self.out)}")
 
 

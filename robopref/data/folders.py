@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from robopref.config import sync_to_disk
+from robopref.errors import DataError
 
 
 @contextlib.contextmanager
@@ -25,3 +26,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         sync_to_disk(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_is_free(path: Path) -> None:
+    """Raise unless a new folder can take this place.
+
+    Raises:
+        DataError: There is something already.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DataError(f"'{path}' holds files already, and no data set. Give another folder.")

@@ -123,9 +123,9 @@ class _Demos:
         obs, split = self._observations(demo, where, len(action), repeated)
         if "rewards" not in demo:
             raise DataError(
-                f"{where}: it has no 'rewards', and zeros would be taken for what was earned. Write "
-                "them with robomimic's dataset_states_to_obs; where nothing was rewarded, add an "
-                f"array 'rewards' of {len(action)} zeros."
+                f"{where}: it has no 'rewards', and zeros would be taken for what was earned. "
+                "Write them with robomimic's dataset_states_to_obs; where nothing was rewarded, "
+                f"add an array 'rewards' of {len(action)} zeros."
             )
         reward = _float32(read_numbers(demo, "rewards", where, (len(action),)))
         success = _success(demo, reward, where)

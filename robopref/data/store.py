@@ -130,8 +130,16 @@ class EpisodeStore(StoredEpisodes):
         Raises:
             DataError: As `add`. Those before the episode that failed are stored.
         """
-        new = (e for e in episodes if not self._is_stored(e.id, episode_hash(e)))
+        new = (episode for episode in episodes if not self.holds(episode))
         return self._commit_all(map(Recording.of, new))
+
+    def holds(self, episode: Episode) -> bool:
+        """Return whether an equal episode is stored.
+
+        Raises:
+            DataError: Another episode has its id.
+        """
+        return self._is_stored(episode.id, episode_hash(episode))
 
     def merge(self, other: "EpisodeStore") -> int:
         """Add the episodes of another store; return how many were new.

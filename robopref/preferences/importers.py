@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from robopref.data.episode import Episode
-from robopref.data.folders import new_folder
+from robopref.data.folders import check_is_free, new_folder
 from robopref.data.hashing import content_id
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
@@ -192,7 +192,7 @@ class PreferenceSet:
             episodes = EpisodeStore.open(out)
             new = episodes.add_all(self.episodes)
             return new, self._add_answers(db or str(out / DEFAULT_DB), episodes)
-        _check_is_free(out)
+        check_is_free(out)
         with new_folder(out) as partial:
             episodes = EpisodeStore.create(partial, fps=self.fps)
             new = episodes.add_all(self.episodes)
@@ -256,8 +256,3 @@ def _preference(
         criterion=criterion,
         confidence=comparison.confidence,
     )
-
-
-def _check_is_free(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(f"'{path}' holds files already, and no data set. Give another folder.")

@@ -1,5 +1,6 @@
 """Uni-RLHF: labels that point into a data set."""
 
+import json
 from typing import Any
 
 import h5py
@@ -11,7 +12,6 @@ from robopref.preferences.importers import PreferenceSet, Source
 from robopref.types import STATE
 from tests.preferences.foreign_sets import (
     DO,
-    LENGTH,
     error_of,
     prefers_b,
     write_csv,
@@ -135,10 +135,8 @@ def test_uni_rlhf_errors(tmp_path, rng):
 )  # fmt: skip
 def test_lists_that_cannot_be(tmp_path, rng, changes, said):
     data = write_hdf5(tmp_path / "d.hdf5", rng)
-    lists: dict[str, Any] = {"label": [1], "firsts": [0], "seconds": [20], "length": LENGTH}
-    names = {"indices_1": "firsts", "indices_2": "seconds"}
-    lists |= {names.get(key, key): value for key, value in changes.items()}
-    source = write_json(tmp_path / "l.json", data, **lists)
+    source = write_json(tmp_path / "l.json", data, [1], [0], [20])
+    source.path.write_text(json.dumps(json.loads(source.path.read_text()) | changes))
     assert error_of(source).startswith(f"'{tmp_path}/l.json': {said}")
 
 
