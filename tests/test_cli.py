@@ -255,7 +255,7 @@ def test_a_real_interrupt_has_no_traceback(tmp_path):
 
 
 def test_a_closed_pipe_is_quiet():
-    command = f"{shlex.quote(sys.executable)} -m robopref.cli --help"
+    command = f"{shlex.quote(sys.executable)} -m robopref --help"
     done = subprocess.run(
         ["bash", "-c", f"({command}; echo code $? >&2) | true"],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
