@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from robopref.errors import DataError
-from robopref.rewards.pearl import CPAConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig
 from robopref.rewards.transfer import Transferred
 from robopref.seeding import make_rng
@@ -75,17 +74,6 @@ def test_enough_answers_outweigh_a_source_that_says_the_opposite(door, make_data
         accuracies.append(with_others.accuracy)
     assert levels == ["distrust", "trust"]
     assert accuracies[1] > max(0.85, accuracies[0])
-
-
-def test_alignments_that_answers_rule_out_have_no_vote(door, make_data, make_answers):
-    data = make_data("target", seed=4)
-    source, target = load(door, data, make_answers(data, num=40))
-    config = CPAConfig(represented="features")
-    alone = replace(target, task=target.task.unanswered())
-    before = transfer(config, [source], alone, seed=0).diagnosis
-    after = transfer(config, [source], target, seed=0).diagnosis
-    assert before["wrong_way"] > 0
-    assert after["wrong_way"] == 0
 
 
 def test_a_pair_that_was_answered_twice_is_left_out_whole(door, make_data, make_answers):
