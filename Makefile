@@ -5,9 +5,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/robopref-installed
-EXTRAS := dev,postgresql,rl,robomimic,scale,franka,ros2,ur,xarm,vision,wandb,zarr
+EXTRAS := dev,postgresql,rl,robomimic,scale,franka,ros2,ur,xarm,vision,zarr
 # Where robomimic, or what goes with it, cannot be installed.
-FEWER_EXTRAS := dev,postgresql,rl,scale,ros2,ur,xarm,vision,wandb,zarr
+FEWER_EXTRAS := dev,postgresql,rl,scale,ros2,ur,xarm,vision,zarr
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 # The stamp holds the extras that were installed: their tests must not be skipped.
