@@ -81,11 +81,8 @@ def _motion(scene: Scene, part: Scene, action: np.ndarray) -> dict[str, float]:
         "hand_to_object_last": float(distance[-1]),
         "hand_to_object_change": float(distance[-1] - distance[0]),
         "near_share": float(np.exp(-distance / NEAR_M).mean()),
-        "hand_left_mean": float(left.mean()),
         "hand_left_min": float(left.min()),
-        "hand_left_last": float(left[-1]),
-        "hand_progress": _progress(left),
-        "hand_share": float((left < DONE_SHARE).mean()),
+        **_way("hand", left),
         "action_spread": float(action.std(axis=0).mean()),
         "action_jerk": float(np.linalg.norm(np.diff(action, axis=0), axis=1).mean())
         if len(action) > 1
@@ -105,16 +102,18 @@ def _goal(scene: Scene, part: Scene) -> dict[str, float]:
         "goal_distance_last": float(distance[-1]),
         "goal_distance_change": float(distance[-1] - distance[0]),
         "goal_closeness": float(np.exp(-distance / NEAR_M).mean()),
-        "goal_left_mean": float(left.mean()),
-        "goal_left_last": float(left[-1]),
-        "goal_progress": _progress(left),
-        "goal_share": float((left < DONE_SHARE).mean()),
+        **_way("goal", left),
     }
 
 
-def _progress(left: np.ndarray) -> float:
-    """Return how much of the first distance was covered, on average."""
-    return float((1 - left).clip(-0.5, 1).mean())
+def _way(name: str, left: np.ndarray) -> dict[str, float]:
+    """Return how far a way has been gone, of which these shares are left."""
+    return {
+        f"{name}_left_mean": float(left.mean()),
+        f"{name}_left_last": float(left[-1]),
+        f"{name}_progress": float((1 - left).clip(-0.5, 1).mean()),
+        f"{name}_share": float((left < DONE_SHARE).mean()),
+    }
 
 
 def _length(vector: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from robopref.envs.metaworld_raw import make_raw
 from robopref.envs.metaworld_state import OBS_SIZE, StateLayout
 from robopref.envs.metaworld_tasks import TASKS
 from robopref.envs.pictures import DrawsStates
-from robopref.envs.scene import Scene
+from robopref.envs.scene import Scene, check_size
 from robopref.envs.scripted import Expert
 from robopref.envs.styles import GOAL, OBJECT
 from robopref.errors import check_at_least, check_name
@@ -69,10 +69,7 @@ class MetaWorldConfig:
         Raises:
             ValueError: An observation has another size.
         """
-        if state.shape[1] != OBS_SIZE:
-            raise ValueError(
-                f"Observations of '{self.task}' have {OBS_SIZE} numbers, got {state.shape[1]}."
-            )
+        check_size(self.task, state, OBS_SIZE)
         state = state.astype(np.float64)
         objects = np.stack([state[:, 4:7], state[:, 11:14]], axis=1)
         if len(objects) > 1:

@@ -41,6 +41,16 @@ class Scene:
         return Scene(self.hand[index], self.opening[index], self.objects[index], self.goal[index])
 
 
+def check_size(task: str, state: Float[np.ndarray, "S Do"], size: int) -> None:
+    """Check that states are of the size that a task's observations have.
+
+    Raises:
+        ValueError: They are of another size.
+    """
+    if state.shape[1] != size:
+        raise ValueError(f"Observations of '{task}' have {size} numbers, got {state.shape[1]}.")
+
+
 @runtime_checkable
 class ReadsScenes(Protocol):
     """A config of an environment whose observations can be read as scenes."""

@@ -32,7 +32,7 @@ from robopref.envs.planar.tasks import (
     parse,
     state_bounds,
 )
-from robopref.envs.scene import Scene
+from robopref.envs.scene import Scene, check_size
 from robopref.envs.scripted import Expert
 from robopref.errors import check_at_least, check_choice, check_name
 from robopref.types import STATE, SimState
@@ -69,11 +69,7 @@ class PlanarConfig:
         Raises:
             ValueError: An observation has another size.
         """
-        size = parse(self.task).state_size
-        if state.shape[1] != size:
-            raise ValueError(
-                f"Observations of '{self.task}' have {size} numbers, got {state.shape[1]}."
-            )
+        check_size(self.task, state, parse(self.task).state_size)
         state = state.astype(np.float64)
         blocks = _with_height(block_places(state))
         goal = blocks[:, 0].copy()

@@ -28,11 +28,16 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def is_free(path: Path) -> bool:
+    """Return whether a new folder can take this place: nothing is there, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
 def check_is_free(path: Path) -> None:
-    """Raise unless a new folder can take this place.
+    """Raise unless a new data set can take this place.
 
     Raises:
         DataError: There is something already.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not is_free(path):
         raise DataError(f"'{path}' holds files already, and no data set. Give another folder.")

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from robopref.data.folders import is_free
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.preferences.preference import Preference
@@ -110,7 +111,7 @@ def check_is_free(path: Path) -> None:
     Raises:
         DataError: Something is there.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    if not is_free(path):
         raise DataError(
             f"'{path}' is there already, and nothing in it is written over. Choose another folder "
             "with --out, or delete it."
