@@ -67,6 +67,12 @@ def reason_of(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
 
 
+def first_line_of(error: Exception) -> str:
+    """Return the first line of what an error of another package says, without its full stop."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` for the nearest of `choices`, or an empty string.
 

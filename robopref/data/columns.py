@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robopref.data.schema import Feature
-from robopref.errors import DataError
+from robopref.errors import DataError, first_line_of
 
 
 def arrow_type(feature: Feature) -> Any:
@@ -88,5 +88,5 @@ def open_parquet(path: Path) -> Any:
 
 def damaged(path: Path, error: Exception) -> DataError:
     """Return the error for a file that cannot be read as what it should be."""
-    reason = str(error).strip().splitlines()[0].rstrip(".")
+    reason = first_line_of(error)
     return DataError(f"'{path}' is damaged: {reason}.")

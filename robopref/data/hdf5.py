@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from robopref.errors import DataError, reason_of
+from robopref.errors import DataError, first_line_of, reason_of
 
 Shape = tuple[int | str | EllipsisType, ...]
 """Sizes that an array must have: a letter is any size, and `...` any number of them."""
@@ -35,7 +35,7 @@ def hdf5_file(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         # The last two are what h5py raises where a table of names is damaged.
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line_of(error)
         raise DataError(f"'{path}' is not readable as HDF5: {reason}.") from error
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from robopref.config import replacing
 from robopref.data.segment import Segment
-from robopref.errors import DataError
+from robopref.errors import DataError, first_line_of
 from robopref.preferences.importers_comparison import (
     FIRST_IS_ONE,
     ONE_HOT,
@@ -140,7 +140,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
                 key: np.load(BytesIO(value), allow_pickle=False) for key, value in members.items()
             }
     except _UNREADABLE as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line_of(error)
         raise DataError(f"'{path}' is not readable as npz: {reason}.") from error
 
 
