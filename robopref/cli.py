@@ -252,7 +252,7 @@ def _among_processes(command: Any, verb: str) -> Iterator[None]:
     Raises:
         ValueError: The command is not one that several can share.
     """
-    from robopref.progress import is_launched
+    from robopref.progress import is_first, is_launched
 
     if not is_launched():
         yield
@@ -260,11 +260,11 @@ def _among_processes(command: Any, verb: str) -> Iterator[None]:
     if not getattr(command, "several_processes", False):
         raise ValueError(
             f"'robopref {verb}' runs in one process, and {os.environ['WORLD_SIZE']} were "
-            "started. Run it without the launcher; train policy, train reward and train iql can "
-            "use several."
+            "started. Run it without the launcher; train policy, train reward, train iql, align "
+            "and deform can use several."
         )
     with contextlib.ExitStack() as stack:
-        if os.environ["RANK"] != "0":
+        if not is_first():
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
         yield

@@ -138,7 +138,21 @@ def interruptible() -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR")
+"""What a launcher tells its processes in the environment."""
+
+
 def is_launched() -> bool:
     """Return whether a launcher, such as torchrun, started this process together with others."""
-    named = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
-    return named and os.environ["WORLD_SIZE"] != "1"
+    return all(name in os.environ for name in LAUNCHED) and os.environ["WORLD_SIZE"] != "1"
+
+
+def is_first() -> bool:
+    """Return whether this process speaks: the first that a launcher started, or one by itself."""
+    return not is_launched() or os.environ["RANK"] == "0"
+
+
+def forget_launcher() -> None:
+    """Make this process one by itself: a worker inherits what its parent was told."""
+    for name in LAUNCHED:
+        os.environ.pop(name, None)

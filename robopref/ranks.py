@@ -11,6 +11,7 @@ import functools
 import inspect
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +23,8 @@ from robopref.progress import is_launched
 from robopref.shares import Share, divide
 
 T = TypeVar("T")
+
+_alone = ContextVar("alone", default=False)
 
 PATIENCE = timedelta(days=1)
 """How long ranks wait for what only one of them does, such as looking at all pictures once."""
@@ -159,15 +162,15 @@ class Ranks:
     def on_main(self, work: Callable[[], T]) -> T:
         """Let the main process do `work`, and return to all what came of it.
 
-        What it raises, all raise.
+        What it raises, all raise. What it trains it trains alone, while the others wait.
         """
         if self.num == 1:
             return work()
-        told: tuple[Any, Exception | None] = (None, None)
+        told: tuple[Any, BaseException | None] = (None, None)
         if self.is_main:
             try:
-                told = (work(), None)
-            except Exception as error:
+                told = (_by_itself(work), None)
+            except (Exception, KeyboardInterrupt) as error:
                 told = (None, error)
         found, problem = self._tell(told)
         if problem is not None:
@@ -176,12 +179,15 @@ class Ranks:
         return result
 
     def main_first(self, work: Callable[[], T]) -> T:
-        """Return what `work` gives in each process; the main one does it before all others."""
+        """Return what `work` gives in each process; the main one does it before all others.
+
+        Each does it alone: what the main one left on disk, the others find there.
+        """
         if self.num == 1:
             return work()
         kept: list[T] = []
         self.on_main(lambda: kept.append(work()))
-        return kept[0] if self.is_main else work()
+        return kept[0] if self.is_main else _by_itself(work)
 
     def check_alike(self, what: str, begun: Any) -> None:
         """Raise unless all processes begin with the same.
@@ -223,9 +229,22 @@ class Ranks:
         return torch.load(io.BytesIO(parcel[0]), map_location=place, weights_only=False)
 
 
-@functools.cache
 def get_ranks() -> Ranks:
-    """Return the processes that were started together with this one; just it if none were."""
+    """Return the processes that train together; just this one where it works alone."""
+    return Ranks() if _alone.get() else _launched()
+
+
+def _by_itself(work: Callable[[], T]) -> T:
+    """Do `work`, in which `get_ranks` knows of no other process."""
+    token = _alone.set(True)
+    try:
+        return work()
+    finally:
+        _alone.reset(token)
+
+
+@functools.cache
+def _launched() -> Ranks:
     if not is_launched():
         return Ranks()
     if not torch.distributed.is_initialized():

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from robopref.errors import RoboprefError, check_above, check_at_least
+from robopref.progress import forget_launcher, is_first
 from robopref.registry import import_extra
 from robopref.workers import Workers
 
@@ -77,12 +78,16 @@ class RayConfig:
     def build(self, num_workers: int) -> Workers:
         """Return workers, which are on this machine unless Ray was asked for.
 
+        Of processes that a launcher started together only the main one has work for others.
+
         Args:
             num_workers: Workers where this machine starts them.
 
         Raises:
             ValueError: Nobody would work.
         """
+        if not is_first():
+            return Workers(0)
         if not self.ray and self.ray_address is None:
             return Workers(num_workers)
         check_at_least("num_workers", num_workers, 1)
@@ -304,6 +309,7 @@ def answer(job: bytes, expected: Place) -> tuple[str, bytes]:
     import torch
 
     torch.set_num_threads(1)
+    forget_launcher()
     if os.path.isdir(expected.folder):
         os.chdir(expected.folder)
     place = Place.here()

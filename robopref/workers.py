@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from robopref.errors import RoboprefError, check_at_least
+from robopref.progress import forget_launcher
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -168,6 +169,7 @@ def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
+    forget_launcher()
     # A worker runs nothing that `atexit` was told, and an arm is not left as it is.
     multiprocessing.util.Finalize(None, _end_work, exitpriority=100)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

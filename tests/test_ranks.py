@@ -256,5 +256,5 @@ def test_a_command_that_several_processes_cannot_share_says_so(monkeypatch, caps
     assert cli.main(["data", "info", "--data", "runs/none"]) == 2
     assert capsys.readouterr().err == (
         "Error: 'robopref data info' runs in one process, and 2 were started. Run it without the "
-        "launcher; train policy, train reward and train iql can use several.\n"
+        "launcher; train policy, train reward, train iql, align and deform can use several.\n"
     )

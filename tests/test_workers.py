@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from robopref.errors import ConfigError, RoboprefError, check_at_least
+from robopref.progress import is_launched
 from robopref.workers import Workers
 
 
@@ -16,6 +17,10 @@ def double(number):
 
 def who(number):
     return number, os.getpid(), torch.get_num_threads()
+
+
+def launched(_):
+    return is_launched()
 
 
 def wait_for(path):
@@ -47,6 +52,14 @@ def test_other_processes_work_with_one_thread(processes):
     found = list(processes.map(who, range(8)))
     assert {process for _, process, _ in found} - {os.getpid()}
     assert {threads for *_, threads in found} == {1}
+
+
+def test_a_worker_of_a_process_that_was_launched_was_not(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
+        monkeypatch.setenv(name, value)
+    assert is_launched()
+    with Workers(1) as workers:
+        assert list(workers.map(launched, [None])) == [False]
 
 
 def test_what_is_there_need_not_wait_for_its_turn(processes, tmp_path):

@@ -79,7 +79,7 @@ class AlignmentLoop:
     def prepare_base(self) -> None:
         """Get demonstrations, clone the base policy, and record its episodes."""
         self.run.stage("demonstrations", self._get_demonstrations)
-        self.run.stage("base", self._train_base)
+        self.run.stage("base", self._train_base, together=True)
         self.run.stage("pool", self._record_pool)
 
     def prepare_reward(self) -> None:
@@ -92,7 +92,8 @@ class AlignmentLoop:
     def align(self) -> None:
         """Fine-tune in rounds, and keep what came out unless it is worse."""
         for number in range(1, self.rounds.num_rounds + 1):
-            self.run.stage(f"round-{number}", functools.partial(self.rounds.do_round, number))
+            work = functools.partial(self.rounds.do_round, number)
+            self.run.stage(f"round-{number}", work, together=True)
         self.run.stage("aligned", self.rounds.keep_best)
 
     def selection_pays(self) -> bool:

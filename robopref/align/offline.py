@@ -31,6 +31,7 @@ from robopref.errors import DataError, check_at_least, check_between
 from robopref.policies.finetune.at_run_time import is_at_run_time
 from robopref.policies.finetune.given import Given
 from robopref.preferences.terminal import Person
+from robopref.ranks import get_ranks
 from robopref.seeding import make_generator
 
 BETA = 10.0
@@ -133,7 +134,7 @@ class OfflineAlignment:
         """Do every stage; return what the guard found."""
         self.run.stage("labels", self._ask)
         self.run.stage("reward", self._train_reward)
-        self.run.stage("tuned", self._fine_tune)
+        self.run.stage("tuned", self._fine_tune, together=True)
         return self.run.stage("aligned", self._keep_best)
 
     def _ask(self) -> dict[str, Any]:
@@ -146,7 +147,7 @@ class OfflineAlignment:
 
     def _fine_tune(self) -> dict[str, Any]:
         tuned, result = resolve(self.config, "method").run(
-            self.base, self._finetune_data(),
+            self.base, get_ranks().main_first(self._finetune_data),
             generator=make_generator(self.config.seed, "fine-tune"),
             directory=self.directory / "tuned", validate=self._measure,
         )  # fmt: skip

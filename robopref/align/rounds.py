@@ -14,6 +14,7 @@ from robopref.align.material import best, finetune_data
 from robopref.config import resolve
 from robopref.data.episode import Episode
 from robopref.policies.finetune.at_run_time import is_at_run_time
+from robopref.ranks import get_ranks
 from robopref.seeding import make_generator
 
 if TYPE_CHECKING:
@@ -74,15 +75,20 @@ class Rounds:
 
         method = self.tuned_by
         start = self._start_of(number)
-        data = self._finetune_data(number, start)
-        guard = self.guard
+        data = get_ranks().main_first(lambda: self._finetune_data(number, start))
+
+        def guard(policy: Any) -> dict[str, float]:
+            # Made where it is called: of several processes, one acts to see how a policy does.
+            return self.guard(policy)
+
         tuned, result = method.run(
             load_policy(start), data,
             generator=make_generator(self.config.seed, "fine-tune", str(number)),
             directory=self._policy_of_round(number).parent, validate=guard,
             **self._environment_for(method),
         )  # fmt: skip
-        figures = {"figures": dict(result.figures), "steps": result.steps, "guard": guard(tuned)}
+        found = get_ranks().on_main(lambda: guard(tuned))
+        figures = {"figures": dict(result.figures), "steps": result.steps, "guard": found}
         if data.chosen:
             figures["rates_of_chosen"] = self.loop.evaluate(data.chosen).to_dict()
         return figures

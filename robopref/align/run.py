@@ -42,18 +42,28 @@ class Run:
         may_change: Iterable[str] = (),
         announce: Callable[[str], None] | None = None,
     ) -> None:
+        from robopref.ranks import get_ranks
+
+        ranks = get_ranks()
         self.directory = directory
-        self.announce = announce or _say_nothing
-        path = directory / CONFIG
-        if path.is_file() and _holds_more_than_config(directory):
+        self.announce = (announce if ranks.is_main else None) or _say_nothing
+        self._stages: dict[str, dict[str, Any]] = ranks.on_main(
+            lambda: self._claim(config, {*WHERE, *may_change})
+        )
+
+    def _claim(self, config: Any, may_change: set[str]) -> dict[str, dict[str, Any]]:
+        """Take the folder for this run; return the stages that are done there."""
+        path = self.directory / CONFIG
+        if path.is_file() and _holds_more_than_config(self.directory):
             earlier = _load_earlier(type(config), path)
-            _check_same(earlier, to_dict(config), directory, {*WHERE, *may_change})
+            _check_same(earlier, to_dict(config), self.directory, may_change)
         else:
-            _check_no_data_set(directory)
+            _check_no_data_set(self.directory)
             save_yaml(config, path)
-        self._stages: dict[str, dict[str, Any]] = {}
+        done: dict[str, dict[str, Any]] = {}
         if self._file.is_file():
-            self._stages = load_figures(self._file, dict)
+            done = load_figures(self._file, dict)
+        return done
 
     @classmethod
     def can_go_on(cls, directory: Path, config: Any) -> bool:
@@ -69,19 +79,36 @@ class Run:
             return False
         return True
 
-    def stage(self, name: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def stage(
+        self, name: str, work: Callable[[], Mapping[str, Any]], *, together: bool = False
+    ) -> dict[str, Any]:
         """Do `work` unless it was done before; return its figures, with the seconds it took.
 
         Seconds of interrupted attempts are not counted.
+
+        Args:
+            name: Of the stage.
+            work: Returns its figures.
+            together: All processes that a launcher started take part; else the main one does it,
+                and the others wait.
         """
+        from robopref.ranks import get_ranks
+
         if name not in self._stages:
+            ranks = get_ranks()
             self.announce(f"{name} ...")
             start = time.monotonic()
-            figures = dict(work())
-            self._stages[name] = {**figures, "seconds": time.monotonic() - start}
-            save_figures(self._stages, self._file)
+            found = work() if together else ranks.on_main(work)
+            self._stages[name] = ranks.on_main(
+                lambda: self._keep(name, found, time.monotonic() - start)
+            )
             self.announce(f"{name} done in {self._stages[name]['seconds']:.0f} s")
         return self._stages[name]
+
+    def _keep(self, name: str, found: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        figures = {**found, "seconds": seconds}
+        save_figures({**self._stages, name: figures}, self._file)
+        return figures
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from robopref.align.config import AlignConfig
 from robopref.config import component, resolve, to_dict
@@ -30,6 +30,8 @@ class AlignCommand(AlignConfig):
         robopref align --env metaworld/drawer-close-v3 --behaviour detour-left --out runs/drawer
         robopref align --data runs/demo/pool --policy runs/demo/base --out runs/offline
     """
+
+    several_processes: ClassVar[bool] = True
 
     policy: Any = component("robopref.policies:POLICIES", default="diffusion", or_path=True)
     """Policy that is cloned from the demonstrations; with --data, the run of a policy."""
@@ -98,6 +100,7 @@ class AlignCommand(AlignConfig):
             write_offline_report,
         )
         from robopref.commands.present import how_to_reach
+        from robopref.ranks import get_ranks
         from robopref.tracker import tracked_by
 
         alignment = OfflineAlignment(
@@ -107,7 +110,7 @@ class AlignCommand(AlignConfig):
         )  # fmt: skip
         with tracked_by(resolve(self, "tracker"), self.out, to_dict(config)):
             found = alignment.execute()
-        report = write_offline_report(alignment)
+        report = get_ranks().on_main(lambda: write_offline_report(alignment))
         for name in ("held_out_accuracy", "implicit_accuracy", "drift"):
             print(f"{name.replace('_', ' '):<18} {found[name]:.2f}")
         seen = seen_by_training(found.get("held_out", 0))

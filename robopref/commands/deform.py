@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from robopref.config import component, resolve, to_dict
 from robopref.deform.config import DeformConfig
@@ -22,6 +22,8 @@ class DeformCommand(DeformConfig):
             --max-episode-steps 4 --base-training.num-steps 20 --explicit.trainer.num-steps 10 \
             --method deformpam-plus --method.trainer.num-steps 10 --out runs/square
     """
+
+    several_processes: ClassVar[bool] = True
 
     out: Path = Path("runs/deform")
     """Folder of the run."""

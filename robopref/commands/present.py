@@ -52,13 +52,14 @@ def run_loop(config: Any, directory: Path, workers: "Workers") -> None:
     from robopref.align.loop import AlignmentLoop
     from robopref.align.report import write_report
     from robopref.align.report_text import verdict
+    from robopref.ranks import get_ranks
 
     with workers:
         person = how_to_reach(config, directory, resolve(config, "behaviour").question)
         say = functools.partial(print, file=sys.stderr, flush=True)
         loop = AlignmentLoop(config, directory, workers, person=person, announce=say)
         evaluations = loop.execute()
-        report = write_report(loop)
+        report = get_ranks().on_main(lambda: write_report(loop))
     print_evaluations(evaluations)
     print(f"\n{verdict(loop, evaluations).text}")
     print(f"{loop.run.seconds:.0f} s of work, {config.num_labels} answers.")

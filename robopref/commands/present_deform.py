@@ -19,13 +19,14 @@ def run_deform(config: Any, directory: Path, workers: "Workers") -> None:
     from robopref.deform.loop import DeformLoop
     from robopref.deform.rankings import REASON
     from robopref.deform.report import write_report
+    from robopref.ranks import get_ranks
 
     with workers:
         say = functools.partial(print, file=sys.stderr, flush=True)
         person = how_to_reach(config, directory, REASON)
         loop = DeformLoop(config, directory, workers, person=person, announce=say)
         found = loop.execute()
-        report = write_report(loop)
+        report = get_ranks().on_main(lambda: write_report(loop))
     print_evaluations(found)
     print(f"\n{loop.run.seconds:.0f} s of work, {config.num_states} rankings.")
     print(f"Report: {report}")

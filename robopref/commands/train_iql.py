@@ -38,7 +38,6 @@ class TrainIQLCommand(TrainIQLConfig):
         """Train, from the last checkpoint if there is one, and save the policy."""
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
-        from robopref.ranks import get_ranks
         from robopref.tracker import tracked_by
         from robopref.train_iql import train_iql
 
@@ -46,7 +45,7 @@ class TrainIQLCommand(TrainIQLConfig):
         episodes = list(EpisodeStore.open(self.data))
         steps, successes = sum(map(len, episodes)), sum(e.succeeded for e in episodes)
         print(f"{len(episodes)} episodes of {steps} steps, {successes} successful, in {self.data}.")
-        get_ranks().on_main(lambda: Run(self.out, self))
+        Run(self.out, self)
         with tracked_by(resolve(self, "tracker"), self.out, to_dict(self)):
             _, result = train_iql(self, episodes, reward, directory=self.out, seed=self.seed)
         figures = ", ".join(f"{key} {value:.4g}" for key, value in result.figures.items())

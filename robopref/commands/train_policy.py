@@ -50,14 +50,13 @@ class TrainPolicyCommand:
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
         from robopref.episode_pictures import EpisodePictures
-        from robopref.ranks import get_ranks
         from robopref.tracker import tracked_by
         from robopref.train_policy import train_policy
 
         store = EpisodeStore.open(self.data)
         episodes = [e for e in store if e.succeeded or not self.only_successes]
         print(f"{len(episodes)} of {len(store)} episodes in {self.data} are used.")
-        get_ranks().on_main(lambda: Run(self.out, self))
+        Run(self.out, self)
         with tracked_by(resolve(self, "tracker"), self.out, to_dict(self)):
             _, result = train_policy(
                 resolve(self, "policy"), episodes, self.training, directory=self.out,

@@ -50,13 +50,12 @@ class TrainRewardCommand:
         """Fit, from the last checkpoint if there is one, and save the reward."""
         from robopref.align.run import Run
         from robopref.data.store import EpisodeStore
-        from robopref.ranks import get_ranks
         from robopref.tracker import tracked_by
         from robopref.train_reward import load_preferences, train_reward
 
         episodes = EpisodeStore.open(self.data)
         preferences = load_preferences(self.db, episodes, criterion=self.criterion)
-        get_ranks().on_main(lambda: Run(self.out, self))
+        Run(self.out, self)
         with tracked_by(resolve(self, "tracker"), self.out, to_dict(self)):
             reward, figures = train_reward(
                 resolve(self, "reward"), preferences, episodes, directory=self.out,

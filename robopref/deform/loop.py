@@ -31,6 +31,8 @@ from robopref.preferences.terminal import Person
 from robopref.rewards.deformpam import CandidateReward
 
 EVALUATED = ("supervised", "aligned")
+TUNED = "tuned"
+"""The stage of a round that trains most."""
 
 
 class DeformLoop:
@@ -81,19 +83,20 @@ class DeformLoop:
     def prepare_base(self) -> None:
         """Record demonstrations and clone the policy from them."""
         self.run.stage("demonstrations", self._demonstrate)
-        self.run.stage("base", self._clone)
+        self.run.stage("base", self._clone, together=True)
 
     def do_round(self, number: int) -> None:
         """Act, propose candidates, have them ranked, and tune on all rankings so far."""
         steps = {
             "pool": self._record_pool, "candidates": self._propose, "rankings": self._ask,
-            "tuned": self._tune, "explicit": self._fit_explicit,
+            TUNED: self._tune, "explicit": self._fit_explicit,
         }  # fmt: skip
         if self.config.use_outcomes:
             steps["outcomes"] = self._tune_on_outcomes
         steps["weights"] = self._weigh
         for name, work in steps.items():
-            self.run.stage(f"{name}-{number}", functools.partial(work, number))
+            work_of_round = functools.partial(work, number)
+            self.run.stage(f"{name}-{number}", work_of_round, together=name == TUNED)
 
     def evaluate_policy(self, name: str) -> DeformEvaluation:
         """Evaluate the supervised or the aligned policy on the test starts, once."""
