@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from robopref import cli
 from robopref.commands.train_reward import TrainRewardCommand
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
@@ -187,6 +188,29 @@ def test_what_is_next_where_nothing_can_be_shown(answered, tmp_path, capsys):
         f"Next:   robopref train iql --data {episodes.root} --reward {tmp_path / 'run'} --out "
         f"{tmp_path / 'run'}-iql"
     )
+
+
+def test_offline_rl_is_named_beside_what_else_is_next(answered, tmp_path, capsys):
+    plain, database = answered
+    shown = EpisodeStore.create(tmp_path / "shown", fps=10.0)
+    shown.add_all(replace(episode, sim_states=np.zeros((9, 4))) for episode in plain)
+    with PreferenceStore(tmp_path / "shown.sqlite") as store:
+        for answer in load_preferences(database, plain):
+            store.add_queries([answer.query], cut_hash=shown.content_hash)
+            store.answer(answer)
+    run = tmp_path / "run"
+    run_command((shown, tmp_path / "shown.sqlite"), run, "zero")
+    *_, first, why, offline = capsys.readouterr().out.splitlines()
+    assert first == (
+        f"Next:   robopref label --data {shown.root} --db {tmp_path / 'shown.sqlite'} "
+        f"--reward {run}"
+    )
+    assert why == "Or learn a policy from these episodes and the reward alone, by offline RL:"
+    assert offline == (
+        f"        robopref train iql --data {shown.root} --reward {run} --out {run}-iql"
+    )
+    command = cli.parse(offline.split()[1:])
+    assert (command.data, command.reward) == (shown.root, str(run))
 
 
 def test_a_refused_command_leaves_the_config_of_the_finished_run(answered, tmp_path):

@@ -73,9 +73,18 @@ class TrainRewardCommand:
         else:
             print("Too few answers to hold some out: how good the reward is was not measured.")
         print(f"The reward is in {self.out / 'reward'}.")
-        print(f"Next:   {self._next(reward, episodes)}")
+        out = following.free_folder(Path(f"{self.out}-iql"))
+        offline = following.command(
+            "train iql", "--data", self.data, "--reward", self.out, "--out", out
+        )
+        first = self._next(reward, episodes)
+        print(f"Next:   {first or offline}")
+        if first is not None:
+            print("Or learn a policy from these episodes and the reward alone, by offline RL:")
+            print(f"        {offline}")
 
-    def _next(self, reward: Any, episodes: "EpisodeStore") -> str:
+    def _next(self, reward: Any, episodes: "EpisodeStore") -> str | None:
+        """Return what else the reward is good for than offline RL, which any data set allows."""
         from robopref.data.schema import can_be_shown
 
         policy = self.data.with_name(f"{self.data.name}-policy")
@@ -93,7 +102,4 @@ class TrainRewardCommand:
                 "label", "--data", self.data, "--db", self.db, *following.by(self.criterion),
                 "--reward", self.out,
             )  # fmt: skip
-        out = following.free_folder(Path(f"{self.out}-iql"))
-        return following.command(
-            "train iql", "--data", self.data, "--reward", self.out, "--out", out
-        )
+        return None
