@@ -11,6 +11,7 @@ from typing import Any
 from robopref.config import write_text_atomically
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, check_between
+from robopref.preferences.names import TRANSFERRED
 from robopref.preferences.preference import PairwiseView, Preference
 from robopref.preferences.store import PreferenceStore
 from robopref.ranks import get_ranks
@@ -102,7 +103,8 @@ def train_reward(
 
     Returns:
         The reward, and its figures: those of `fit`, and `held_out/accuracy`, `held_out/loss`,
-        `held_out/ece` where there were enough pairs to hold out.
+        `held_out/ece` where there were enough pairs to hold out: `held_out/pairs`, of which no
+        person but a transfer labelled `held_out/transferred`.
 
     Raises:
         DataError: No answer orders two segments.
@@ -115,7 +117,7 @@ def train_reward(
         change = get_ranks().on_main(lambda: _begin_anew(directory, preferences, view))
         if change and announce is not None:
             announce(f"{change}: fitting again.")
-    figures = _measure_held_out(reward, view, directory, seed, held_out_share)
+    figures = _measure_held_out(reward, preferences, view, directory, seed, held_out_share)
     fitted, found = _fit(reward, view, None if directory is None else directory / "fit", seed)
     if directory is not None:
         get_ranks().on_main(lambda: fitted.save_pretrained(directory / "reward"))
@@ -149,7 +151,12 @@ def _begin_anew(
 
 
 def _measure_held_out(
-    reward: Any, view: PairwiseView, directory: Path | None, seed: int, share: float
+    reward: Any,
+    preferences: Sequence[Preference],
+    view: PairwiseView,
+    directory: Path | None,
+    seed: int,
+    share: float,
 ) -> dict[str, float]:
     training, held_out = view.split(share, make_rng(seed, "held-out"))
     if len(held_out) < MIN_HELD_OUT_PAIRS:
@@ -161,8 +168,21 @@ def _measure_held_out(
     temperature = reward.fit.temperature if hasattr(reward, "fit") else 1.0
     found: Mapping[str, float] = measure_pairs(fitted, held_out, temperature=temperature)
     return {f"held_out/{key}": value for key, value in found.items()} | {
-        "held_out/pairs": float(len(held_out))
+        "held_out/pairs": float(len(held_out)),
+        "held_out/transferred": float(_count_transferred(preferences, held_out)),
     }
+
+
+def _count_transferred(preferences: Sequence[Preference], held_out: PairwiseView) -> int:
+    """Return how many of the held-out pairs were labelled by a transfer."""
+    # A pair is held out where both of its episodes are.
+    episodes = set(held_out.episode_ids)
+    return sum(
+        {first.episode_id, second.episode_id} <= episodes
+        for preference in preferences
+        if preference.annotator == TRANSFERRED
+        for first, second, _ in preference.segment_pairs()
+    )
 
 
 def _fit(

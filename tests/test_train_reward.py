@@ -12,6 +12,7 @@ from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import ConfigError, DataError
+from robopref.preferences.names import TRANSFERRED
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
@@ -20,6 +21,7 @@ from robopref.rewards.fit import FitConfig
 from robopref.rewards.mlp import MLPRewardConfig
 from robopref.rewards.preference_transformer import PreferenceTransformerConfig
 from robopref.rewards.serialization import load_reward
+from robopref.rewards.trivial import ZeroRewardConfig
 from robopref.seeding import derive_uuid, make_rng
 from robopref.train_reward import load_preferences, train_reward
 from robopref.trainer import Trainer, TrainerConfig
@@ -90,6 +92,19 @@ def test_a_reward_is_measured_on_held_out_pairs_and_saved(answered, tmp_path):
 
     batch = batch_segments([(obs, action)])
     np.testing.assert_array_equal(loaded.rewards(batch), reward.rewards(batch))
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_held_out_labels_of_a_transfer_are_told_apart(answered, share):
+    episodes, database = answered
+    answers = load_preferences(database, episodes)
+    carried = round(share * len(answers))
+    answers[:carried] = [replace(each, annotator=TRANSFERRED) for each in answers[:carried]]
+    _, figures = train_reward(ZeroRewardConfig(), answers, episodes)
+    if share == 0.5:
+        assert 0 < figures["held_out/transferred"] < figures["held_out/pairs"]
+    else:
+        assert figures["held_out/transferred"] == share * figures["held_out/pairs"]
 
 
 def test_a_second_run_ends_the_same(answered, tmp_path):

@@ -70,6 +70,11 @@ class TrainRewardCommand:
                 f"Held-out accuracy {figures['held_out/accuracy']:.2f}, calibration error "
                 f"{figures['held_out/ece']:.2f}, of {figures['held_out/pairs']:.0f} pairs."
             )
+            if figures["held_out/transferred"]:
+                print(
+                    f"A transfer labelled {figures['held_out/transferred']:.0f} of them: that is "
+                    "agreement with its labels, not with a person."
+                )
         else:
             print("Too few answers to hold some out: how good the reward is was not measured.")
         print(f"The reward is in {self.out / 'reward'}.")

@@ -4,6 +4,8 @@ from typing import Any
 
 MAX_NAME = 64
 """Letters of an annotator's name or a criterion."""
+TRANSFERRED = "transferred"
+"""Annotator of answers that were carried over from another task, which no person gave."""
 
 
 def check_name_text(argument: str, name: Any) -> None:

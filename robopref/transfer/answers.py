@@ -7,13 +7,13 @@ from typing import Any
 from robopref.data.folders import is_free
 from robopref.data.segment import Segment
 from robopref.errors import DataError
+from robopref.preferences.names import TRANSFERRED
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.rewards.shared_features import SharedFeaturesConfig
 from robopref.seeding import derive_uuid, make_rng
-from robopref.transfer.loading import TRANSFERRED
 from robopref.transfer.workflow import Outcome
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError
+from robopref.preferences.names import TRANSFERRED
 from robopref.preferences.pool import sample_segments
 from robopref.preferences.preference import Preference
 from robopref.preferences.store import PreferenceStore
@@ -21,8 +22,6 @@ from robopref.rewards.transfer import TaskSegments
 from robopref.train_reward import load_preferences
 from robopref.transfer.tasks import make_task
 
-TRANSFERRED = "transferred"
-"""Annotator of answers that a transfer made; no transfer takes its own for a person's."""
 MOST_SOURCE_SEGMENTS = 1000
 """Of more, some are drawn: alignments compare each segment with each other one."""
 
@@ -146,7 +145,10 @@ def load_target(
 
 
 def _answers(place: Place, episodes: EpisodeStore) -> list[Preference]:
-    """Return people's answers that order segments of a data set, unless it has changed since."""
+    """Return people's answers that order segments of a data set, unless it has changed since.
+
+    What another transfer made is none of theirs.
+    """
     if place.db is None:
         return []
     with PreferenceStore(place.db, create=False) as store:

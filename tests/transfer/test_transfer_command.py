@@ -13,9 +13,9 @@ from robopref.align.run import load_figures
 from robopref.commands.transfer import TransferCommand
 from robopref.config import load_yaml
 from robopref.data.store import EpisodeStore
+from robopref.preferences.names import TRANSFERRED
 from robopref.preferences.store import PreferenceStore
 from robopref.transfer import report
-from robopref.transfer.loading import TRANSFERRED
 from tests.transfer.pushing import DRAWER, answer, true_return
 
 
@@ -68,7 +68,12 @@ def test_what_is_carried_over_trains_a_reward(door, drawer, tmp_path, capsys):
              str(tmp_path / "reward"), "--reward.fit.trainer.num-steps", "60"]  # fmt: skip
     assert cli.main(words) == 0
     shown = capsys.readouterr().out
-    assert float(shown.partition("Held-out accuracy ")[2][:4]) > 0.7
+    measured, whose = shown.partition("Held-out accuracy ")[2].splitlines()[:2]
+    assert float(measured[:4]) > 0.7
+    num = measured.partition(", of ")[2].removesuffix(" pairs.")
+    assert whose == (
+        f"A transfer labelled {num} of them: that is agreement with its labels, not with a person."
+    )
 
 
 @pytest.mark.slow
