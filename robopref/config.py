@@ -137,6 +137,16 @@ def load_yaml(config_class: type[T], path: Path) -> T:
         FileNotFoundError: There is no such file.
         ConfigError: The file is not YAML, or does not fit `config_class`.
     """
+    return from_dict(config_class, read_yaml(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, whatever it is the config of.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigError: The file is not YAML, or holds no mapping.
+    """
     import yaml
 
     if not path.is_file():
@@ -147,7 +157,7 @@ def load_yaml(config_class: type[T], path: Path) -> T:
         raise ConfigError(f"'{path}' is not readable as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"'{path}' must hold a mapping, got {type(values).__name__}.")
-    return from_dict(config_class, values)
+    return values
 
 
 def write_text_atomically(path: Path, text: str) -> None:

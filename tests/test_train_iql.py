@@ -306,8 +306,7 @@ def test_the_command_saves_a_policy_and_says_what_is_next(data, episodes, tmp_pa
     assert printed[0] == f"6 episodes of {num} steps, {successes} successful, in {data}."
     assert printed[1].startswith("Trained 20 updates in ")
     assert printed[-1] == (
-        f"Next:   robopref evaluate --policy {tmp_path / 'run'} --env test/point "
-        "--behaviour high-return"
+        f"Next:   robopref evaluate --policy {tmp_path / 'run'} --env test/point"
     )
     assert load_policy(tmp_path / "run" / "policy").chunk_size == 1
     assert (tmp_path / "run" / "metrics.jsonl").is_file()

@@ -6,16 +6,20 @@ that learns. Methods are compared on the same test starts.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from robopref.align.run import CONFIG
+from robopref.config import component, from_dict, read_yaml
 from robopref.data.episode import Episode
 from robopref.data.rows import EpisodeRow
 from robopref.data.segment import Segment
 from robopref.statistics import Proportion, wilson
 from robopref.types import STATE
 
+MEANS = ("measure_mean", "length_mean", "return_mean")
 Kept = TypeVar("Kept", Episode, EpisodeRow)
 MIN_SUCCESSES = 10
 """Below this many successes the preferred rate says nothing and is left undefined."""
@@ -30,9 +34,11 @@ class Evaluation:
         preferred: Share of the successful ones that show the behaviour; undefined (NaN, 0 trials)
             below 10 successes. Where success is not known, share of all.
         joint: Share of episodes that succeed and show it: the figure methods are judged by. Where
-            success is not known, share that shows it.
-        measure_mean: Mean of the behaviour's measure.
+            success is not known, share that shows it. Undefined where no behaviour is preferred.
+        measure_mean: Mean of the behaviour's measure; NaN where none is preferred.
         length_mean: Mean number of steps.
+        return_mean: Mean sum of the environment's rewards; NaN where an older version did not
+            keep it.
     """
 
     success: Proportion
@@ -40,22 +46,22 @@ class Evaluation:
     joint: Proportion
     measure_mean: float
     length_mean: float
+    return_mean: float = float("nan")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         rates = {name: vars(getattr(self, name)) for name in ("success", "preferred", "joint")}
-        return {**rates, "measure_mean": self.measure_mean, "length_mean": self.length_mean}
+        return {**rates, **{name: getattr(self, name) for name in MEANS}}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Evaluation":
         """Return what `to_dict` was made from; a value that is None, as in JSON, is undefined."""
-        rates = {}
-        for name in ("success", "preferred", "joint"):
-            value = values[name]["value"]
-            rates[name] = Proportion(
-                **{**values[name], "value": float("nan") if value is None else value}
-            )
-        return cls(**rates, measure_mean=values["measure_mean"], length_mean=values["length_mean"])
+        parts: dict[str, Any] = {
+            name: Proportion(**{**values[name], "value": _number(values[name]["value"])})
+            for name in ("success", "preferred", "joint")
+        }
+        parts |= {name: _number(values.get(name)) for name in MEANS}
+        return cls(**parts)
 
 
 def evaluate_episodes(
@@ -65,23 +71,52 @@ def evaluate_episodes(
 
     Args:
         episodes: Episodes from test starts.
-        behaviour: Has `measure(state, action, reward) -> float` and `shows(measure) -> bool`.
+        behaviour: Has `measure(state, action, reward) -> float` and `shows(measure) -> bool`; None
+            where none is preferred.
         knows_success: Whether the environment says when the task is solved.
     """
-    rows = [(e.succeeded, measure_episode(behaviour, e), len(e)) for e in episodes]
+    rows = [(e.succeeded, _measure(behaviour, e), len(e), float(e.reward.sum())) for e in episodes]
     measures = np.array([row[1] for row in rows])
-    shown = np.array([behaviour.shows(float(m)) for m in measures])
+    shown = np.array([behaviour is not None and behaviour.shows(float(m)) for m in measures])
     succeeded = np.array([row[0] or not knows_success for row in rows])
     num_success = int(succeeded.sum())
     counted = num_success if num_success >= MIN_SUCCESSES or not knows_success else 0
     both = int((succeeded & shown).sum())
+    undefined = wilson(0, 0)
     return Evaluation(
-        success=wilson(num_success, len(rows)) if knows_success else wilson(0, 0),
-        preferred=wilson(both if counted else 0, counted),
-        joint=wilson(both, len(rows)),
+        success=wilson(num_success, len(rows)) if knows_success else undefined,
+        preferred=wilson(both, counted) if counted and behaviour is not None else undefined,
+        joint=undefined if behaviour is None else wilson(both, len(rows)),
         measure_mean=float(measures.mean()),
         length_mean=float(np.mean([row[2] for row in rows])),
+        return_mean=float(np.mean([row[3] for row in rows])),
     )
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """What the config of a run says about what is preferred."""
+
+    behaviour: Any = component("robopref.envs:BEHAVIOURS", or_none=True)
+
+
+def behaviour_of_run(policy: Path) -> Any:
+    """Return the behaviour that the run of a policy was about; None where it was about none.
+
+    Args:
+        policy: Run of the policy, a folder of a run's that holds one, or the saved policy itself.
+
+    Raises:
+        ConfigError: The config of the run is damaged.
+        UnknownNameError: There is no such behaviour here.
+    """
+    folder = policy.resolve()
+    for place in (folder, *folder.parents[:2]):
+        if (place / CONFIG).is_file():
+            return from_dict(
+                _Aim, {"behaviour": read_yaml(place / CONFIG).get("behaviour")}
+            ).behaviour
+    return None
 
 
 def uses_success(config: Any) -> bool:
@@ -97,6 +132,15 @@ def usable(config: Any, episodes: Iterable[Kept]) -> list[Kept]:
 def measure_episode(behaviour: Any, episode: Episode) -> float:
     """Return how much of the behaviour an episode shows."""
     return float(behaviour.measure(episode.state[:-1], episode.action, episode.reward))
+
+
+def _measure(behaviour: Any, episode: Episode) -> float:
+    return float("nan") if behaviour is None else measure_episode(behaviour, episode)
+
+
+def _number(value: float | None) -> float:
+    """Return a figure of JSON, which knows no NaN."""
+    return float("nan") if value is None else value
 
 
 def score_segment(behaviour: Any, episode: Episode, segment: Segment) -> np.ndarray:

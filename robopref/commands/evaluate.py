@@ -1,8 +1,8 @@
-"""`robopref evaluate`: how often a policy succeeds and shows a behaviour."""
+"""`robopref evaluate`: how often a policy succeeds, and shows a behaviour if one is preferred."""
 
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from robopref.ray_workers import RayConfig
 
 @dataclass(frozen=True)
 class EvaluateCommand:
-    """Measure success, preferred and joint rate of a policy on test starts.
+    """Measure how often a policy succeeds on test starts, and how often as is preferred.
+
+    Prints success, preferred and joint rate; where no behaviour is preferred, success and return.
 
     Example:
         robopref evaluate --policy runs/demo/aligned --num-episodes 20 --out runs/evaluation
@@ -27,8 +29,9 @@ class EvaluateCommand:
     """Run of a reward, by which the policy's proposals are chosen."""
     env: str = "metaworld/button-press-topdown-v3"
     """Environment, as "<adapter>/<task>"."""
-    behaviour: Any = component("robopref.envs:BEHAVIOURS", default="detour-right")
-    """Behaviour that counts as preferred."""
+    behaviour: Any = component("robopref.envs:BEHAVIOURS", or_none=True)
+    """Behaviour that counts as preferred; by default the one that the policy's run was about, if
+    it was about one."""
     num_episodes: int = 50
     """Test episodes."""
     max_episode_steps: int | None = 200
@@ -74,8 +77,7 @@ class EvaluateCommand:
         from robopref.commands.present import print_evaluations
 
         check_env(self.env, self.max_episode_steps)
-        behaviour = resolve(self, "behaviour")
-        behaviour.check_env(self.env)
+        behaviour = self._preferred()
         plan = Plan(
             env=self.env, actor=policy_spec(self.policy, self.reward), seed=self.seed,
             start_set="test", num_episodes=self.num_episodes,
@@ -87,7 +89,7 @@ class EvaluateCommand:
         )  # fmt: skip
         store = open_or_create(folder, self.env)
         # What is recorded already came from these settings, or the call is refused.
-        Run(folder, self, may_change=("num_episodes",))
+        Run(folder, replace(self, behaviour=behaviour), may_change=("num_episodes",))
         with self.cluster.build(self.num_workers) as workers:
             collect(plan, store, workers)
         episodes = [store.episode(one) for group in plan.groups() for one in group.ids]
@@ -95,6 +97,22 @@ class EvaluateCommand:
         save_figures(rates.to_dict(), folder / "evaluation.json")
         unnamed = "policy" if self.reward is None else "selected"
         print_evaluations({self.name or unnamed: rates})
+
+    def _preferred(self) -> Any:
+        """Return the behaviour that counts as preferred; None where nobody chose one."""
+        from robopref.align.evaluate import behaviour_of_run
+
+        chosen = resolve(self, "behaviour")
+        behaviour = behaviour_of_run(self.policy) if chosen is None else chosen
+        try:
+            if behaviour is not None:
+                behaviour.check_env(self.env)
+        except ValueError as error:
+            if chosen is not None:
+                raise
+            print(f"What the policy's run was about is not judged here. {error}")
+            return None
+        return behaviour
 
     def _namespace(self) -> str:
         """Return what decides the episodes of a named policy beside seed and number."""

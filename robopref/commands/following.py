@@ -106,18 +106,20 @@ def answered_data(store: "PreferenceStore", db: str) -> Path | None:
 def judging(env: str, metadata: Mapping[str, Any]) -> list[str]:
     """Return the options of a command that judges policies as the episodes that taught them.
 
+    Only by a behaviour that experts of these episodes were told to show.
+
     Args:
         env: Environment of the episodes.
         metadata: Of one of them.
     """
     from robopref.envs import BEHAVIOURS
 
+    words = ["--env", env]
     named = str(metadata.get("policy", "")).removeprefix("expert:")
-    shown = [named] if named in BEHAVIOURS.names() else []
-    for behaviour in (*shown, "detour-right"):
-        try:
-            BEHAVIOURS.config_class(behaviour)().check_env(env)
-        except ValueError:
-            continue
-        return ["--env", env, "--behaviour", behaviour]
-    return ["--env", env, "--behaviour", "high-return"]
+    if named not in BEHAVIOURS.names():
+        return words
+    try:
+        BEHAVIOURS.config_class(named)().check_env(env)
+    except ValueError:
+        return words
+    return [*words, "--behaviour", named]

@@ -22,29 +22,32 @@ FEW = "too few successes"
 
 
 def print_evaluations(evaluations: Mapping[str, Evaluation]) -> None:
-    """Print one row a policy: success, preferred and joint rate with intervals."""
+    """Print one row a policy: success, and preferred and joint rate where a behaviour is preferred.
+
+    The rates have intervals. Where none is preferred, the mean return stands in their place.
+    """
     from rich.console import Console
     from rich.table import Table
 
+    prefers = any(evaluation.joint.num for evaluation in evaluations.values())
     table = Table(box=None, pad_edge=False)
     table.add_column("policy")
-    for name in ("success", "preferred", "joint"):
+    for name in ("success", *(("preferred", "joint") if prefers else ("mean return",))):
         table.add_column(name, justify="right")
     for policy, evaluation in evaluations.items():
-        table.add_row(policy, *_cells(evaluation))
+        table.add_row(policy, *_cells(evaluation, prefers))
     Console().print(table)
-    if any(not evaluation.preferred.num for evaluation in evaluations.values()):
+    if prefers and any(not evaluation.preferred.num for evaluation in evaluations.values()):
         print(f"The preferred rate is that of the successes, of which it takes {MIN_SUCCESSES}.")
 
 
-def _cells(evaluation: Evaluation) -> list[str]:
-    """Return success, preferred and joint rate in words, and why one is not there."""
+def _cells(evaluation: Evaluation, prefers: bool) -> list[str]:
+    """Return success and the other figures in words, and why one is not there."""
     success, preferred = evaluation.success, evaluation.preferred
-    return [
-        str(success) if success.num else "not known",
-        str(preferred) if preferred.num else FEW,
-        str(evaluation.joint),
-    ]
+    known = str(success) if success.num else "not known"
+    if not prefers:
+        return [known, f"{evaluation.return_mean:.4g}"]
+    return [known, str(preferred) if preferred.num else FEW, str(evaluation.joint)]
 
 
 def run_loop(config: Any, directory: Path, workers: "Workers") -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from robopref.align.checks import check_demonstrations, check_parts_fit
 from robopref.align.collect import Workers
 from robopref.align.labels import Labels
 from robopref.align.loop import AlignmentLoop
+from robopref.config import save_yaml
 from robopref.data.store import EpisodeStore
 from robopref.errors import DataError, UnknownNameError
 from robopref.policies.diffusion import DiffusionPolicyConfig
@@ -287,21 +289,41 @@ def test_a_data_set_of_another_command_is_not_added_to(verb, recorded, models, t
     assert len(EpisodeStore.open(tmp_path / "pool")) == 4
 
 
-def test_an_evaluation_counts_its_own_episodes(models, tmp_path):
-    out = tmp_path / "out"
-
-    def evaluate(num):
+def test_an_evaluation_counts_its_own_episodes(models, tmp_path, capsys):
+    def evaluate(out, num, *more):
         command = ["evaluate", "--policy", models / "run", "--reward", models / "run", "--env", ENV,
                    "--num-episodes", num, "--max-episode-steps", 5, "--num-workers", 0,
-                   "--out", out]  # fmt: skip
+                   "--out", tmp_path / out, *more]  # fmt: skip
         assert cli.main([str(word) for word in command]) == 0
-        return json.loads((out / "evaluation.json").read_text())
+        return json.loads((tmp_path / out / "evaluation.json").read_text())
 
-    assert evaluate(3)["joint"]["num"] == 3
-    found = evaluate(2)
+    assert evaluate("out", 3, "--behaviour", "fast")["joint"]["num"] == 3
+    found = evaluate("out", 2, "--behaviour", "fast")
     assert found["joint"]["num"] == 2
     assert found["preferred"]["value"] is None
-    assert len(EpisodeStore.open(out)) == 3
+    assert "joint" in capsys.readouterr().out
+    assert len(EpisodeStore.open(tmp_path / "out")) == 3
+    # Nobody said what is preferred: no behaviour is named.
+    found = evaluate("other", 2)
+    assert (found["success"]["num"], found["joint"]["num"]) == (2, 0)
+    assert found["return_mean"] > 0
+    shown = capsys.readouterr().out
+    assert "mean return" in shown
+    assert "joint" not in shown
+
+
+def test_what_a_run_was_about_is_left_out_where_it_cannot_be_judged(models, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(models / "run", run)
+    save_yaml(make_tiny(behaviour="keep-out"), run / "config.yaml")
+    words = ["evaluate", "--policy", run, "--env", ENV, "--num-episodes", 1,
+             "--max-episode-steps", 5, "--num-workers", 0]  # fmt: skip
+    assert cli.main([str(word) for word in words]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "What the policy's run was about is not judged here. The behaviour 'keep-out' is measured"
+    )
+    assert "mean return" in shown
 
 
 def test_collect_refuses_what_it_would_ignore(tmp_path, error_of):

@@ -6,10 +6,19 @@ import math
 
 import numpy as np
 
-from robopref.align.evaluate import Evaluation, evaluate_episodes, score_segment
+from robopref.align.config import AlignConfig
+from robopref.align.evaluate import (
+    Evaluation,
+    behaviour_of_run,
+    evaluate_episodes,
+    score_segment,
+)
 from robopref.align.run import save_figures
+from robopref.commands.train_policy import TrainPolicyCommand
+from robopref.config import save_yaml
 from robopref.data.episode import Episode
 from robopref.data.segment import Segment
+from robopref.envs.behaviours import FastConfig
 from robopref.envs.high_return import HighReturnConfig
 from robopref.types import STATE
 
@@ -59,6 +68,36 @@ def test_preferred_rate_is_undefined_below_ten_successes():
     assert found.preferred.num == 0
     assert math.isnan(found.preferred.value)
     assert found.joint.successes == 9
+
+
+def test_without_a_preferred_behaviour_only_success_and_return_are_known(tmp_path):
+    rows = [
+        dataclasses.replace(
+            episode(i, succeeded=i < 12, shown=True), reward=np.full(4, i, np.float32)
+        )
+        for i in range(20)
+    ]
+    found = evaluate_episodes(rows, None)
+    assert (found.success.successes, found.success.num) == (12, 20)
+    assert found.return_mean == 4 * np.mean(range(20))
+    assert (found.preferred.num, found.joint.num) == (0, 0)
+    assert math.isnan(found.measure_mean)
+    save_figures(found.to_dict(), tmp_path / "evaluation.json")
+    values = json.loads((tmp_path / "evaluation.json").read_text())
+    assert str(Evaluation.from_dict(values)) == str(found)
+
+
+def test_a_run_says_by_its_config_which_behaviour_it_was_about(tmp_path):
+    run = tmp_path / "run"
+    save_yaml(AlignConfig(behaviour=FastConfig(threshold_m_s=0.5)), run / "config.yaml")
+    (run / "aligned" / "policy").mkdir(parents=True)
+    for place in (run, run / "aligned", run / "aligned" / "policy"):
+        assert behaviour_of_run(place) == FastConfig(threshold_m_s=0.5)
+    # What was trained by itself within a run's folder has a config of its own.
+    cloned = run / "cloned"
+    save_yaml(TrainPolicyCommand(data=tmp_path / "data", out=cloned), cloned / "config.yaml")
+    assert behaviour_of_run(cloned) is None
+    assert behaviour_of_run(tmp_path / "elsewhere") is None
 
 
 def test_an_undefined_rate_survives_json(tmp_path):

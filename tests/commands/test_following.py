@@ -49,11 +49,11 @@ def test_a_criterion_has_a_folder_of_its_own(here):
     ("env", "policy", "behaviour"),
     [
         ("metaworld/reach-v3", "expert:fast", "fast"),
-        ("metaworld/reach-v3", "mine", "detour-right"),
         ("planar/avoid-long-v0", "expert:keep-out", "keep-out"),
-        ("gymnasium/CartPole-v1", "mine", "high-return"),
+        ("metaworld/reach-v3", "mine", None),
+        ("gymnasium/CartPole-v1", "expert:fast", None),
     ],
 )
 def test_a_policy_is_judged_as_the_episodes_that_taught_it(env, policy, behaviour):
     words = following.judging(env, {"policy": policy})
-    assert words == ["--env", env, "--behaviour", behaviour]
+    assert words == ["--env", env, *([] if behaviour is None else ["--behaviour", behaviour])]

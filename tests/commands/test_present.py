@@ -23,3 +23,12 @@ def test_a_rate_that_is_not_known_says_why(capsys, monkeypatch):
     assert rows(capsys, monkeypatch, unknown) == [
         f"careful not known {wilson(15, 20)} {wilson(15, 20)}"
     ]
+
+
+def test_where_no_behaviour_is_preferred_none_is_named(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    nan = float("nan")
+    print_evaluations({"careful": Evaluation(wilson(3, 20), NONE, NONE, nan, 1.0, 12.3456)})
+    head, row = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
+    assert head == "policy success mean return"
+    assert row == f"careful {wilson(3, 20)} 12.35"
