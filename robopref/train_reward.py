@@ -26,6 +26,9 @@ MIN_HELD_OUT_PAIRS = 5
 """With fewer held-out pairs an accuracy says nothing, and none is measured."""
 ANSWERS = "answers.json"
 """In a run's folder: the number of answers that are fitted to, and a hash of their pairs."""
+ANOTHER = (
+    "Give the data set from which the queries were chosen, or a store with answers about this one."
+)
 PARTS = ("held-out", "fit")
 """Folders of the fits of a run, each with its checkpoint."""
 
@@ -57,11 +60,16 @@ def load_preferences(
             f"'{location}' holds no answers by '{criterion}'. "
             + (_others(others) or f"Answer some with: robopref answer {shlex.join(words)}")
         )
+    asked = {item.episode_id for each in preferences for item in each.query.items}
+    if not any(episode_id in episodes for episode_id in asked):
+        raise DataError(
+            f"The answers in '{location}' are about another data set: '{episodes.location}' has "
+            f"none of their {len(asked)} episodes, such as '{min(asked)}'. {ANOTHER}"
+        )
     if changed:
         raise DataError(
-            f"{len(changed)} items that were judged are not what they were in "
-            f"'{episodes.location}'; the first is {changed[0].item}: {changed[0].problem}. Give "
-            "the data set from which the queries were chosen."
+            f"{len(changed)} items that were judged in '{location}' are not what they were in "
+            f"'{episodes.location}'; the first is {changed[0]}. {ANOTHER}"
         )
     return preferences
 

@@ -262,9 +262,31 @@ def test_an_empty_store_says_how_to_answer_by_the_criterion(answered, tmp_path):
 
 
 def test_answers_about_another_data_set_are_refused(answered, tmp_path):
-    _, database = answered
+    episodes, database = answered
     other = EpisodeStore.create(tmp_path / "other", fps=10.0)
     other.add(make_episode(1000, make_rng(1)))
     with pytest.raises(DataError) as error:
         load_preferences(database, other)
-    assert "Give the data set from which the queries were chosen." in str(error.value)
+    assert str(error.value) == (
+        f"The answers in '{database}' are about another data set: '{other.root}' has none of their "
+        f"80 episodes, such as '{min(episodes.ids)}'. Give the data set from which the queries "
+        "were chosen, or a store with answers about this one."
+    )
+
+
+def test_an_episode_that_is_gone_is_named(answered, tmp_path):
+    episodes, database = answered
+    gone = episodes.ids[0]
+    episodes.delete([gone])
+    with pytest.raises(DataError) as error:
+        load_preferences(database, episodes)
+    said = str(error.value)
+    assert said.startswith(
+        f"1 items that were judged in '{database}' are not what they were in '{episodes.root}'; "
+        f"the first is steps 0 to 7 of episode '{gone}': it cannot be cut: '{episodes.root}' has "
+        f"no episode '{gone}'."
+    )
+    assert said.endswith(
+        " It has 79 episodes. Give the data set from which the queries were chosen, or a store "
+        "with answers about this one."
+    )

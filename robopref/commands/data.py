@@ -156,6 +156,8 @@ class ImportCommand:
         print(
             f"Imported {done.num_new} episodes from {self.source}; {self.out} has {done.num_total}."
         )
+        if done.num_there:
+            print(f"Note: {done.num_there} episodes of {self.source} were there already.")
         if done.num_equal:
             print(
                 f"Note: {done.num_equal} episodes of {self.source} equal another one of it and "

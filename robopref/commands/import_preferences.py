@@ -52,6 +52,9 @@ class ImportPreferencesCommand:
         num_episodes, num_answers = preferences.save(self.out, self.db)
         db = self.db or self.out / DEFAULT_DB
         print(f"Imported {num_episodes} segments to {self.out} and {num_answers} answers to {db}.")
+        known = len(preferences.episodes) - num_episodes, len(preferences.preferences) - num_answers
+        if any(known):
+            print(f"Note: {known[0]} segments and {known[1]} answers were there already.")
         for line in preferences.notes():
             print(f"Note: {line}")
         print(f"Next:   {following.train_reward(self.out, db, self.criterion)}")

@@ -19,11 +19,13 @@ class Imported:
 
     Args:
         num_new: Episodes that the data set did not have.
+        num_there: Episodes that it had already.
         num_equal: Episodes that equal another one of the source, and were kept once.
         num_total: Episodes of the data set.
     """
 
     num_new: int
+    num_there: int
     num_equal: int
     num_total: int
 
@@ -66,7 +68,7 @@ def import_episodes(episodes: Iterable[Episode], out: Path, source: Path) -> Imp
                 raise DataError(f"'{source}' holds no episodes.")
             num_new = len(staged)
         store = EpisodeStore.open(out)
-    return Imported(num_new, times.total() - len(times), len(store))
+    return Imported(num_new, len(times) - num_new, times.total() - len(times), len(store))
 
 
 def _fill(folder: Path, episodes: Iterator[Episode]) -> EpisodeStore | None:

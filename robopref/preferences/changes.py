@@ -45,7 +45,7 @@ def _changed(items: Iterable[records.StoredItem], cut_hash: CutHash) -> list[rec
             same = records.hash_item(stored.item, cut_hash) == stored.hash
             problem = "its content differs from what it was when the query was made"
         except (DataError, LookupError) as error:
-            same, problem = False, f"it cannot be cut: {error}"
+            same, problem = False, f"it cannot be cut: {str(error).removesuffix('.')}"
         if not same:
             changed.append(records.ChangedItem(stored.query_id, stored.item, problem))
     return changed

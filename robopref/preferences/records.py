@@ -42,12 +42,20 @@ class ChangedItem:
     Args:
         query_id: The query that holds it.
         item: The segment or candidate.
-        problem: What is different.
+        problem: What is different, in words that a full stop may follow.
     """
 
     query_id: str
     item: Item
     problem: str
+
+    def __str__(self) -> str:
+        """Return where the item is, and what is different."""
+        if isinstance(self.item, Segment):
+            place = f"steps {self.item.start} to {self.item.start + self.item.length - 1}"
+        else:
+            place = f"the proposal at step {self.item.step}"
+        return f"{place} of episode '{self.item.episode_id}': {self.problem}"
 
 
 def hash_item(item: Item, cut_hash: Callable[[Segment], str]) -> str:

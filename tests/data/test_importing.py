@@ -30,7 +30,7 @@ def test_a_new_data_set_is_complete_or_absent(tmp_path, episodes, error):
     with pytest.raises(type(error)):
         import_episodes(broken(episodes[:2], error), out, SOURCE)
     assert list(out.parent.iterdir()) == []
-    assert import_episodes(iter(episodes), out, SOURCE) == Imported(3, 0, 3)
+    assert import_episodes(iter(episodes), out, SOURCE) == Imported(3, 0, 0, 3)
     assert EpisodeStore.open(out).validate() == []
     assert list(out.parent.iterdir()) == [out]
 
@@ -43,8 +43,8 @@ def test_a_data_set_that_is_there_is_unharmed(tmp_path, store, episodes, error):
         import_episodes(broken(episodes, error), store.root, SOURCE)
     assert before == {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
     assert list(tmp_path.iterdir()) == [store.root]
-    assert import_episodes(iter(episodes), store.root, SOURCE) == Imported(2, 0, 3)
-    assert import_episodes(iter(episodes), store.root, SOURCE) == Imported(0, 0, 3)
+    assert import_episodes(iter(episodes), store.root, SOURCE) == Imported(2, 1, 0, 3)
+    assert import_episodes(iter(episodes), store.root, SOURCE) == Imported(0, 3, 0, 3)
     assert EpisodeStore.open(store.root).validate() == []
 
 
@@ -85,4 +85,9 @@ def test_the_command_on_a_damaged_file_and_on_one_with_demonstrations_twice(tmp_
     assert capsys.readouterr().out.splitlines()[:2] == [
         f"Imported 2 episodes from {source}; {out} has 2.",
         f"Note: 1 episodes of {source} equal another one of it and were kept once.",
+    ]
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"Imported 0 episodes from {source}; {out} has 2.",
+        f"Note: 2 episodes of {source} were there already.",
     ]

@@ -180,13 +180,20 @@ def test_the_commands(tmp_path, rng, capsys):
         return code, shown.out + shown.err
 
     command = ["import-preferences", "--source", tmp_path / "a.npz", "--out", out]
-    assert robopref(*command, "--env", "metaworld/reach-v3", "--fps", "80") == (
-        0,
-        f"Imported 4 segments to {out} and 2 answers to {out}/preferences.sqlite.\n"
+    command += ["--env", "metaworld/reach-v3", "--fps", "80"]
+    rest = (
         "Note: 1 of 2 answers are ties.\n"
         "Note: The segments are of 4 recordings at most: those that share steps are windows of "
         "one.\n"
-        f"Next:   robopref train reward --data {out} --db {out}/preferences.sqlite\n",
+        f"Next:   robopref train reward --data {out} --db {out}/preferences.sqlite\n"
+    )
+    assert robopref(*command) == (
+        0, f"Imported 4 segments to {out} and 2 answers to {out}/preferences.sqlite.\n{rest}"
+    )  # fmt: skip
+    assert robopref(*command) == (
+        0,
+        f"Imported 0 segments to {out} and 0 answers to {out}/preferences.sqlite.\n"
+        f"Note: 4 segments and 2 answers were there already.\n{rest}",
     )
     db, again = out / "preferences.sqlite", tmp_path / "b.npz"
     assert robopref("export", "--db", db, "--data", out, "--out", again)[1].startswith(

@@ -170,9 +170,14 @@ def test_verify_names_clips_that_changed_or_are_gone(store, fill, cut_hash, make
 
     assert store.verify(now) == [
         ChangedItem("q0", changed, "its content differs from what it was when the query was made"),
-        ChangedItem("q1", gone, "it cannot be cut: No such episode."),
+        ChangedItem("q1", gone, "it cannot be cut: No such episode"),
     ]
-    assert store.verify(now, ["q1"])[0].query_id == "q1"
+    found = store.verify(now, ["q1"])[0]
+    assert found.query_id == "q1"
+    assert str(found) == (
+        f"steps {gone.start} to {gone.start + gone.length - 1} of episode '{gone.episode_id}': it "
+        "cannot be cut: No such episode"
+    )
     assert len(store.verify(lambda segment: "other")) == 4, "unanswered queries are left out"
 
 
