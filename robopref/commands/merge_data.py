@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class MergeCommand:
     """Bring the episodes of several data sets together in one, such as those of two policies.
 
-    Merging the same again adds nothing, so an interrupted merge may be repeated. Episodes keep
-    their ids: answers about them stay valid.
+    A new data set appears complete or not at all. Merging the same again adds nothing, so an
+    interrupted merge may be repeated. Episodes keep their ids: answers about them stay valid.
 
     Example:
         robopref data merge --data runs/demo/evaluation/base --data runs/demo/evaluation/aligned \
@@ -38,6 +38,7 @@ class MergeCommand:
 
     def run(self) -> None:
         """Merge, and print how much was new, and who acts."""
+        from robopref.data.folders import check_is_free, new_folder
         from robopref.data.store import EpisodeStore
         from robopref.labeling.comparison import policy_of
 
@@ -45,9 +46,15 @@ class MergeCommand:
         there = (self.out / "meta" / "info.json").is_file()
         targets = [EpisodeStore.open(self.out)] if there else []
         _check_ids([*targets, *sources])
-        store = targets[0] if there else EpisodeStore.create(self.out, fps=sources[0].fps)
-        for source in sources:
-            new = store.merge(source)
+        if there:
+            added = [targets[0].merge(source) for source in sources]
+        else:
+            check_is_free(self.out)
+            with new_folder(self.out) as partial:
+                made = EpisodeStore.create(partial, fps=sources[0].fps)
+                added = [made.merge(source) for source in sources]
+        store = targets[0] if there else EpisodeStore.open(self.out)
+        for source, new in zip(sources, added, strict=True):
             print(f"{new} of the {len(source)} episodes of {source.root} are new.")
         print(f"{store.root} has {len(store)} episodes.")
         policies = Counter(map(policy_of, store.rows))

@@ -35,6 +35,36 @@ def squeezed(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
+def test_a_merge_makes_a_new_data_set_complete_or_not_at_all(
+    filled, make_episode, tmp_path, robopref
+):
+    out, sources = tmp_path / "new" / "out", [filled.root]
+    for name, changes in (("same", {}), ("wider", {"action": np.zeros((7, 3), np.float32)})):
+        other = EpisodeStore.create(tmp_path / name, fps=20)
+        other.add(make_episode(len(sources) + 10, **changes))
+        sources.append(other.root)
+    words = [word for root in sources for word in ("--data", root)]
+    code, _, said = robopref("data", "merge", *words, "--out", out)
+    assert code == 2
+    assert "action" in said
+    assert not list((tmp_path / "new").iterdir())
+    code, said, _ = robopref("data", "merge", *words[:4], "--out", out)
+    assert code == 0
+    assert said.splitlines()[:3] == [
+        f"4 of the 4 episodes of {filled.root} are new.",
+        f"1 of the 1 episodes of {tmp_path / 'same'} are new.",
+        f"{out} has 5 episodes.",
+    ]
+    assert list((tmp_path / "new").iterdir()) == [out]
+    assert EpisodeStore.open(out).validate() == []
+    letter = tmp_path / "new" / "letter.txt"
+    letter.write_text("mine")
+    assert robopref("data", "merge", *words[:4], "--out", letter.parent) == (
+        2, "", f"Error: '{letter.parent}' holds files already, and no data set. Give another "
+        "folder.\n",
+    )  # fmt: skip
+
+
 def test_info(filled, robopref):
     code, out, _ = robopref("data", "info", "--data", filled.root)
     assert code == 0
