@@ -60,6 +60,12 @@ class ReadsScenes(Protocol):
         ...
 
 
+def can_read_scene(env_id: str) -> bool:
+    """Return whether it is known what observations that `env_id` made mean."""
+    name = env_id.partition("/")[0]
+    return name in ENVS and issubclass(ENVS.config_class(name), ReadsScenes)
+
+
 def read_scene(env_id: str, state: Float[np.ndarray, "S Do"]) -> Scene:
     """Return the scenes of observations that `env_id` made.
 

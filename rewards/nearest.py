@@ -29,7 +29,7 @@ class Nearest:
         Raises:
             DataError: Sources and target do not fit, or nothing was decided.
         """
-        check_tasks(sources, target, same_steps=True)
+        check_tasks(sources, target, same_features=False, same_steps=True)
         plans = [self._plan(source, target) for source in sources]
         votes, weights = [], []
         for plan, source in zip(plans, sources, strict=True):

@@ -80,6 +80,11 @@ class CPAConfig:
                 "`num_groups` takes the means of segments, which a `metric` of dtw does not have."
             )
 
+    @property
+    def compares_features(self) -> bool:
+        """Whether the tasks need task-agnostic features."""
+        return self.represented == "features" or self.structure_weight < 1
+
     def build(self) -> "CPA":
         """Return the method."""
         return CPA(self)
@@ -116,7 +121,7 @@ class CPA:
         Raises:
             DataError: Sources and target do not fit, or nothing was decided.
         """
-        check_tasks(sources, target)
+        check_tasks(sources, target, same_features=self.config.compares_features)
         found = [self._one(source, target, rng) for source in sources]
         weight = np.stack([one.weight for one in found])
         total = weight.sum(axis=0)

@@ -10,7 +10,7 @@ Notation: `preferred[i, j]` is the probability that i is preferred to j, so that
 pair (a, b) is `preferred[b, a]`, and a matrix and its transpose add up to 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -30,7 +30,8 @@ class TaskSegments:
     Args:
         name: The task, for messages.
         steps: Observation and action of each step, (N, S, D).
-        features: What the segments do, in numbers that mean the same in every task, (N, F).
+        features: What the segments do, in numbers that mean the same in every task, (N, F); F is 0
+            where nobody says what the observations mean.
         a: First segment of each answered pair.
         b: Second segment.
         prefers_b: Probability that the second is preferred; 0.5 judged equal.
@@ -194,13 +195,18 @@ class TransferMethod(Protocol):
 
 
 def check_tasks(
-    sources: Sequence[TaskSegments], target: TaskSegments, *, same_steps: bool = False
+    sources: Sequence[TaskSegments],
+    target: TaskSegments,
+    *,
+    same_features: bool = True,
+    same_steps: bool = False,
 ) -> None:
     """Check that preferences can be carried from the sources to the target.
 
     Args:
         sources: Where answers are.
         target: Where they are wanted.
+        same_features: Whether the method compares features.
         same_steps: Whether the method needs segments of one length and entries of one meaning.
 
     Raises:
@@ -214,11 +220,8 @@ def check_tasks(
                 f"No answer about '{source.name}' prefers one segment to another: there is nothing "
                 "to carry over."
             )
-        if source.features.shape[1] != target.features.shape[1]:
-            raise DataError(
-                f"'{source.name}' has {source.features.shape[1]} features and '{target.name}' "
-                f"{target.features.shape[1]}; they must be the same ones."
-            )
+        if same_features:
+            _check_features(source, target)
         shapes = source.steps.shape[1:], target.steps.shape[1:]
         if same_steps and shapes[0] != shapes[1]:
             raise DataError(
@@ -226,6 +229,28 @@ def check_tasks(
                 f"and {shapes[1]} (length, observation and action). A method that compares steps "
                 "needs the same; take one that compares features."
             )
+
+
+def _check_features(source: TaskSegments, target: TaskSegments) -> None:
+    for task in (source, target):
+        if not task.features.shape[1]:
+            raise DataError(
+                f"This method compares features, and '{task.name}' has none: what is hand, object "
+                "and goal in its observations is not known. Take --method cpa, which compares "
+                "segments of one task alone, or --method nearest where both tasks have the same "
+                "observations; or say it with a method `read_scene` of the environment's config "
+                "(docs/environments.md)."
+            )
+    if source.features.shape[1] != target.features.shape[1]:
+        raise DataError(
+            f"'{source.name}' has {source.features.shape[1]} features and '{target.name}' "
+            f"{target.features.shape[1]}; they must be the same ones."
+        )
+
+
+def have_features(tasks: Iterable[TaskSegments]) -> bool:
+    """Return whether features of these tasks can be compared."""
+    return all(task.features.shape[1] for task in tasks)
 
 
 def standardise(values: np.ndarray, limit: float = 3.0) -> np.ndarray:

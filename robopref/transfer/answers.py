@@ -4,15 +4,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from robopref.data.folders import is_free
 from robopref.data.segment import Segment
 from robopref.errors import DataError
 from robopref.preferences.names import TRANSFERRED
+from robopref.preferences.pool import pair_codes
 from robopref.preferences.preference import Preference
 from robopref.preferences.query import Query
 from robopref.preferences.ranking import Ranking
 from robopref.preferences.store import PreferenceStore
 from robopref.rewards.shared_features import SharedFeaturesConfig
+from robopref.rewards.transfer import TaskSegments, Transferred, have_features
 from robopref.seeding import derive_uuid, make_rng
 from robopref.transfer.workflow import Outcome
 
@@ -78,16 +83,34 @@ def choose_queries(method: Any, outcome: Outcome, num: int, *, seed: int) -> lis
     """Return the queries whose answers about the target would tell most.
 
     Args:
-        method: The method; one that cannot say what to ask leaves it to shared-features.
+        method: The method; one that cannot say what to ask leaves it to shared-features, or where
+            the tasks have no features to its votes, which contradict each other most about them.
         outcome: What it found.
         num: How many; fewer where there are not so many.
         seed: Decides which segment of a pair is shown first.
     """
-    asker = method if hasattr(method, "choose_queries") else SharedFeaturesConfig().build()
-    tasks = [source.task for source in outcome.sources]
-    pairs = asker.choose_queries(tasks, outcome.target.task, num)
+    tasks, target = [source.task for source in outcome.sources], outcome.target.task
+    if hasattr(method, "choose_queries"):
+        pairs = method.choose_queries(tasks, target, num)
+    elif have_features([*tasks, target]):
+        pairs = SharedFeaturesConfig().build().choose_queries(tasks, target, num)
+    else:
+        pairs = disputed_pairs(outcome.transferred, target, num)
     segments = outcome.target.segments
     return [_query(seed, segments[a], segments[b]) for a, b in pairs]
+
+
+def disputed_pairs(
+    transferred: Transferred, target: TaskSegments, num: int
+) -> Int[np.ndarray, "num 2"]:
+    """Return the pairs on which the votes differ most, of those that were not asked about."""
+    a, b = np.triu_indices(len(target), 1)
+    every, asked = np.stack([a, b], axis=1), np.stack([target.a, target.b], axis=1)
+    free = ~np.isin(pair_codes(every, len(target)), pair_codes(asked, len(target)))
+    spread = np.where(free, transferred.votes[:, a, b].std(axis=0), -1.0)
+    most = np.argsort(-spread, kind="stable")[: min(num, int(free.sum()))]
+    chosen: np.ndarray = every[most]
+    return chosen
 
 
 def _query(seed: int, first: Segment, second: Segment) -> Query:

@@ -9,7 +9,13 @@ import numpy as np
 from jaxtyping import Float
 
 from robopref.envs.features import TASK_FEATURES
-from robopref.rewards.transfer import TaskSegments, Transferred, correlations, standardise
+from robopref.rewards.transfer import (
+    TaskSegments,
+    Transferred,
+    correlations,
+    have_features,
+    standardise,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +75,10 @@ def liked_features(
     """Return how far each feature goes with being preferred, in the source and as transferred.
 
     Correlations of the feature with the score, for features that vary on both sides; the features
-    that matter most in the source come first.
+    that matter most in the source come first; none where the tasks have no features.
     """
+    if not have_features((source, target)):
+        return {}
     of_source = liking(source, correspondence.source_score)
     of_target = liking(target, correspondence.target_score)
     found = {
@@ -89,6 +97,8 @@ def compare_meaning(source: TaskSegments, target: TaskSegments, transferred: Tra
     of the benchmark it went with the accuracy of such alignments by a correlation of 0.9, and none
     with a negative one was right more than half of the time. NaN where no feature tells.
     """
+    if not have_features((source, target)):
+        return float("nan")
     of_source = liking(source, source_scores(source))
     of_target = liking(target, transferred.preferred.mean(axis=1))
     both = np.isfinite(of_source) & np.isfinite(of_target)

@@ -13,6 +13,7 @@ from robopref.data.segment import Segment
 from robopref.data.video import encode_mp4
 from robopref.envs.scene import Scene, read_scene
 from robopref.errors import DataError, MissingExtraError
+from robopref.rewards.transfer import have_features
 from robopref.transfer import pictures
 from robopref.transfer.accuracy import Accuracy
 from robopref.transfer.correspondence import Correspondence, liked_features, vote_correlations
@@ -99,7 +100,7 @@ class _Report:
                 self.correspondence.sorted_weight(), by_plan=self.correspondence.by_plan
             ),
             "correspondence_text": self._correspondence_text(),
-            "features_svg": pictures.features_figure(liked),
+            "features_svg": pictures.features_figure(liked) if liked else "",
             "source": self.source.name,
             "target": self.target.name,
         }
@@ -149,7 +150,8 @@ class _Report:
             with _film(self.source) as left, _film(self.target) as right:
                 clips = [self._clip(left, right, *match) for match in matches]
         except (DataError, MissingExtraError) as error:  # Better plain paths than no report.
-            return {"clips": [self._paths(*match) for match in matches], "no_clips": str(error)}
+            drawn = matches if have_features((self.source.task, self.target.task)) else []
+            return {"clips": [self._paths(*match) for match in drawn], "no_clips": str(error)}
         return {"clips": clips, "no_clips": ""}
 
     def _paths(self, i: int, j: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from robopref.rewards.shared_features import SharedFeaturesConfig
-from robopref.rewards.transfer import TaskSegments, standardise
+from robopref.rewards.transfer import TaskSegments, have_features, standardise
 
 NUM_FOLDS = 5
 FEWEST_ANSWERS = 10
@@ -17,9 +17,9 @@ def foretold_share(sources: Sequence[TaskSegments], rng: np.random.Generator) ->
 
     Each fifth of a source's answers is foretold by a reward that saw the others. Near one half,
     what was preferred is not in the features, or the answers contradict each other. NaN where a
-    source has too few answers.
+    source has too few answers, or no features.
     """
-    if any(source.num_decided < FEWEST_ANSWERS for source in sources):
+    if not have_features(sources) or any(source.num_decided < FEWEST_ANSWERS for source in sources):
         return float("nan")
     right = np.concatenate([_foretold(source, rng) for source in sources])
     return float(right.mean())

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.envs.features import task_features
-from robopref.envs.scene import read_scene
+from robopref.envs.scene import can_read_scene, read_scene
 from robopref.errors import DataError
 from robopref.preferences.preference import Preference
 from robopref.rewards.transfer import TaskSegments
@@ -28,6 +28,8 @@ def make_task(
 ) -> TaskSegments:
     """Return segments of a data set with the answers about them.
 
+    Where nobody says what the observations of an environment mean, there are no features.
+
     Args:
         name: The task, for messages.
         store: The data set.
@@ -36,7 +38,7 @@ def make_task(
 
     Raises:
         DataError: Lengths differ, or a segment cannot be cut.
-        ValueError: Nobody says what this environment's observations mean.
+        ValueError: Observations are not of the size that their environment has.
     """
     lengths = sorted({segment.length for segment in segments})
     if len(lengths) > 1:
@@ -51,11 +53,13 @@ def make_task(
         for first, second, prefers_b in preference.segment_pairs()
         if first in place and second in place
     ]
+    envs = {store.row(segment.episode_id).env for segment in segments}
+    readable = all(map(can_read_scene, envs))
     a, b, prefers_b = zip(*pairs, strict=True) if pairs else ((), (), ())
     return TaskSegments(
         name,
         np.stack([_steps(store, segment) for segment in segments]),
-        compute_features(store, segments),
+        compute_features(store, segments) if readable else np.zeros((len(segments), 0)),
         np.asarray(a, np.int64),
         np.asarray(b, np.int64),
         np.asarray(prefers_b, np.float64),

@@ -164,7 +164,7 @@ def _doubt(diagnosis: Mapping[str, float]) -> Verdict | None:
     if diagnosis["meaning"] < GOOD_MEANING:
         reasons.append(f"some features change their meaning ({diagnosis['meaning']:.2f})")
     if math.isnan(diagnosis["source"]):
-        reasons.append("the source has too few answers to tell whether they can be foretold")
+        reasons.append("the source has too few answers, or no features, to foretell them by")
     if diagnosis["source"] < GOOD_FORETOLD:
         reasons.append(f"only {diagnosis['source']:.0%} of the source's own answers are foretold")
     if diagnosis.get("across", math.nan) < GOOD_FORETOLD:

@@ -14,7 +14,7 @@ from robopref.errors import DataError
 from robopref.rewards import TRANSFERS
 from robopref.rewards.nearest import NearestConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig
-from robopref.rewards.transfer import TaskSegments, Transferred
+from robopref.rewards.transfer import TaskSegments, Transferred, have_features
 from robopref.seeding import make_rng
 from robopref.transfer.accuracy import Accuracy, measure
 from robopref.transfer.correspondence import compare_meaning
@@ -241,7 +241,9 @@ def _beside(
     name: str, sources: Sequence[TaskSegments], target: TaskSegments, truth: Truth, seed: int
 ) -> list[Accuracy]:
     """Return what simpler methods reach on the same pairs, for what a method is worth."""
-    others: dict[str, Any] = {"shared-features": SharedFeaturesConfig()}
+    others: dict[str, Any] = {}
+    if have_features([*sources, target]):
+        others["shared-features"] = SharedFeaturesConfig()
     shape = target.steps.shape[1:]
     if all(source.steps.shape[1:] == shape for source in sources):
         others["nearest"] = NearestConfig()

@@ -13,7 +13,13 @@ from robopref.rewards.nearest import NearestConfig
 from robopref.rewards.shared_features import SharedFeaturesConfig
 from robopref.seeding import make_rng
 from robopref.train_reward import load_preferences, train_reward
-from robopref.transfer.answers import check_is_free, choose_queries, make_answers, write_answers
+from robopref.transfer.answers import (
+    check_is_free,
+    choose_queries,
+    disputed_pairs,
+    make_answers,
+    write_answers,
+)
 from robopref.transfer.loading import Place, load_source, load_target
 from robopref.transfer.workflow import transfer
 
@@ -88,6 +94,25 @@ def test_queries_are_new_pairs_in_the_order_to_ask(outcome):
     assert len({frozenset(q.items) for q in queries}) == 8
     # A method that cannot say what to ask leaves it to shared-features.
     assert choose_queries(NearestConfig().build(), outcome, 8, seed=0) == queries
+
+
+def test_without_features_the_votes_say_what_to_ask(outcome):
+    rng, num = make_rng(0, "votes"), len(outcome.target.segments)
+    votes = rng.uniform(0.4, 0.6, (5, num, num))
+    known = outcome.target.task.with_answers(np.array([3]), np.array([1]), np.array([1.0]))
+    votes[:, [1, 3], [3, 1]] = np.array([0, 0, 0, 1, 1])[:, None]
+    votes[:, 4, 9], votes[:, 2, 5] = [0, 0, 0, 1, 1], [0, 0, 0, 0, 1]
+    found = dataclasses.replace(outcome.transferred, votes=votes)
+    assert disputed_pairs(found, known, 2).tolist() == [[4, 9], [2, 5]]
+    blind = dataclasses.replace(known, features=np.zeros((num, 0)))
+    asked = dataclasses.replace(
+        outcome, transferred=found, target=dataclasses.replace(outcome.target, task=blind)
+    )
+    segments = outcome.target.segments
+    queries = choose_queries(NearestConfig().build(), asked, 2, seed=0)
+    assert [frozenset(q.items) for q in queries] == [
+        frozenset((segments[4], segments[9])), frozenset((segments[2], segments[5])),
+    ]  # fmt: skip
 
 
 def test_a_pair_that_is_asked_about_again_is_the_same_query(outcome):

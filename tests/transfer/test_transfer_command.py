@@ -128,6 +128,30 @@ def test_several_sources_and_an_alignment(door, drawer, make_data, make_answers,
     assert "transport plan" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(("method", "actions"), [("cpa", 7), ("nearest", 4)])
+def test_observations_of_unknown_meaning(
+    make_data, make_answers, tmp_path, capsys, method, actions
+):
+    """An alignment needs distances within a task alone, the nearest the same observations."""
+    source = make_data("source", "none/one")
+    target = make_data("target", "none/two", seed=1, action_size=actions)
+    words = command((source, make_answers(source)), target, "--out", tmp_path / "out")
+    assert refused(words, capsys) == (
+        f"This method compares features, and '{source}' has none: what is hand, object and goal in "
+        "its observations is not known. Take --method cpa, which compares segments of one task "
+        "alone, or --method nearest where both tasks have the same observations; or say it with a "
+        "method `read_scene` of the environment's config (docs/environments.md)."
+    )
+    words += ["--method", method, *(["--method.num-starts", "2"] if method == "cpa" else [])]
+    assert cli.main(words) == 0
+    assert "shared-features" not in capsys.readouterr().out
+    with PreferenceStore(tmp_path / "out" / "preferences.sqlite") as store:
+        assert len(store.preferences(annotator=TRANSFERRED)) == 200
+    figures = load_figures(tmp_path / "out" / "figures.json", dict)["diagnosis"]
+    assert np.isnan([figures["meaning"], figures["source"]]).all()
+    assert "Nothing can be drawn: " in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_folder_that_is_there_is_left_alone(door, drawer, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()

@@ -46,7 +46,7 @@ def test_every_figure_has_a_name(rng):
         ({"source": 0.44}, [], "distrust", "foretells 44% of the source's own answers"),
         ({"source": 0.44}, [accuracy(0.9, 10)], "care", "only 44% of the source's own answers"),
         ({"source": 0.6}, [], "care", "only 60% of the source's own answers are foretold"),
-        ({"source": math.nan}, [], "care", "the source has too few answers to tell"),
+        ({"source": math.nan}, [], "care", "has too few answers, or no features"),
         ({"source": math.nan}, [accuracy(0.9, 10)], "care", "the source has too few answers"),
         ({"across": 0.5}, [], "distrust", "the sources foretell 50% of each other's answers"),
         ({"across": 0.5}, [accuracy(0.9, 10)], "care", "the sources foretell only 50% of each"),
