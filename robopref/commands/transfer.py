@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from robopref.commands import following
 from robopref.config import component, resolve
-from robopref.errors import check_at_least, check_between
+from robopref.errors import DataError, check_at_least, check_between
 
 if TYPE_CHECKING:
     from robopref.preferences.query import Query
@@ -100,6 +100,8 @@ class TransferCommand:
         from robopref.transfer.workflow import transfer
 
         check_is_free(self.out)
+        if self.num_queries:
+            self._check_can_ask()
         sources, target = self._load()
         config = resolve(self, "method")
         outcome = transfer(config, sources, target, seed=self.seed)
@@ -125,7 +127,25 @@ class TransferCommand:
         if queries:
             print(f"{len(queries)} queries to ask about the target: {self.target_db}")
         print(f"Report: {self.out / 'report.html'}")
+        if outcome.verdict.level != "trust" and _is_hidden(outcome):
+            print(f"Note: nothing of {self.target} can be shown, so nobody can be asked about it.")
         print(f"Next:   {following}")
+
+    def _check_can_ask(self) -> None:
+        """Refuse to choose what nobody can be shown, before anything takes its time.
+
+        Raises:
+            DataError: Nothing of the target can be shown.
+        """
+        from robopref.data.store import EpisodeStore
+        from robopref.labeling.clips import NothingToShowError, check_can_be_shown
+
+        try:
+            check_can_be_shown(EpisodeStore.open(self.target))
+        except NothingToShowError as error:
+            raise DataError(
+                f"{error} Without --num-queries, answers are carried over to it all the same."
+            ) from None
 
     def _load(self) -> "tuple[list[Loaded], Loaded]":
         from robopref.seeding import make_rng
@@ -171,7 +191,7 @@ class TransferCommand:
     def _next(self, outcome: "Outcome", asks: bool) -> str:
         if asks and self.target_db is not None:
             return following.answer(self.target, self.target_db, criterion=self.criterion)
-        if outcome.verdict.level != "trust":
+        if outcome.verdict.level != "trust" and not _is_hidden(outcome):
             return self._ask()
         return following.train_reward(self.target, self.out / "preferences.sqlite", self.criterion)
 
@@ -184,6 +204,13 @@ class TransferCommand:
             "--target-db", self.target_db or self.target / "preferences.sqlite",
             *following.by(self.criterion), "--num-queries", 10, "--out", out,
         )  # fmt: skip
+
+
+def _is_hidden(outcome: "Outcome") -> bool:
+    """Return whether nobody can be shown anything of the target."""
+    from robopref.data.schema import can_be_shown
+
+    return not can_be_shown(outcome.target.episodes.features)
 
 
 def print_outcome(outcome: "Outcome") -> None:

@@ -9,14 +9,14 @@ from robopref.data.episode import Episode
 from robopref.data.segment import Segment
 from robopref.preferences import Preference, Ranking
 from robopref.seeding import derive_uuid, make_rng
-from robopref.types import STATE
+from robopref.types import IMAGES, STATE
 
 LENGTH = 10
 NUM_STEPS = 20
 DOOR, DRAWER = "metaworld/door-close-v3", "metaworld/drawer-open-v3"
 
 
-def push(env, seed, number, action_size=4, constant=False):
+def push(env, seed, number, action_size=4, constant=False, camera=False):
     """An episode in which the object goes some of the way to its goal, or back."""
     away = make_rng(seed, "away").normal(size=3)
     away *= 0.3 / np.linalg.norm(away)
@@ -31,9 +31,12 @@ def push(env, seed, number, action_size=4, constant=False):
     action = rng.uniform(-1, 1, (NUM_STEPS, action_size)).astype(np.float32)
     if constant:
         state[:], action[:] = 0.1, 0.1
+    obs: dict[str, np.ndarray] = {STATE: state}
+    if camera:
+        obs[f"{IMAGES}top"] = np.full((NUM_STEPS + 1, 32, 32, 3), 60, np.uint8)
     return Episode(
         id=derive_uuid(seed, env, number),
-        obs={STATE: state}, action=action,
+        obs=obs, action=action,
         reward=(1 - np.linalg.norm(thing - start - away, axis=1)[1:] / 0.3).astype(np.float32),
         success=np.zeros(NUM_STEPS, bool), terminated=False, truncated=True, env=env, task="push",
         seed=number, fps=80.0,

@@ -76,8 +76,15 @@ def test_what_is_carried_over_trains_a_reward(door, drawer, tmp_path, capsys):
     )
 
 
+@pytest.fixture
+def filmed(make_data):
+    """A target whose clips can be shown."""
+    return make_data("filmed", DRAWER, seed=1, camera=True)
+
+
 @pytest.mark.slow
-def test_queries_are_asked_and_their_answers_used(door, drawer, tmp_path, capsys):
+def test_queries_are_asked_and_their_answers_used(door, filmed, tmp_path, capsys):
+    drawer = filmed
     asked = tmp_path / "asked.sqlite"
     first = command(door, drawer, "--target-db", asked, "--num-queries", 6, "--out")
     assert cli.main([*first, str(tmp_path / "first")]) == 0
@@ -102,8 +109,29 @@ def test_queries_are_asked_and_their_answers_used(door, drawer, tmp_path, capsys
         assert len(store.preferences(annotator=TRANSFERRED)) == 200
 
 
-def test_answers_that_contradict_the_source_are_heard(door, drawer, make_answers, tmp_path, capsys):
+def test_nothing_is_asked_that_cannot_be_shown(door, drawer, make_answers, tmp_path, capsys):
+    asked, out = tmp_path / "asked.sqlite", tmp_path / "out"
+    words = command(door, drawer, "--target-db", asked, "--num-queries", 6, "--out", out)
+    assert refused(words, capsys) == (
+        f"Nothing of '{drawer}' can be shown, so nobody can be asked about it: it has neither "
+        "simulator states nor pictures of a camera. Train on the answers that it came with "
+        "(robopref train reward), or record episodes of your own (robopref collect). Without "
+        "--num-queries, answers are carried over to it all the same."
+    )
+    assert not any(tmp_path.iterdir())
+    # Nor does a transfer end in asking where it is not trusted.
     opposite = make_answers(drawer, num=12, sign=-1)
+    assert cli.main(command(door, drawer, "--target-db", opposite, "--out", out)) == 0
+    shown = capsys.readouterr().out
+    assert "Do not trust it" in shown
+    assert shown.splitlines()[-2:] == [
+        f"Note: nothing of {drawer} can be shown, so nobody can be asked about it.",
+        f"Next:   robopref train reward --data {drawer} --db {out / 'preferences.sqlite'}",
+    ]
+
+
+def test_answers_that_contradict_the_source_are_heard(door, filmed, make_answers, tmp_path, capsys):
+    drawer, opposite = filmed, make_answers(filmed, num=12, sign=-1)
     words = command(door, drawer, "--target-db", opposite, "--out", tmp_path / "out")
     assert cli.main(words) == 0
     shown = capsys.readouterr().out
@@ -309,7 +337,7 @@ def test_episodes_that_changed_since_are_refused(make_data, make_answers, drawer
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_fails_while_writing_leaves_nothing(door, drawer, tmp_path, capsys, monkeypatch):
+def test_a_run_that_fails_while_writing_leaves_nothing(door, filmed, tmp_path, capsys, monkeypatch):
     def fail(path, outcome, following):
         path.write_text("half a report")
         raise OSError(28, "No space left on device")
@@ -317,7 +345,7 @@ def test_a_run_that_fails_while_writing_leaves_nothing(door, drawer, tmp_path, c
     monkeypatch.setattr(report, "write_report", fail)
     before = sorted(tmp_path.iterdir())
     asked = tmp_path / "asked.sqlite"
-    words = command(door, drawer, "--target-db", asked, "--num-queries", 2, "--out")
+    words = command(door, filmed, "--target-db", asked, "--num-queries", 2, "--out")
     assert "The disk is full." in refused([*words, str(tmp_path / "out")], capsys)
     assert sorted(tmp_path.iterdir()) == before
 
