@@ -115,9 +115,16 @@ def compute_step_rewards(
 
     Raises:
         ValueError: There is no such control, or the model judges other observations or actions.
-        DataError: A reward is not finite.
+        DataError: A reward is not finite, or was not recorded.
     """
     if isinstance(reward, str) and reward in ("true", "negated"):
+        for episode in episodes:
+            if not episode.knows("reward"):
+                raise DataError(
+                    f"Nobody recorded what '{episode.env}' paid in episode {episode.id}, so there "
+                    f"is nothing to train on by '{reward}'. Give the run of a reward (robopref "
+                    "train reward), or 'cloning', which needs none."
+                )
         recorded = np.concatenate([episode.reward for episode in episodes])
         found: np.ndarray = recorded if reward == "true" else -recorded
     else:

@@ -198,6 +198,19 @@ def test_an_unknown_control(episodes):
     )
 
 
+@pytest.mark.parametrize("reward", ["true", "negated"])
+def test_a_reward_that_nobody_recorded(episodes, reward):
+    silent = dataclasses.replace(episodes[1], metadata={"unknown": ["reward"]})
+    with pytest.raises(DataError) as error:
+        compute_step_rewards(reward, [episodes[0], silent])
+    assert str(error.value) == (
+        f"Nobody recorded what 'test/point' paid in episode {silent.id}, so there is nothing to "
+        f"train on by '{reward}'. Give the run of a reward (robopref train reward), or 'cloning', "
+        "which needs none."
+    )
+    assert not compute_step_rewards("cloning", [silent]).any()
+
+
 def test_a_reward_that_is_not_finite(episodes):
     reward = episodes[2].reward.copy()
     reward[3] = math.inf

@@ -258,6 +258,8 @@ class ExportCommand:
 def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
     import statistics
 
+    from robopref.data.episode import knows
+
     rows = store.rows
     facts = [
         ("data set", store.location),
@@ -266,8 +268,9 @@ def _facts(store: "EpisodeStore") -> list[tuple[str, str]]:
         ("files", f"{_num_files(store.root)}, {store.size_mb():.1f} MB"),
     ]
     for env, num in Counter(row.env for row in rows).most_common():
-        solved = sum(row.succeeded for row in rows if row.env == env)
-        facts.append((env, f"{num} episodes, {solved / num:.0%} solved"))
+        known = [row for row in rows if row.env == env and knows(row.metadata, "success")]
+        solved = f"{sum(row.succeeded for row in known) / len(known):.0%} solved" if known else ""
+        facts.append((env, f"{num} episodes, {solved or 'success not known'}"))
     for task, num in Counter(row.task for row in rows).most_common(8):
         facts.append((f"task '{task}'", f"{num} episodes"))
     if rows:

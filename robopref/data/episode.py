@@ -12,6 +12,19 @@ import numpy as np
 from robopref.errors import DataError
 from robopref.types import STATE, Obs, SegmentBatch, SimState
 
+UNKNOWN = "unknown"
+"""Key of metadata: "reward" and "success" where what was imported says nothing of them."""
+
+
+def knows(metadata: Mapping[str, Any], name: str) -> bool:
+    """Return whether "reward" or "success" of an episode with this metadata was recorded.
+
+    Example:
+        >>> knows({"unknown": ["reward"]}, "reward"), knows({}, "reward")
+        (False, True)
+    """
+    return name not in metadata.get(UNKNOWN, ())
+
 
 @dataclass(frozen=True, eq=False)
 class Episode:
@@ -21,8 +34,9 @@ class Episode:
         id: UUID made at recording; stays when a data set is compacted, merged or filtered.
         obs: Observations by LeRobot key, each (T + 1, ...).
         action: Executed actions, (T, Da), float32.
-        reward: The environment's own reward after each action, (T,), float32.
-        success: Whether the task counted as solved after each action, (T,), bool.
+        reward: The environment's own reward after each action, (T,), float32; zeros where it is not
+            known (`knows`).
+        success: Whether the task counted as solved after each action, (T,), bool; likewise.
         terminated: The task itself ended the episode.
         truncated: A time limit or an interruption ended it.
         env: The environment as given to `make_env`, such as "metaworld/reach-v3".
@@ -91,6 +105,10 @@ class Episode:
     def columns(self) -> Mapping[str, np.ndarray]:
         """Observations and extras by key, each (T + 1, ...)."""
         return {**self.obs, **self.extras}
+
+    def knows(self, name: str) -> bool:
+        """Return whether "reward" or "success" was recorded, as `knows` does."""
+        return knows(self.metadata, name)
 
     @property
     def succeeded(self) -> bool:

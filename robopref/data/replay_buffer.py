@@ -4,7 +4,7 @@ A buffer is a folder `<name>.zarr`, or the same in a `.zarr.zip`, with `data/<ke
 one after another, N steps long, and `meta/episode_ends`, where each ends. Row t is an observation
 and the action taken at it, so what a buffer lacks is the observation after an episode's last
 action: the last one known is repeated, and `metadata["repeated"]` names it. Nothing in it says
-whether a task was solved.
+what was earned and whether a task was solved, as `metadata["unknown"]` says.
 
 Shapes: N steps of all episodes, T steps of one.
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from robopref.data.episode import Episode
+from robopref.data.episode import UNKNOWN, Episode
 from robopref.data.hashing import content_id
 from robopref.errors import DataError, reason_of
 from robopref.registry import import_extra
@@ -135,6 +135,7 @@ class _Buffer:
                 metadata={
                     "observation_keys": [[key, part.shape[1]] for key, part in parts.items()],
                     "repeated": [f"data/{key}" for key in read],
+                    UNKNOWN: ["reward", "success"],
                 },
             )
         except DataError as error:  # It names the episode, and nobody knows that yet.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robopref.data.episode import Episode
+from robopref.data.episode import UNKNOWN, Episode
 from robopref.data.folders import check_is_free, new_folder
 from robopref.data.hashing import content_id
 from robopref.data.segment import Segment
@@ -224,6 +224,7 @@ def _episode(clip: Clip, source: Source, env: str, fps: float) -> Episode:
     if len(state) == num_steps:
         state = np.concatenate([state, state[-1:]])
         metadata["repeated"] = [STATE]
+    metadata[UNKNOWN] = ["success"] if clip.reward is not None else ["reward", "success"]
     reward = np.zeros(num_steps, np.float32) if clip.reward is None else clip.reward
     return Episode(
         id=content_id(clip.action, state), obs={STATE: state}, action=clip.action,

@@ -102,6 +102,9 @@ def test_the_command_imports_once(buffer, tmp_path, capsys):
     assert f"Imported 0 episodes from {buffer}; {out} has 3." in told
     store = EpisodeStore.open(out)
     assert [row.length for row in store.rows] == list(LENGTHS)
+    assert not any(store.episode(one).knows("reward") for one in store.ids)
+    assert cli.main(["data", "info", "--data", str(out)]) == 0
+    assert "3 episodes, success not known" in capsys.readouterr().out
     assert not store.validate()
 
 

@@ -50,6 +50,8 @@ def test_segments_hold_what_the_file_does(tmp_path, rng):
     episode = store.episode(store.ids[0])
     # The file has no observation after the last action: the last one stands there, and is named.
     assert episode.metadata["repeated"] == [STATE]
+    assert not episode.knows("reward")
+    assert not episode.knows("success")
     np.testing.assert_array_equal(episode.state[-1], episode.state[-2])
     assert (episode.env, episode.fps) == ("metaworld/reach-v3", 80.0)
 
@@ -62,6 +64,8 @@ def test_imitation_gives_the_last_observation_and_rewards(tmp_path, rng):
         np.testing.assert_array_equal(episode.state, arrays["obs_1"][0].astype(np.float32))
     np.testing.assert_array_equal(episode.reward, rewards[0].astype(np.float32))
     assert "repeated" not in episode.metadata
+    assert episode.knows("reward")
+    assert not episode.knows("success")
 
 
 def test_npz_there_and_back(tmp_path, rng):
