@@ -285,6 +285,21 @@ def no_answers(door, drawer, make_data, make_answers):
     )
 
 
+def others_answers(door, drawer, make_data, make_answers):
+    data = make_data("others", seed=5)
+    db, ids = make_answers(data), EpisodeStore.open(data).ids
+    return (
+        (door[0], db),
+        drawer,
+        (),
+        (
+            f"The answers in '{db}' are about another data set: '{door[0]}' has none of their "
+            f"{len(ids)} episodes, such as '{min(ids)}'. Give the data set from which the queries "
+            "were chosen, or a store with answers about this one."
+        ),
+    )
+
+
 def not_probable(door, drawer, make_data, make_answers):
     more = ("--method", "cpa", "--method.no-normalised", "--method.num-starts", "1")
     return door, drawer, more, None
@@ -307,7 +322,7 @@ def missing_store(door, drawer, make_data, make_answers):
     "case",
     [
         too_few, all_tied, constant, other_actions, other_lengths, too_long, too_sure, no_answers,
-        not_probable, missing_store,
+        others_answers, not_probable, missing_store,
     ],
 )  # fmt: skip
 def test_what_cannot_be_carried_over_is_refused_and_leaves_nothing(
