@@ -29,9 +29,21 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.align_figures import Row
-from benchmarks.rapl_cases import AVOID, CASES, FAITHFUL, FEW, PLUS, STAGES, Item, plan
+from benchmarks.rapl_cases import (
+    AVOID,
+    CASES,
+    FAITHFUL,
+    FEW,
+    PLUS,
+    STAGES,
+    Item,
+    plan,
+    plan_policies,
+)
 from benchmarks.rapl_clips import Clip, at_another_speed, load_clips, segments_of, spoiled
 from benchmarks.rapl_figures import SPOILED, summarise
+from benchmarks.rapl_policies import work_policies
+from benchmarks.rapl_policy_figures import summarise_policies
 from benchmarks.result_lines import append_row, read_rows
 from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
@@ -55,10 +67,14 @@ def run(quick: bool, workers: Workers) -> dict[str, Any]:
     if quick:
         torch.set_num_threads(1)
         items = [Item("quick", AVOID, 0, FEW, 0.0, method) for method in (FAITHFUL, PLUS)]
-        rows = [judge(item, tests=("avoid",), num_learned=48, num_judged=30) for item in items]
-        return summarise(rows)
+        return summarise(
+            [judge(item, tests=("avoid",), num_learned=48, num_judged=30) for item in items]
+        )
     work([item for stage in STAGES for item in plan(stage)], RESULTS, workers)
-    return summarise(read_rows(RESULTS))
+    work_policies(list(plan_policies()), RESULTS, workers)
+    rows = read_rows(RESULTS)
+    fits, policies = summarise(rows), summarise_policies(rows)
+    return {**fits, **policies, "figures": fits["figures"] | policies["figures"]}
 
 
 def work(items: Iterable[Item], results: Path, workers: Workers, *, minutes: float = 0.0) -> None:
@@ -248,6 +264,8 @@ def main() -> None:
     given = parser.parse_args()
     items = [i for stage in given.stages for i in plan(stage)]
     work(items, RESULTS, Workers(2), minutes=given.minutes)
+    if "policies" in given.stages:
+        work_policies(list(plan_policies()), RESULTS, Workers(2), minutes=given.minutes)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Tests for benchmarks/rapl_figures.py."""
 
+from typing import Any
+
 import pytest
 
 from benchmarks.rapl_cases import AVOID, FAITHFUL, FEW, LABELS, NOISE, PLUS, RLHF
 from benchmarks.rapl_figures import COPIES, METRICS, NEVER, first_at, labels_needed, summarise
 
-CURVE = dict(zip(LABELS, (0.2, 0.4, 0.5, 0.6, 0.7, 0.8), strict=True))
+CURVE: dict[int, float] = dict(zip(LABELS, (0.2, 0.4, 0.5, 0.6, 0.7, 0.8), strict=True))
 
 
 def make_row(method, labels, *, seed=0, noise=0.0, test="avoid", **scores):
@@ -17,7 +19,7 @@ def make_row(method, labels, *, seed=0, noise=0.0, test="avoid", **scores):
     }  # fmt: skip
 
 
-def curves(factor, **changes):
+def curves(factor):
     """Return the rows of a grid in which RAPL++ needs `factor` times as many rankings as RLHF."""
 
     def at(labels):
@@ -61,8 +63,9 @@ def test_runs_with_a_part_of_their_curve_are_left_out():
 
 
 def test_aims_compare_equal_runs():
+    turned: dict[str, Any] = {"copy reversed": 2.0}
     rows = [
-        make_row(PLUS, FEW, spearman=0.9, **{"copy reversed": 2.0}),
+        make_row(PLUS, FEW, spearman=0.9, **turned),
         make_row(PLUS, FEW, noise=0.2, spearman=0.8),
         make_row(FAITHFUL, FEW, spearman=0.6),
         make_row(FAITHFUL, FEW, seed=1, spearman=5.0),  # The other has no such run.
