@@ -6,6 +6,7 @@ import pytest
 from robopref.align.actors import STEERING, ScriptedSpec, policy_spec
 from robopref.align.collect import Plan, Workers, record
 from robopref.align.loop import AlignmentLoop
+from robopref.align.report import write_report
 from robopref.align.shown import Shown
 from robopref.backbones import SmallCNNConfig
 from robopref.data.segment import Segment
@@ -113,3 +114,6 @@ def test_a_policy_is_aligned_by_a_reward_that_sees(method, policy, tmp_path):
     if (tmp_path / "run" / "aligned" / STEERING).is_file():
         assert isinstance(aligned.load().scorer, Critic)
     assert len(loop.store("evaluation/aligned")) == 4
+    report = write_report(loop).read_text()
+    assert "What the reward sees" in report
+    assert "nearest preferred clip" in report
