@@ -164,7 +164,7 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
     base = prepared.directory.parent
     row["base"] = prepared.evaluate_policy("base").to_dict()
     if item.method.control:
-        directory = base / _file_name(item.method.name)
+        directory = base / file_name(item.method.name)
         row |= run_control(item, prepared, directory, workers)
         shutil.rmtree(directory)
         return row | {"total_seconds": time.monotonic() - start}
@@ -177,8 +177,8 @@ def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:
         row["selected"] = labelled.evaluate_policy("selected").to_dict()
     row["pool_accuracy"] = labelled.label_curve()[-1]["pool_accuracy"]
     row["decided"], row["wrong"] = count_answers(labelled)
-    directory = base / _file_name(item.key)
-    _link(labelled.directory, directory, (*BASE, *LABELS))
+    directory = base / file_name(item.key)
+    link_run(labelled.directory, directory, (*BASE, *LABELS))
     loop = AlignmentLoop(config, directory, workers)
     begun = time.monotonic()
     loop.align()
@@ -225,7 +225,7 @@ def _as_base(base: dict[str, Any], item: Item, *, compares: bool) -> dict[str, A
 def prepare(item: Item, workers: Workers, *, runs: Path = RUNS) -> AlignmentLoop:
     """Return the run with the base and the pool of an item's case and seed, made if missing."""
     own = "" if item.asks_about_demonstrations else " own episodes"
-    folder = runs / _file_name(f"{item.case.name} seed {item.seed}{own}")
+    folder = runs / file_name(f"{item.case.name} seed {item.seed}{own}")
     loop = AlignmentLoop(_plain(make_config(item)), folder / "base", workers)
     loop.prepare_base()
     return loop
@@ -259,8 +259,8 @@ def _labelled(
     selection = config.selection.num_candidates
     name = f"{item.num_labels} labels flips {item.flips:g} of {selection}"
     name += "" if config.find_mistakes else " believed"
-    directory = prepared.directory.parent / _file_name(name)
-    _link(prepared.directory, directory, BASE)
+    directory = prepared.directory.parent / file_name(name)
+    link_run(prepared.directory, directory, BASE)
     default = AlignConfig()
     plain = replace(
         config, method=default.method, num_rounds=1, selected_share=default.selected_share,
@@ -271,7 +271,7 @@ def _labelled(
     return loop
 
 
-def _link(source: Path, target: Path, stages: Iterable[str]) -> None:
+def link_run(source: Path, target: Path, stages: Iterable[str]) -> None:
     """Make `target` a run in which `stages` are done, with links to what they left in `source`."""
     if (target / "stages.json").is_file():
         return
@@ -279,8 +279,8 @@ def _link(source: Path, target: Path, stages: Iterable[str]) -> None:
     (target / "evaluation").mkdir(parents=True)
     found = json.loads((source / "stages.json").read_text())
     kept = {name: figures for name, figures in found.items() if name in stages}
-    for part in ("demonstrations", "base", "pool", "reward", "evaluation/base",
-                 "evaluation/selected"):  # fmt: skip
+    for part in ("demonstrations", "base", "pool", "reward", "critic", "features",
+                 "evaluation/base", "evaluation/selected"):  # fmt: skip
         if (source / part).exists():
             (target / part).symlink_to((source / part).resolve())
     if "labels" in kept:
@@ -296,7 +296,8 @@ def _copy_database(source: Path, target: Path) -> None:
         old.backup(new)
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
+    """Return a name for a file or folder that says what a text says."""
     return "".join(c if c.isalnum() or c in "-.@+" else "_" for c in text)
 
 

@@ -10,7 +10,9 @@ starts, of this embodiment and of others: `triplet` is the share of rankings of 
 in full, `kendall` and `spearman` compare returns with what people prefer, `within` compares rewards
 along a clip with how good its frames are (`ramp`: what counting the frames gets there), and `hard`
 is the share of good clips at another speed that it likes better than good clips turned around,
-shuffled or cut off half way.
+shuffled or cut off half way. `copy` is how far above the mean clip it puts good clips and what
+becomes of them, in deviations of clips; `own distance` is that of a clip from itself, as a share of
+that from another one.
 """
 
 import argparse
@@ -26,33 +28,35 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from benchmarks.align_figures import Row, at_least, at_most, bootstrap, select
+from benchmarks.align_figures import Row
 from benchmarks.rapl_cases import (
     AVOID,
     CASES,
     FAITHFUL,
     FEW,
-    LABELS,
     PLUS,
-    RLHF,
     STAGES,
     Item,
     plan,
+    plan_policies,
 )
 from benchmarks.rapl_clips import Clip, at_another_speed, load_clips, segments_of, spoiled
+from benchmarks.rapl_figures import SPOILED, summarise
+from benchmarks.rapl_policies import work_policies
+from benchmarks.rapl_policy_figures import summarise_policies
 from benchmarks.result_lines import append_row, read_rows
 from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
 from robopref.preferences.preference import PairwiseView, Preference
 from robopref.preferences.query import Query
 from robopref.preferences.teachers import ScriptedTeacherConfig
+from robopref.rewards.clip_distance import Clips
 from robopref.seeding import derive_uuid, make_generator, make_rng
+from robopref.types import STATE
 from robopref.workers import Workers
 
 RESULTS = Path("benchmarks/results/rapl.jsonl")
 NUM_LEARNED, NUM_JUDGED = 120, 60
-METRICS = ("triplet", "kendall", "spearman", "within", "hard")
-"""What is held to aims."""
 EVERY = 4
 """Frames from one to the next that the rank correlation within a clip looks at, as published."""
 SECONDS_A_FIT = 20.0
@@ -63,10 +67,14 @@ def run(quick: bool, workers: Workers) -> dict[str, Any]:
     if quick:
         torch.set_num_threads(1)
         items = [Item("quick", AVOID, 0, FEW, 0.0, method) for method in (FAITHFUL, PLUS)]
-        rows = [judge(item, tests=("avoid",), num_learned=48, num_judged=30) for item in items]
-        return summarise(rows)
+        return summarise(
+            [judge(item, tests=("avoid",), num_learned=48, num_judged=30) for item in items]
+        )
     work([item for stage in STAGES for item in plan(stage)], RESULTS, workers)
-    return summarise(read_rows(RESULTS))
+    work_policies(list(plan_policies()), RESULTS, workers)
+    rows = read_rows(RESULTS)
+    fits, policies = summarise(rows), summarise_policies(rows)
+    return {**fits, **policies, "figures": fits["figures"] | policies["figures"]}
 
 
 def work(items: Iterable[Item], results: Path, workers: Workers, *, minutes: float = 0.0) -> None:
@@ -173,7 +181,8 @@ def scores_of(reward: Any, clips: Sequence[Clip]) -> dict[str, float]:
         "spearman": float(np.asarray(spearmanr(returns, values))[0]),
         "within": _mean_known(within),
         "ramp": _mean_known(counted),
-        "hard": _hard(reward, clips),
+        "own distance": _own_distance(reward, segments),
+        **_copies(reward, clips, returns),
     }
 
 
@@ -198,14 +207,38 @@ def _along(rewards: np.ndarray, frame_values: np.ndarray) -> float:
     return float(np.asarray(spearmanr(seen, known))[0])
 
 
-def _hard(reward: Any, clips: Sequence[Clip]) -> float:
-    """Return the share of spoiled good clips that are worse than the same at another speed."""
+def _copies(reward: Any, clips: Sequence[Clip], returns: np.ndarray) -> dict[str, float]:
+    """Return the share of spoiled good clips that are worse than the same at another speed.
+
+    Beside it how good the reward holds each kind of copy.
+    """
     rng = make_rng(0, "spoiled")
     best = np.quantile([clip.value for clip in clips], 0.85)
-    good = [clip for clip in clips if clip.value >= best]
-    right = reward.segment_return(segments_of([at_another_speed(clip) for clip in good]))
-    wrong = reward.segment_return(segments_of([bad for clip in good for bad in spoiled(clip, rng)]))
-    return float((right[:, None] > wrong.reshape(len(good), -1)).mean())
+    good = [i for i, clip in enumerate(clips) if clip.value >= best]
+    other = reward.segment_return(segments_of([at_another_speed(clips[i]) for i in good]))
+    copies = [bad for i in good for bad in spoiled(clips[i], rng)]
+    wrong = reward.segment_return(segments_of(copies)).reshape(len(good), -1)
+    kinds = {"same": returns[good], "other-speed": other} | dict(zip(SPOILED, wrong.T, strict=True))
+    spread = max(float(returns.std()), 1e-12)
+    height = {f"copy {k}": float((v.mean() - returns.mean()) / spread) for k, v in kinds.items()}
+    return {"hard": float((other[:, None] > wrong).mean())} | height
+
+
+def _own_distance(reward: Any, segments: Any) -> float:
+    """Return how far clips are from themselves beside others; NaN where nothing is compared."""
+    if not hasattr(reward, "distances"):
+        return float("nan")
+    with torch.no_grad():
+        state, action, mask = map(
+            torch.from_numpy, (segments.obs[STATE], segments.action, segments.mask)
+        )
+        clips = Clips(reward.embed(reward.prepare(state, action, mask)["features"]), mask)
+        one = torch.arange(len(mask))
+        own, other = (
+            float(reward.distances(clips, clips, (one, two))[0].mean())
+            for two in (one, one.roll(1))
+        )
+    return own / other if other > 0 else float("nan")
 
 
 def _cutter(clips: Sequence[Clip]) -> Callable[..., Any]:
@@ -223,110 +256,6 @@ def _clips(env: str, case: str, split: str, num: int) -> list[Clip]:
     return load_clips(env, behaviour, split, num)
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return a table of what was measured, and figures against their aims."""
-    figures: dict[str, Any] = {}
-    rows = [row for row in rows if row["stage"] != "search"]
-    in_domain = partial(_figure, rows, method=PLUS.name, labels=FEW, noise=0.0)
-    for metric in METRICS:
-        gain = _paired(rows, metric, PLUS.name, FAITHFUL.name)
-        figures[f"{metric}: rapl-plus less rapl"] = at_least(bootstrap(gain), 0.0)
-    for name in ("avoid", "group"):
-        figures[f"within, {name}"] = at_least(in_domain(test=name, metric="within"), 0.80)
-        figures[f"spearman, {name}"] = at_least(in_domain(test=name, metric="spearman"), 0.85)
-    for name in AVOID.others:
-        figures[f"within, {name}"] = at_least(in_domain(test=name, metric="within"), 0.65)
-    for metric in METRICS:
-        lost = _lost_with_noise(rows, metric)
-        figures[f"{metric} lost with 20 % noise"] = at_most(bootstrap(lost), 0.05)
-    figures |= _labels_needed(rows)
-    return {"figures": {k: v for k, v in figures.items() if v["n"]}, "table": table(rows)}
-
-
-def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the mean of every metric over seeds, by test, method, labels and noise."""
-    keys = sorted(
-        {(test, r["method"], r["labels"], r["noise"]) for r in rows for test in r["scores"]}
-    )
-    return [
-        {"test": test, "method": method, "labels": labels, "noise": noise}
-        | {
-            metric: _figure(
-                rows, test=test, metric=metric, method=method, labels=labels, noise=noise
-            )
-            for metric in (*METRICS, "ramp")
-        }
-        for test, method, labels, noise in keys
-    ]
-
-
-def _figure(rows: Sequence[Row], *, test: str, metric: str, **wanted: Any) -> dict[str, Any]:
-    found = [row["scores"][test][metric] for row in select(rows, **wanted) if test in row["scores"]]
-    return bootstrap(np.array(found, float))
-
-
-def _by_run(rows: Iterable[Row], metric: str) -> dict[tuple[Any, ...], float]:
-    return {
-        (row["case"], test, row["seed"]): scores[metric]
-        for row in rows for test, scores in row["scores"].items() if scores[metric] is not None
-    }  # fmt: skip
-
-
-def _paired(rows: Sequence[Row], metric: str, first: str, second: str) -> np.ndarray:
-    """Return what one method has more than another with equal labels, at 20 without noise."""
-    wanted = {"labels": FEW, "noise": 0.0}
-    a, b = (_by_run(select(rows, method=name, **wanted), metric) for name in (first, second))
-    return np.array([a[key] - b[key] for key in a if key in b], float)
-
-
-def _lost_with_noise(rows: Sequence[Row], metric: str) -> np.ndarray:
-    """Return what RAPL++ loses at 20 labels when a fifth of them is wrong."""
-    wanted = {"labels": FEW, "method": PLUS.name}
-    right, wrong = (_by_run(select(rows, noise=noise, **wanted), metric) for noise in (0.0, 0.2))
-    return np.array([right[key] - wrong[key] for key in right if key in wrong], float)
-
-
-def _labels_needed(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return how many rankings each of the two needs to order clips as well as RLHF with 100."""
-    curves = {
-        method: {
-            seed: [
-                _mean(select(rows, case="avoid", method=method, seed=seed, labels=n, noise=0.0))
-                for n in LABELS
-            ]
-            for seed in {row["seed"] for row in rows}
-        }
-        for method in (PLUS.name, RLHF.name)
-    }
-    if not all(np.isfinite(c).all() for of in curves.values() for c in of.values()):
-        return {}
-    level = float(np.mean([curve[LABELS.index(100)] for curve in curves[RLHF.name].values()]))
-    needed = {
-        method: np.array([_first_at(curve, level) for curve in of.values()])
-        for method, of in curves.items()
-    }
-    figures = {f"rankings to {level:.2f}, {m}": bootstrap(values) for m, values in needed.items()}
-    ratio = bootstrap(needed[PLUS.name] / needed[RLHF.name])
-    return figures | {"ratio of rankings": at_most(ratio, 0.2)}
-
-
-def _mean(rows: Sequence[Row]) -> float:
-    return rows[0]["scores"]["avoid"]["spearman"] if rows else float("nan")
-
-
-def _first_at(curve: Sequence[float], level: float) -> float:
-    """Return where a curve first reaches a level, between its points; 300 where it does not."""
-    reached = np.flatnonzero(np.array(curve) >= level)
-    if not len(reached):
-        return 2.0 * LABELS[-1]
-    at = int(reached[0])
-    if at == 0:
-        return float(LABELS[0])
-    low, high = curve[at - 1], curve[at]
-    share = (level - low) / (high - low)
-    return float(LABELS[at - 1] + share * (LABELS[at] - LABELS[at - 1]))
-
-
 def main() -> None:
     """Run a part of the queue."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -335,6 +264,8 @@ def main() -> None:
     given = parser.parse_args()
     items = [i for stage in given.stages for i in plan(stage)]
     work(items, RESULTS, Workers(2), minutes=given.minutes)
+    if "policies" in given.stages:
+        work_policies(list(plan_policies()), RESULTS, Workers(2), minutes=given.minutes)
 
 
 if __name__ == "__main__":

@@ -113,16 +113,45 @@ def clip_distances(
     return distance, parts + missing[:, None] * real
 
 
-def _align(
+def alignment(first: Clips, second: Clips, config: ClipDistanceConfig) -> Float[Tensor, "B N J"]:
+    """Return how far each frame of the first clips is matched with each of the second.
+
+    A plan of transport has one as its sum; an alignment in order counts the cells that it goes
+    through.
+
+    Raises:
+        ValueError: The way to compare matches no frames, a clip has none, or an embedding is not
+            finite.
+    """
+    cost, allowed = _costs(first, second, config)
+    if config.kind == "transport":
+        return transport(cost, SinkhornConfig(config.smoothing), allowed=allowed).plan
+    if config.kind == "soft-dtw":
+        return soft_dtw(cost, config.smoothing, allowed=allowed).alignment
+    raise ValueError(
+        f"`kind` '{config.kind}' says how much of a clip is covered, and matches no frames. Take "
+        "'transport' or 'soft-dtw'."
+    )
+
+
+def _costs(
     first: Clips, second: Clips, config: ClipDistanceConfig
-) -> tuple[Float[Tensor, " B"], Float[Tensor, "B N"]]:
-    """Return distances that are not debiased, and what can be told of each frame's part."""
+) -> tuple[Float[Tensor, "B N J"], Bool[Tensor, "B N J"]]:
+    """Return what it costs to match frames, and which may be matched."""
     allowed = pair_mask(first.mask, second.mask, band=config.band)
     cost = frame_costs(first.frames, second.frames, config.metric)
     cost = windowed(cost, pair_mask(first.mask, second.mask), config.context)
     if config.time_gap:
         gap = progress(first.mask)[:, :, None] - progress(second.mask)[:, None]
         cost = cost + config.time_gap * gap.abs()
+    return cost, allowed
+
+
+def _align(
+    first: Clips, second: Clips, config: ClipDistanceConfig
+) -> tuple[Float[Tensor, " B"], Float[Tensor, "B N"]]:
+    """Return distances that are not debiased, and what can be told of each frame's part."""
+    cost, allowed = _costs(first, second, config)
     if config.kind == "transport":
         return _transport(cost, allowed, config)
     if config.kind == "soft-dtw":

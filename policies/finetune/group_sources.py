@@ -20,13 +20,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robopref.data.episode import Episode
-from robopref.data.segment import Segment
 from robopref.data.windows import ACTION_IS_PAD, PAST_ACTION, WindowSampler
 from robopref.errors import check_at_least, check_between, check_choice
 from robopref.policies.finetune.credit import advantages, likeness
 from robopref.policies.finetune.data import SURE, FinetuneData, Judgement
 from robopref.policies.finetune.given import NO_RANKINGS, NO_SCORER, Given
 from robopref.policies.finetune.groups import ChunkGroups, all_alike
+from robopref.policies.finetune.ordered import Starts, check_compared, ordered_by_reward
 from robopref.types import ACTION
 
 Source = Literal["answers", "reward", "candidates", "rankings"]
@@ -50,6 +50,12 @@ class GroupsConfig:
     num_candidates: int = 16
     """Candidates sampled for each observation; a group takes the best, the worst, and between them
     what is spread evenly over the ranks."""
+    num_episodes: int | None = None
+    """Unlabelled episodes that are compared for a group, which takes the best, the worst, and
+    between them what is spread evenly over the ranks; None for as many as it takes."""
+    starts: Starts = "any"
+    """Which unlabelled episodes are compared. alike: those that began most alike, so that they
+    differ in what was done; the loop then records several of each start. any: random ones."""
     keep_certain: float = 1.0
     """Share of the groups that is kept: those on whose order the reward's members agree most; of
     answers, those that are believed most. Not for rankings, of which nobody says how certain."""
@@ -62,6 +68,7 @@ class GroupsConfig:
         check_choice("credit", self.credit, get_args(Credit))
         check_at_least("num_groups", self.num_groups, 1)
         check_at_least("num_candidates", self.num_candidates, 2)
+        check_compared(self.source, self.num_episodes, self.starts)
         check_between("keep_certain", self.keep_certain, 0, 1)
         check_between("easy_first", self.easy_first, 0, 1)
         if self.credit != "uniform" and self.source in ("candidates", "rankings"):
@@ -76,6 +83,11 @@ class GroupsConfig:
                 f"`keep_certain` (={self.keep_certain}) has nothing to choose by: nobody says how "
                 "certain a ranking of candidates is. Leave it at 1."
             )
+
+    @property
+    def episodes_per_start(self) -> int:
+        """How many of each start are to be recorded, for comparisons of matched starts."""
+        return 1 if self.starts == "any" else self.num_episodes or 2
 
     def check(self, given: Given) -> None:
         """Refuse what will not be there.
@@ -133,7 +145,7 @@ def _of_episodes(
         certainty = np.array([judgement.weight for judgement in judgements])
     else:
         episodes = data.pool
-        judgements, certainty = _ordered_by_reward(data, size or 2, config.num_groups, rng)
+        judgements, certainty = ordered_by_reward(config, data, size or 2, rng)
     sampler = _sampler(policy, episodes)
     starts = np.concatenate([[0], np.cumsum(sampler.lengths)])
     start = {e.id: int(k) for e, k in zip(episodes, starts, strict=False)}
@@ -166,33 +178,6 @@ def _answers(data: FinetuneData, size: int | None) -> list[Judgement]:
     if size == 2:
         return [pair for judgement in data.judgements for pair in judgement.pairs()]
     return list(data.judgements)
-
-
-def _ordered_by_reward(
-    data: FinetuneData, size: int, num: int, rng: np.random.Generator
-) -> tuple[list[Judgement], np.ndarray]:
-    """Return random episodes of the pool with their learned returns, and how certain they are."""
-    if data.returns is None or len(data.pool) < size:
-        raise ValueError(
-            f"Ordering unlabelled episodes by the reward needs {size} of them and their learned "
-            f"returns, got {len(data.pool)} episodes and "
-            f"{'no returns' if data.returns is None else 'their returns'}."
-        )
-    if not np.isfinite(data.returns).all():
-        raise ValueError("The learned returns of the pool hold values that are not finite.")
-    places = np.stack([rng.permutation(len(data.pool))[:size] for _ in range(num)])
-    mean = data.returns.mean(axis=0)[places]
-    segments = [Segment(episode.id, 0, len(episode)) for episode in data.pool]
-    judgements = [
-        Judgement(tuple(segments[i] for i in row), tuple(float(u) for u in utilities))
-        for row, utilities in zip(places, mean, strict=True)
-    ]
-    best, worst = (
-        np.take_along_axis(places, pick(mean, axis=1)[:, None], axis=1)[:, 0]
-        for pick in (np.argmax, np.argmin)
-    )
-    gap = data.returns[:, best] - data.returns[:, worst]
-    return judgements, gap.mean(axis=0) / (gap.std(axis=0) + 1e-6)
 
 
 def _side_by_side(

@@ -52,6 +52,7 @@ class Plan:
         num_episodes: How many.
         first: Number of the first one in its set of starts.
         group_size: Episodes computed together.
+        per_start: Episodes from each start; what an actor draws differs between them.
         max_episode_steps: Time limit; None for the environment's own.
         env_options: Further fields of the environment's config.
         metadata: Kept with every episode.
@@ -69,6 +70,7 @@ class Plan:
     num_episodes: int
     first: int = 0
     group_size: int = 10
+    per_start: int = 1
     max_episode_steps: int | None = None
     env_options: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +84,13 @@ class Plan:
         check_at_least("num_episodes", self.num_episodes, 1)
         check_at_least("first", self.first, 0)
         check_at_least("group_size", self.group_size, 1)
+        check_at_least("per_start", self.per_start, 1)
+        if self.per_start > self.group_size:
+            # What a group draws depends on its starts: two groups of the same ones would be equal.
+            raise ValueError(
+                f"`per_start` (={self.per_start}) must not exceed `group_size` "
+                f"(={self.group_size})."
+            )
         if self.stop_after_success is not None:
             check_at_least("stop_after_success", self.stop_after_success, 1)
 
@@ -109,7 +118,7 @@ class Plan:
         return [
             Group(
                 self,
-                tuple(start_seed(self.seed, self.start_set, i) for i in part),
+                tuple(start_seed(self.seed, self.start_set, i // self.per_start) for i in part),
                 tuple(derive_uuid(self.seed, "episode", self.namespace, name, i) for i in part),
             )
             for part in (

@@ -43,6 +43,9 @@ class AlignConfig:
     also what a policy may see. Candidates are scored by a critic of such a reward then."""
     image_px: int = 112
     """Width and height of their pictures."""
+    picture_every: int = 1
+    """Steps from one picture that the reward sees to the next; the steps between are shown the last
+    one. Drawing and encoding take most of the time where a camera judges."""
     frames: FrameEncoderConfig = field(default_factory=FrameEncoderConfig)
     """What turns a picture into features for the reward."""
     segment_length: int | None = None
@@ -100,6 +103,7 @@ class AlignConfig:
                 check_at_least(name, getattr(self, name), 1)
         check_at_least("num_workers", self.num_workers, 0)
         check_at_least("image_px", self.image_px, 1)
+        check_at_least("picture_every", self.picture_every, 1)
         check_between("action_noise", self.action_noise, 0, 1)
         check_between("preferred_share", self.preferred_share, 0, 1)
         check_between("selected_share", self.selected_share, 0, 1)

@@ -134,7 +134,14 @@ class AlignmentLoop:
         return evaluate_episodes(episodes, self.behaviour, knows_success=self.config.knows_success)
 
     def record(
-        self, name: str, actor: ActorSpec, start_set: str, num: int, *, first: int = 0
+        self,
+        name: str,
+        actor: ActorSpec,
+        start_set: str,
+        num: int,
+        *,
+        first: int = 0,
+        per_start: int = 1,
     ) -> EpisodeStore:
         """Record what is missing of `num` episodes into a data set of the run, and return it.
 
@@ -144,12 +151,13 @@ class AlignmentLoop:
             start_set: Which starts.
             num: Episodes.
             first: Place of the first of them in the set of starts.
+            per_start: Episodes from each start.
         """
         config = self.config
         plan = Plan(
             env=config.env, actor=actor, seed=config.seed, start_set=start_set,
-            num_episodes=num, first=first, max_episode_steps=config.max_episode_steps,
-            metadata={"name": name},
+            num_episodes=num, first=first, per_start=per_start, group_size=max(10, per_start),
+            max_episode_steps=config.max_episode_steps, metadata={"name": name},
         )  # fmt: skip
         store = open_or_create(self.directory / name, config.env)
         collect(plan, store, self.workers, description=f"record {name}")

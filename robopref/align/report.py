@@ -7,6 +7,7 @@ from robopref.align import figures
 from robopref.align.evaluate import measure_episode, uses_success
 from robopref.align.loop import POLICIES_EVALUATED, AlignmentLoop
 from robopref.align.page import render
+from robopref.align.report_seen import seen_by_reward
 from robopref.align.report_text import next_commands, of_policies, stage_rows, verdict
 from robopref.config import to_dict, write_text_atomically
 from robopref.data.episode import Episode
@@ -52,9 +53,14 @@ class _Report:
     def context(self) -> dict[str, Any]:
         env: Any = self._make_env(self.config.env)
         try:
-            pictures = {"clips": self._clips(env), "asked": self._asked(env), "no_pictures": ""}
+            pictures = {
+                "clips": self._clips(env), "asked": self._asked(env), "no_pictures": "",
+                "seen": seen_by_reward(self.loop, self._told_apart(), env),
+            }  # fmt: skip
         except MissingExtraError as error:  # A report without pictures is better than none.
-            pictures = {"clips": [], "asked": self._asked(None), "no_pictures": str(error)}
+            pictures = {
+                "clips": [], "asked": self._asked(None), "no_pictures": str(error), "seen": None,
+            }  # fmt: skip
         finally:
             env.close()
         return {
@@ -238,14 +244,17 @@ class _Report:
             {"accuracy": curve}, x="answers", y="pairs ordered right", is_share=True
         )
 
-    def _rewards(self) -> str:
+    def _told_apart(self) -> dict[str, Episode]:
+        """Return one episode of each kind, if there is one, by what it is."""
         base, aligned = (list(self.episodes[name].values()) for name in ("base", "aligned"))
-        from robopref.rewards.serialization import load_reward
-
-        # One of each kind, if there is one: they show what the reward tells apart.
         other = next((e for e in base if not self._shows(e)), base[0])
         wanted = next((e for e in aligned if self._shows(e)), aligned[0])
-        pair = {f"before, {self._kind(other)}": other, f"after, {self._kind(wanted)}": wanted}
+        return {f"before, {self._kind(other)}": other, f"after, {self._kind(wanted)}": wanted}
+
+    def _rewards(self) -> str:
+        from robopref.rewards.serialization import load_reward
+
+        pair = self._told_apart()
         reward = load_reward(self.loop.directory / "reward")
         rows = self.loop.labels().rewards_along(reward, list(pair.values()))
         return figures.reward_figure(dict(zip(pair, rows, strict=True)))

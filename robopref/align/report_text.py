@@ -70,6 +70,7 @@ def stage_rows(loop: AlignmentLoop) -> list[dict[str, Any]]:
         "demonstrations": _demonstrations(loop),
         "base": "diffusion policy cloned from them",
         "pool": f"{config.num_pool_episodes} episodes of that policy to ask about",
+        "critic": "critic that foretells the reward of what the cameras will see, from the pool",
         "labels": f"{config.num_labels} labels, the reward fitted again between rounds",
         "reward": "reward fitted to all answers",
         "aligned": f"the {_made(loop)} policy beside the base, on validation starts",

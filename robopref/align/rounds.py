@@ -56,6 +56,12 @@ class Rounds:
         """Whether the method learns from episodes recorded with best-of-N."""
         return getattr(self.tuned_by, "needs_chosen", False)
 
+    @property
+    def _per_start(self) -> int:
+        """How many episodes of each start the method compares with each other."""
+        groups = getattr(self.tuned_by, "groups", None)
+        return getattr(groups, "episodes_per_start", 1)
+
     def _policy_of_round(self, number: int) -> Path:
         """Return where the policy is that a round ended with; round 0 is the base."""
         part = "base" if number == 0 else f"rounds/{number}"
@@ -111,8 +117,9 @@ class Rounds:
         each, rest = divmod(config.num_selected_episodes, config.num_rounds)
         num = each + (rest if number == config.num_rounds else 0)
         store = self.loop.record(
-            f"rounds/{number}/{name}", spec, "selection", num, first=each * (number - 1)
-        )
+            f"rounds/{number}/{name}", spec, "selection", num, first=each * (number - 1),
+            per_start=self._per_start if name == "pool" else 1,
+        )  # fmt: skip
         return usable(config, store)
 
     def _choose(self, number: int, policy: Path, pool: Sequence[Episode]) -> list[Episode]:

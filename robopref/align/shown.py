@@ -28,14 +28,16 @@ class Shown:
     """Shows episodes of a run.
 
     Args:
-        config: Its `env`, `cameras`, `image_px` and `frames` are used; without cameras, states are
-            shown.
+        config: Its `env`, `cameras`, `image_px`, `picture_every` and `frames` are used; without
+            cameras, states are shown.
         directory: The run's folder, which keeps features.
     """
 
     def __init__(self, config: Any, directory: Path) -> None:
         self.config = config
         self.cameras: tuple[str, ...] = getattr(config, "cameras", ())
+        self.every: int = getattr(config, "picture_every", 1)
+        """Steps from one picture that a reward sees to the next."""
         self._directory = directory / "features"
 
     @property
@@ -59,6 +61,15 @@ class Shown:
         """Return what a reward sees of whole episodes."""
         return batch_segments([self.cut(e, Segment(e.id, 0, len(e))) for e in episodes])
 
+    def look(self, states: np.ndarray, sim_episode: np.ndarray) -> Float[np.ndarray, "T F"]:
+        """Return features of what the cameras see of simulator states; nothing is kept of them."""
+        parts = [
+            self._cache.encoder.encode(self._render(states, sim_episode, camera))
+            for camera in self.cameras
+        ]
+        features: np.ndarray = np.concatenate(parts, axis=1)
+        return features
+
     def add_to(self, policy: Any, episodes: Sequence[Episode]) -> list[Episode]:
         """Return episodes with what `policy` sees of their pictures.
 
@@ -70,26 +81,35 @@ class Shown:
     def _features(self, episode: Episode) -> Float[np.ndarray, "T F"]:
         parts = []
         for camera in self.cameras:
-            draw, key = self._read(episode, IMAGES + camera)
+            draw, key = self._read(episode, IMAGES + camera, self.every)
             parts.append(self._cache.features(draw, key=key).features)
-        return np.concatenate(parts, axis=1)
+        last_drawn = np.arange(len(episode)) // self.every
+        features: np.ndarray = np.concatenate(parts, axis=1)[last_drawn]
+        return features
 
-    def _read(self, episode: Episode, camera: str) -> tuple[Callable[[], np.ndarray], str]:
+    def _read(
+        self, episode: Episode, camera: str, every: int = 1
+    ) -> tuple[Callable[[], np.ndarray], str]:
         content = segment_hash(episode, Segment(episode.id, 0, len(episode)))
         key = f"{content} {camera} {self.config.image_px}"
-        return functools.partial(self._draw, episode, camera), key
+        key += f" every {every}" if every > 1 else ""
+        return functools.partial(self._draw, episode, camera, every), key
 
-    def _draw(self, episode: Episode, camera: str) -> UInt8[np.ndarray, "T H W 3"]:
+    def _draw(self, episode: Episode, camera: str, every: int) -> UInt8[np.ndarray, "T H W 3"]:
         if episode.sim_states is None:
             raise DataError(
                 f"Episode {episode.id} was recorded without simulator states, from which its "
                 "pictures are drawn."
             )
+        return self._render(episode.sim_states[:-1:every], episode.sim_episode, camera)
+
+    def _render(
+        self, states: np.ndarray, sim_episode: np.ndarray | None, camera: str
+    ) -> UInt8[np.ndarray, "T H W 3"]:
         size = self.config.image_px
         pictures: np.ndarray = self._env.render_states(
-            episode.sim_states[:-1], episode.sim_episode, width=size, height=size,
-            camera=camera.removeprefix(IMAGES),
-        )  # fmt: skip
+            states, sim_episode, width=size, height=size, camera=camera.removeprefix(IMAGES)
+        )
         return pictures
 
     @functools.cached_property

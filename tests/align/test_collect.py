@@ -87,6 +87,18 @@ def test_a_collection_goes_on_where_it_was(tmp_path):
         assert_equal_episodes(episode, parts.episode(episode.id))
 
 
+def test_several_episodes_begin_alike_and_go_on_by_themselves():
+    several = plan(num_episodes=5, group_size=4, per_start=2)
+    seeds = [seed for group in several.groups() for seed in group.seeds]
+    assert seeds[0] == seeds[1] != seeds[2] == seeds[3] != seeds[4]
+    assert len({name for group in several.groups() for name in group.ids}) == 5
+    alone = [seed for group in plan(num_episodes=3).groups() for seed in group.seeds]
+    assert seeds[::2] == alone
+    with pytest.raises(ValueError) as error:
+        plan(group_size=4, per_start=5)
+    assert str(error.value) == "`per_start` (=5) must not exceed `group_size` (=4)."
+
+
 def test_num_episodes_must_be_positive():
     with pytest.raises(ValueError) as error:
         plan(num_episodes=0)

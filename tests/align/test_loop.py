@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from robopref.align.actors import PolicySpec
 from robopref.align.collect import Workers
 from robopref.align.evaluate import measure_episode
 from robopref.align.labels import Labels
@@ -22,6 +23,8 @@ from robopref.envs import BEHAVIOURS
 from robopref.envs.both import BothConfig
 from robopref.errors import ConfigError, DataError
 from robopref.policies.diffusion import DiffusionPolicyConfig
+from robopref.policies.finetune.dpo import DPOConfig
+from robopref.policies.finetune.group_sources import GroupsConfig
 from robopref.policies.finetune.online import PPOConfig
 from robopref.policies.serialization import load_policy
 from robopref.preferences.preference import Preference
@@ -218,6 +221,25 @@ def test_selection_on_top_pays_where_it_is_no_worse(finished, monkeypatch, succe
         finished.rounds, "guard", lambda policy: {"success": success, "score": 0.9}, raising=False
     )
     assert finished.rounds.try_selection()["pays"] is pays
+
+
+def test_episodes_of_matched_starts_are_recorded_for_a_method_that_compares_them(
+    finished, tmp_path
+):
+    groups = GroupsConfig("reward", num_episodes=3, starts="alike")
+    with Workers(0) as workers:
+        loop = AlignmentLoop(
+            make_tiny(method=DPOConfig(groups=groups), num_selected_episodes=7, num_rounds=1),
+            tmp_path / "run", workers,
+        )  # fmt: skip
+        spec = PolicySpec(finished.directory / "base" / "policy")
+        loop.rounds._record_round(1, spec, "pool")
+        own = [e.seed for e in loop.store("rounds/1/pool")]
+        loop.rounds._record_round(1, spec, "selection")
+        chosen = {e.seed for e in loop.store("rounds/1/selection")}
+    assert own == [own[0]] * 3 + [own[3]] * 3 + own[6:]
+    assert len(set(own)) == 3
+    assert len(chosen) == 7
 
 
 def test_the_best_round_is_kept(finished, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from robopref.align.actors import STEERING, ScriptedSpec, policy_spec
 from robopref.align.collect import Plan, Workers, record
 from robopref.align.loop import AlignmentLoop
+from robopref.align.report import write_report
 from robopref.align.shown import Shown
 from robopref.backbones import SmallCNNConfig
 from robopref.data.segment import Segment
@@ -66,6 +67,23 @@ def test_a_reward_is_shown_features_of_the_pictures_of_each_state(episodes, tmp_
     np.testing.assert_array_equal(batch.obs[STATE][0, 2:7], obs[STATE])
 
 
+def test_steps_without_a_picture_are_shown_the_last_one(episodes, tmp_path):
+    every, third = (Shown(make_visual(picture_every=n), tmp_path) for n in (1, 3))
+    whole, thinned = (one.whole(episodes).obs[STATE] for one in (every, third))
+    length = len(episodes[0])
+    last = np.arange(length) // 3 * 3
+    np.testing.assert_allclose(thinned[0, :length], whole[0, last], rtol=1e-2, atol=1e-3)
+    assert not np.allclose(thinned[0, 2], whole[0, 2])
+
+
+def test_what_is_only_looked_at_is_seen_alike_and_not_kept(episodes, tmp_path):
+    shown = Shown(make_visual(), tmp_path)
+    looked = shown.look(episodes[0].sim_states[:-1], episodes[0].sim_episode)
+    assert not any(tmp_path.iterdir())
+    kept = shown.whole(episodes[:1]).obs[STATE][0]
+    np.testing.assert_allclose(looked, kept, rtol=1e-2, atol=1e-3)
+
+
 def test_without_cameras_states_are_shown(episodes, tmp_path):
     batch = Shown(make_tiny(), tmp_path).whole(episodes)
     np.testing.assert_array_equal(batch.obs[STATE][1], episodes[1].state[:-1])
@@ -96,3 +114,6 @@ def test_a_policy_is_aligned_by_a_reward_that_sees(method, policy, tmp_path):
     if (tmp_path / "run" / "aligned" / STEERING).is_file():
         assert isinstance(aligned.load().scorer, Critic)
     assert len(loop.store("evaluation/aligned")) == 4
+    report = write_report(loop).read_text()
+    assert "What the reward sees" in report
+    assert "nearest preferred clip" in report

@@ -1,12 +1,17 @@
 """Tests for benchmarks/rapl.py and rapl_clips.py."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from benchmarks.rapl import _first_at, ask, scores_of
-from benchmarks.rapl_cases import LABELS, STAGES, plan
-from benchmarks.rapl_clips import Clip, at_another_speed, load_clips, spoiled
+from benchmarks.rapl import _own_distance, ask, scores_of
+from benchmarks.rapl_cases import STAGES, plan
+from benchmarks.rapl_clips import Clip, at_another_speed, load_clips, segments_of, spoiled
+from benchmarks.rapl_figures import SPOILED
 from robopref.envs.planar.behaviours import KeepOutConfig
+from robopref.rewards.clip_distance import ClipDistanceConfig
+from robopref.rewards.rapl import RAPLConfig
 from robopref.types import STATE
 
 FRAMES = 20
@@ -42,7 +47,12 @@ class Perfect:
 
 def test_a_perfect_reward_scores_one_everywhere(rng):
     found = scores_of(Perfect(), make_clips(20, rng))
-    assert found == pytest.approx(dict.fromkeys(found, 1.0))
+    one = ("triplet", "kendall", "spearman", "within", "ramp", "hard")
+    assert {name: found[name] for name in one} == pytest.approx(dict.fromkeys(one, 1.0))
+    assert found["copy same"] == pytest.approx(found["copy other-speed"])
+    assert found["copy same"] > 1.0  # They are among the best.
+    for copy in SPOILED:
+        assert found[f"copy {copy}"] < found["copy other-speed"]
 
 
 def test_what_is_turned_around_scores_minus_one(rng):
@@ -100,10 +110,12 @@ def test_the_queue_does_nothing_twice():
     assert len(set(keys)) == len(keys) - sum(key in set(shared) for key in keys) + len(shared)
 
 
-def test_levels_are_reached_between_points():
-    assert _first_at([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.25) == pytest.approx(15.0)
-    assert _first_at([0.5] * 6, 0.2) == LABELS[0]
-    assert _first_at([0.1] * 6, 0.2) == 2 * LABELS[-1]
+@pytest.mark.parametrize(("debiased", "least", "most"), [(True, 0.0, 1e-3), (False, 0.2, 1.0)])
+def test_a_clip_is_at_no_distance_from_itself_only_without_the_bias(rng, debiased, least, most):
+    config = RAPLConfig(distance=ClipDistanceConfig(debiased=debiased))
+    clips = [replace(c, features=rng.standard_normal((FRAMES, 3)).astype(np.float32))
+             for c in make_clips(6, rng)]  # fmt: skip
+    assert least <= _own_distance(config.build(3, 2), segments_of(clips)) <= most
 
 
 @pytest.mark.slow
