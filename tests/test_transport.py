@@ -69,6 +69,21 @@ def test_the_proximal_method_finds_as_good_plans_as_pot():
         assert float(loss) <= float(log["gw_dist"]) + 2e-4
 
 
+@pytest.mark.parametrize("strength", [0.05, 0.1])
+@pytest.mark.filterwarnings("ignore:Sinkhorn did not converge")
+def test_the_entropic_method_ends_where_that_of_pot_ends(strength):
+    first, second = distances(10, 0), distances(10, 1)
+    problem = Problem(first, second)
+    starts = make_starts(problem, 4, np.random.default_rng(2))[1:]
+    found = align_sets(problem, starts, SolverConfig("entropic", strength, max_iterations=300))
+    for start, plan in zip(starts, found.plan, strict=True):
+        expected = ot.gromov.entropic_gromov_wasserstein(
+            first.numpy(), second.numpy(), epsilon=strength, solver="PGD", G0=start.numpy(),
+            max_iter=300, tol=1e-9,
+        )  # fmt: skip
+        np.testing.assert_allclose(plan, expected, atol=1e-4)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(2, 9), st.integers(2, 9), st.sampled_from(SOLVERS), st.integers(0, 99))
 def test_plans_have_the_masses_and_no_loss_rises(num, other, solver, seed):
