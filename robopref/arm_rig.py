@@ -69,7 +69,7 @@ class ArmRig:
         return self._arm
 
     def rest(self, reason: str) -> None:
-        """Stop the arm, if it has begun; it stays so until `begin`."""
+        """Stop the arm, if it has begun; it stays so until `begin`. For any thread."""
         if self._arm is not None and not self.why_stopped():
             self._arm.stop(reason)
             self._wait(lambda: bool(self.why_stopped()), "did not stop")
@@ -263,7 +263,7 @@ class Supervised:
             self._rig.set_deadman(held=held)
 
     def stop(self, reason: str) -> None:
-        """Stop the arm; it stays so until the next reset."""
+        """Stop the arm; it stays so until the next reset. May be called from any thread."""
         if self._rig is not None:
             self._rig.rest(reason)
 

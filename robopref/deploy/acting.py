@@ -35,7 +35,7 @@ class ArmEnvironment(Environment, Protocol):
         ...
 
     def stop(self, reason: str) -> None:
-        """Stop the arm; it stays so until the next reset."""
+        """Stop the arm; it stays so until the next reset. May be called from any thread."""
         ...
 
     def set_deadman(self, *, held: bool) -> None:

@@ -6,8 +6,10 @@ import re
 import select
 import sys
 import termios
+import threading
 import time
 import tty
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
@@ -28,6 +30,10 @@ KEYS = {
     "q": Word.QUIT,
 }  # fmt: skip
 """One key a word. The largest one stops."""
+URGENT = frozenset({Word.STOP, Word.QUIT})
+"""What stops the arm at once, in the middle of a step."""
+MOST_WORDS = 64
+"""Words that wait to be taken, at most; then the oldest are forgotten."""
 KEYS_SHOWN = (
     "space stop · p pause · g go · t take over · s success · f failure · + faster · - slower · "
     "q quit"
@@ -50,6 +56,10 @@ class Operator(Protocol):
 
     def words(self) -> Sequence[Word]:
         """Return what was said since the last call, without waiting."""
+        ...
+
+    def urgent(self) -> Word | None:
+        """Return a word that stops the arm, until `words` returns it; for any thread."""
         ...
 
     def tell(self, text: str) -> None:
@@ -83,6 +93,8 @@ class TerminalOperator:
         self._opened = contextlib.ExitStack()
         self._before: list[Any] | None = None
         self._is_there = True
+        self._heard: deque[Word] = deque(maxlen=MOST_WORDS)
+        self._hearing = threading.Lock()
 
     def __enter__(self) -> "TerminalOperator":
         """Reach the device, and read single keys from now on, where the input is a terminal.
@@ -115,28 +127,46 @@ class TerminalOperator:
 
     def words(self) -> Sequence[Word]:
         """Return what was said since the last call, without waiting."""
-        found = [*self.device.words()]
-        if found and self.device.trouble:
+        with self._hearing:
+            self._hear()
+            found = list(self._heard)
+            self._heard.clear()
+        return [*found, Word.QUIT] if self._is_alone else found
+
+    def urgent(self) -> Word | None:
+        """Return a word that stops the arm, until `words` returns it; for any thread."""
+        with self._hearing:
+            self._hear()
+            said = next((word for word in self._heard if word in URGENT), None)
+        return Word.QUIT if said is None and self._is_alone else said
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the only page was closed, or hidden for long."""
+        return self.page is not None and self.page.is_gone and self._before is None
+
+    def _hear(self) -> None:
+        """Take what was said since the last call, by whatever means; called with the lock held."""
+        said = self.device.words()
+        if said and self.device.trouble:
             self.tell(f"  {self.device.trouble}")
+        self._heard.extend(said)
         if self.page is not None:
-            found += self.page.words()
+            self._heard.extend(self.page.words())
             for key in self.page.pressed():
                 self._steer(key)
-            if self.page.is_gone and self._before is None:
-                return [*found, Word.QUIT]
         while self._is_there and select.select([sys.stdin], [], [], 0)[0]:
             read = os.read(sys.stdin.fileno(), 256)
             # A terminal that is gone takes the operator with it; without one there was none.
             self._is_there = bool(read)
             if not read and self._before is not None:
-                return [*found, Word.QUIT]
+                self._heard.append(Word.QUIT)
             keys: list[str] = _PRESSED.findall(read.decode("ascii", "ignore"))
             for key in keys:
                 if key in KEYS:
-                    found.append(KEYS[key])
+                    self._heard.append(KEYS[key])
                 else:
                     self._steer(_ARROWS.get(key, key))
-        return found
 
     def tell(self, text: str) -> None:
         """Print it."""

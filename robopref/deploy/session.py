@@ -1,5 +1,6 @@
 """Episodes of a policy on an arm, one after the other, under an operator's eyes."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,12 +14,12 @@ from robopref.align.recording import Track
 from robopref.data.episode import Episode
 from robopref.data.store import EpisodeStore
 from robopref.deploy.acting import ArmEnvironment, ChunkActor
-from robopref.deploy.deadman import Deadman
+from robopref.deploy.attention import Attention
 from robopref.deploy.dry_run import describe_first, describe_limits
 from robopref.deploy.episode_video import RECORDINGS, EpisodeVideo, recorded, save_videos
 from robopref.deploy.operator import Operator, Word, nobody_is_needed
 from robopref.deploy.page import Status
-from robopref.errors import DataError, Unattended
+from robopref.errors import DataError, HardwareError, Unattended
 from robopref.hardware.step_record import DECISIONS, FILTERS
 from robopref.seeding import make_rng
 
@@ -98,7 +99,7 @@ class Session:
         self.env, self.operator, self.speed = env, operator, speed
         self._begins_by_hand = by_hand
         self._episode = "1"
-        self._deadman = Deadman(env, operator.device)
+        self._attention = Attention(env, operator)
         self._waiting: list[Word] = []
         if hasattr(env, "attend"):
             setattr(env, "attend", self._attend)  # noqa: B010 - only some steps take long
@@ -114,7 +115,7 @@ class Session:
         """
         self.env.set_speed(self.speed)
         self.operator.tell(describe_limits(self.env.arm_spec, self.env.safety))
-        with self._deadman:
+        with self._attention:
             obs, _ = self.env.reset(seed=turn.group.seeds[0])
         turn.actor.begin(turn.group.seeds)
         return describe_first(self.env.preview(turn.actor.act_chunk([obs])[0]))
@@ -158,11 +159,17 @@ class Session:
         group, plan = turn.group, turn.group.plan
         self._waiting = []
         self.env.set_speed(self.speed)
-        with self._deadman:
+        with self._attention:
             try:
                 track = Track(self.env, group.seeds[0], plan.stop_after_success)
             except Unattended:
                 return Done(None, Outcome.QUIT)
+            except HardwareError as error:
+                # Who says stop on the way to the start ends an episode that has not begun.
+                outcome = self._listen() if self.operator.urgent() else None
+                if outcome is None:
+                    raise
+                return Done(None, outcome, str(error))
             turn.actor.begin(group.seeds)
             with recorded(self.env) as videos:
                 outcome = self._act(turn, track)
@@ -180,7 +187,7 @@ class Session:
 
     def _act(self, turn: Turn, track: Track) -> Outcome:
         """Let the policy or the operator act until the episode ends; return how it does."""
-        self._deadman.is_by_hand = self._begins_by_hand
+        self._attention.is_by_hand = self._begins_by_hand
         was_by_hand = False
         while True:
             outcome = self._listen()
@@ -189,7 +196,7 @@ class Session:
                 outcome = Outcome.NO_PROGRESS if track.truncated else None
             if outcome is not None:
                 return outcome
-            is_by_hand = self._deadman.is_by_hand
+            is_by_hand = self._attention.is_by_hand
             if was_by_hand and not is_by_hand:
                 # What the policy had planned is of before the person came.
                 turn.actor.begin(turn.group.seeds)
@@ -201,8 +208,10 @@ class Session:
             by_person = np.array([is_by_hand], np.int32)
             track.extras.setdefault("safety.by_person", []).append(by_person)
             self._show(track)
-            # Who has said both while a step took its time wants to quit.
-            outcome = Outcome.QUIT if Word.QUIT in self._waiting else _ended(track)
+            outcome = _ended(track)
+            if outcome is Outcome.STOPPED:
+                # Who has said so in the middle of the step may also have said that they quit.
+                outcome = self._listen() or outcome
             if outcome is not None:
                 return outcome
 
@@ -228,13 +237,13 @@ class Session:
             names[int(track.extras[f"safety.{column}"][-1][0])]
             for column, names in (("decision", DECISIONS), ("filter", FILTERS))
         )
-        by_hand = self._deadman.is_by_hand
+        by_hand = self._attention.is_by_hand
         steps = len(track.actions)
         self.operator.show(Status(self._episode, steps, by_hand, self.speed, did, by))
 
     def _decide(self, actor: ChunkActor, track: Track) -> np.ndarray:
         """Return the next action, by the policy or by the operator."""
-        if self._deadman.is_by_hand:
+        if self._attention.is_by_hand:
             return self.operator.device.action()
         action: np.ndarray = actor.act([track.obs[-1]])[0]
         return action
@@ -251,23 +260,25 @@ class Session:
 
     def _listen(self) -> Outcome | None:
         """Do what the operator says; return how the episode ends by it, if it does."""
-        waiting, self._waiting = self._waiting, []
-        for word in [*waiting, *self.operator.words()]:
+        words, self._waiting = deque([*self._waiting, *self.operator.words()]), []
+        while words:
+            word = words.popleft()
             if word is Word.PAUSE:
                 word = self._wait_at_pause()
             if word is Word.TAKE and not getattr(self.env, "is_steered", True):
                 self.operator.tell("  a primitive is not steered; p pauses, space stops")
             elif word is Word.TAKE:
-                self._deadman.is_by_hand = not self._deadman.is_by_hand
+                self._attention.is_by_hand = not self._attention.is_by_hand
                 how = f"you steer: {self.operator.device.shown} · t gives back"
-                by_hand = self._deadman.is_by_hand
+                by_hand = self._attention.is_by_hand
                 self.operator.tell(f"  {how if by_hand else 'the policy acts again'}")
             if word in (Word.FASTER, Word.SLOWER):
                 self._change_speed(1 if word is Word.FASTER else -1)
             if word in _ENDS:
                 if word in (Word.STOP, Word.QUIT):
                     self.env.stop(f"{self.operator.name} said {word}")
-                return _ENDS[word]
+                self._waiting = list(words)
+                return Outcome.QUIT if Word.QUIT in words else _ENDS[word]
         return None
 
     def _change_speed(self, by: int) -> None:
@@ -278,7 +289,8 @@ class Session:
         self.operator.tell(f"  {100 * self.speed:.0f} % of the speed")
 
     def _may_go_on(self, done: Done) -> bool:
-        if done.outcome is not Outcome.STOPPED:
+        # Who judges an episode and then says stop has not said that the next one may begin.
+        if done.outcome is not Outcome.STOPPED and Word.STOP not in self._waiting:
             return True
         self.operator.tell(
             "  The arm was stopped. Look at it; g lets it start again, q ends the session."

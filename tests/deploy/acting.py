@@ -47,6 +47,9 @@ class Script:
             self.device.press(self.presses[self._num])
         return [self._waiting.pop(self._num)] if self._num in self._waiting else []
 
+    def urgent(self):
+        return None
+
     def show(self, status):
         self.seen = status
 

@@ -77,6 +77,9 @@ class Bystander:
     def words(self):
         return []
 
+    def urgent(self):
+        return None
+
     def show(self, status):
         self.seen = status
 

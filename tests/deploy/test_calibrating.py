@@ -85,6 +85,9 @@ class Pusher:
     def words(self):
         return []
 
+    def urgent(self):
+        return None
+
     def show(self, status):
         self.seen = status
 

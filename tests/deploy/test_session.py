@@ -197,7 +197,7 @@ def test_the_operator_is_heard_in_the_middle_of_a_primitive(monkeypatch):
     env.attend()
     assert session._listen() is Outcome.SUCCESS
     assert "a primitive is not steered" in operator.heard[-1]
-    assert not session._deadman.is_by_hand
+    assert not session._attention.is_by_hand
     operator.says = [Word.GO]
     env.attend()
     assert operator.heard[-1] == "  paused; g goes on"
