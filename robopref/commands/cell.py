@@ -55,6 +55,19 @@ def env_of(env: str, robot: Any, stay_in: Corners | None, out: Path) -> str:
     return f"real/{path}"
 
 
+def first_camera(env: str) -> tuple[str, ...]:
+    """Return the camera of an environment that is recorded where nobody says which, if it has one.
+
+    Raises:
+        UnknownNameError: There is no such environment.
+    """
+    from robopref.envs.make import make_env
+
+    made = make_env(env)
+    made.close()
+    return (made.default_camera,) if made.default_camera else ()
+
+
 def _cell(env: str, robot: Any, stay_in: Corners | None) -> "RigConfig":
     from robopref.rig import RigConfig, is_simulated
 

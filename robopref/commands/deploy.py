@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robopref.commands.cell import ARM_TASK, Corners, env_of
+from robopref.commands.cell import ARM_TASK, Corners, env_of, first_camera
 from robopref.commands.collect import check_image_px, name_policy
 from robopref.config import component, resolve
 from robopref.errors import check_at_least, check_between
@@ -106,7 +106,7 @@ class DeployCommand:
         from robopref.align.run import Run
 
         env = env_of(self.env, resolve(self, "robot"), self.stay_in, self.out)
-        cameras = _first_of(env) if self.cameras is None else self.cameras
+        cameras = first_camera(env) if self.cameras is None else self.cameras
         steps = self.max_episode_steps
         if steps is None and not performs_primitives(env):
             steps = MAX_EPISODE_STEPS
@@ -212,12 +212,3 @@ MAX_EPISODE_STEPS = 200
 def performs_primitives(env: str) -> bool:
     """Return whether an action is a whole primitive there."""
     return env.partition("/")[0] == "arm-deformable"
-
-
-def _first_of(env: str) -> tuple[str, ...]:
-    """Return the first camera that is there."""
-    from robopref.envs.make import make_env
-
-    made = make_env(env)
-    made.close()
-    return (made.default_camera,) if made.default_camera else ()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from robopref.commands import following
-from robopref.commands.cell import ARM_TASK, Corners, env_of
+from robopref.commands.cell import ARM_TASK, Corners, env_of, first_camera
+from robopref.commands.collect import check_image_px
 from robopref.config import component, resolve
 from robopref.errors import HardwareError, check_at_least, check_between
 
@@ -39,6 +40,15 @@ class TeleopCommand:
     """Time limit; None for the environment's own."""
     seed: int = 0
     """Decides the starts."""
+    cameras: tuple[str, ...] | None = None
+    """Cameras whose pictures are recorded, and become a video of each episode; the arm is stopped
+    when one does not see. By default the first one that is there; nothing after the option: none.
+    """
+    image_px: int = 224
+    """Width and height of their pictures, an even number."""
+    calibrations: Path = Path("runs/cameras")
+    """Folder with the mounts and calibrations of cameras; one that does not hold any more is
+    refused before the arm is armed."""
     page: bool = False
     """Also show a page with the same keys and large buttons, at an address of this machine."""
     speed: float = 0.35
@@ -52,6 +62,7 @@ class TeleopCommand:
         """Check ranges."""
         check_at_least("num_episodes", self.num_episodes, 1)
         check_between("speed", self.speed, 0.01, 1)
+        check_image_px(self.image_px)
 
     def run(self) -> None:
         """Let a person steer, and record."""
@@ -61,6 +72,7 @@ class TeleopCommand:
         from robopref.align.checks import check_env
         from robopref.align.collect import Plan, open_or_create
         from robopref.align.run import Run
+        from robopref.deploy.dry_run import describe_cameras
         from robopref.deploy.operator import KEYS_SHOWN, TerminalOperator
         from robopref.deploy.page import OperatorPage
         from robopref.deploy.session import Session, make_turns
@@ -72,19 +84,25 @@ class TeleopCommand:
                 "the same keys."
             )
         where = env_of(self.env, resolve(self, "robot"), self.stay_in, self.out)
-        check_env(where, self.max_episode_steps)
+        cameras = first_camera(where) if self.cameras is None else self.cameras
+        check_env(where, self.max_episode_steps, cameras)
         store = open_or_create(self.out, where)
         Run(self.out, self, may_change=("num_episodes", "operator", "speed", "device", "page"))
         device = resolve(self, "device").build()
-        options = {"speed_factor": self.speed, "needs_deadman": device.has_deadman}
+        options: dict[str, Any] = {
+            "speed_factor": self.speed, "needs_deadman": device.has_deadman
+        }  # fmt: skip
         if self.max_episode_steps is not None:
             options["max_episode_steps"] = self.max_episode_steps
+        if cameras:
+            options |= {"cameras": cameras, "image_px": self.image_px}
         env: Any = make_env(where, **options)
         name = self.operator or getpass.getuser()
         spec = PersonSpec()
         plan = Plan(
             env=where, actor=spec, seed=self.seed, start_set="pool", group_size=1,
             num_episodes=self.num_episodes, max_episode_steps=self.max_episode_steps,
+            cameras=cameras, image_px=self.image_px,
             metadata={"name": "teleop", "policy": name}, namespace="teleop",
         )  # fmt: skip
         try:
@@ -93,6 +111,8 @@ class TeleopCommand:
             page = OperatorPage() if self.page else None
             with TerminalOperator(name, device, page) as operator:
                 session = Session(env, operator, self.speed, by_hand=True)
+                if cameras:
+                    operator.tell(describe_cameras(env.open_cameras(), self.calibrations))
                 operator.tell(session.preview(turns[0]))
                 operator.tell(f"Steering   {device.shown}")
                 operator.tell(f"Keys       {KEYS_SHOWN}")

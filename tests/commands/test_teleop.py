@@ -15,9 +15,10 @@ pytest.importorskip("ruckig", reason="the extra 'arm' is not installed")
 pytest.importorskip("robosuite", reason="the extra 'robomimic' is not installed")
 
 from robopref.cli import main
+from robopref.data.segment import Segment
 from robopref.data.store import EpisodeStore
 from robopref.hardware.gamepad import ABS_X, BTN_START, BTN_TR
-from robopref.types import STATE
+from robopref.types import IMAGES, STATE
 from tests.hardware.event_files import Pipe, key, report, stick, with_range
 
 ON_SIM = ["--robot", "sim", "--robot.model", "ur5e", "--num-episodes", "1", "--speed", "1"]
@@ -56,7 +57,8 @@ class Browser:
 @pytest.mark.timeout(600)
 def test_an_arm_is_steered_from_a_page_where_there_is_no_terminal(tmp_path):
     out = tmp_path / "by-hand"
-    command = ["teleop", *ON_SIM, "--max-episode-steps", "400", "--page", "--out", str(out)]
+    command = ["teleop", *ON_SIM, "--max-episode-steps", "400", "--page",
+               "--image-px", "64", "--out", str(out)]  # fmt: skip
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "robopref.cli", *command],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -91,8 +93,16 @@ def test_an_arm_is_steered_from_a_page_where_there_is_no_terminal(tmp_path):
     shown = "".join(rest)
     assert f"1 episodes in {out}." in shown
     assert f"Next:   robopref train policy --data {out}" in shown
-    episode = EpisodeStore.open(out).episode(EpisodeStore.open(out).ids[0])
+    assert "Camera     front: 320 x 240 pixels, 20 a second, not calibrated" in shown
+    store = EpisodeStore.open(out)
+    episode = store.episode(store.ids[0])
     assert episode.succeeded
+    # What the camera saw is there to learn from, and to look at; the arm has moved in it.
+    seen = store.frames(Segment(episode.id, 0, len(episode)), IMAGES + "front").astype(int)
+    assert seen.shape == (len(episode), 64, 64, 3)
+    assert (np.abs(seen[-1] - seen[0]).max(axis=2) > 40).sum() > 20
+    assert (out / "recordings" / f"{episode.id}.front.mp4").stat().st_size > 1000
+    assert store.validate() == []
     assert episode.extras["safety.by_person"].all()
     assert episode.action[:, 1].max() == 1.0
     assert episode.obs[STATE][-1][1] > episode.obs[STATE][0][1] + 0.02
@@ -124,7 +134,8 @@ def test_an_arm_is_steered_by_a_gamepad_that_is_named_on_the_command_line(
     person.start()
     try:
         command = ["teleop", *ON_SIM, "--max-episode-steps", "8", "--page", "--device", "gamepad"]
-        code = main([*command, "--device.file", str(pipe.path), "--out", str(out)])
+        options = ["--device.file", str(pipe.path), "--cameras", "--out", str(out)]
+        code = main([*command, *options])
     finally:
         ended.set()
         person.join()
@@ -134,6 +145,7 @@ def test_an_arm_is_steered_by_a_gamepad_that_is_named_on_the_command_line(
     assert "Steering   hold the right shoulder to move" in shown.out
     episode = EpisodeStore.open(out).episode(EpisodeStore.open(out).ids[0])
     assert episode.metadata["safety"]["needs_deadman"]
+    assert not (out / "recordings").exists()
     assert episode.extras["safety.by_person"].all()
     np.testing.assert_array_equal(episode.action[:, 0], 1.0)
     assert episode.obs[STATE][-1][0] > episode.obs[STATE][0][0] + 0.02
