@@ -7,10 +7,13 @@ periods pass without a command until the arm is told to hold.
 beside one busy process: the median of five runs of a minute, with 100 commands a second.
 `excess` is the greatest that anything sent was beyond any limit, over streams of commands that try
 to lead out of them, as a share of the limit or in its unit [rad, m]; at most 0 is within.
+`stop_terminal_s` and `stop_browser_s` are the longest that an arm at full speed was sent on after
+the key that stops it, in a terminal or in a real browser; `stop_*_heard_s` until it began to brake.
 `policy_killed_s` and the others are the longest that an arm moved on after a fault, of 20 times
-each: its policy's or its loop's process was killed, the network dropped, the policy raised an
-error, or the disk was full when an episode was to be stored (from when that was known). `ok` says
-that it rested within the watchdog each time, stayed so, and that all earlier episodes load.
+each: its policy's or its loop's process was killed, its camera froze, the network dropped, the
+policy raised an error, or the disk was full when an episode was to be stored (from when that was
+known). `ok` says that it rested within the watchdog each time (for the camera, within the age of
+its newest picture that counts as blind and that), stayed so, and that all earlier episodes load.
 `success_arm` is the success of the demo's aligned policy on the simulated arm, `success_simulated`
 the same in its own simulation, from the same starts.
 """
@@ -41,6 +44,7 @@ def run(quick: bool) -> dict[str, Any]:
         "watchdog_periods": _watchdog_periods(3 if quick else 20),
         "late_share": _late_share(1, 10.0) if quick else _late_share(5, 60.0),
         **_streams(100_000 if quick else 1_000_000),
+        **_stops(5 if quick else 20),
     }
     if not quick:
         figures |= _faults(20)
@@ -155,9 +159,23 @@ def _streams(num_steps: int) -> dict[str, Any]:
     }
 
 
+def _stops(num_times: int) -> dict[str, Any]:
+    """Say stop so often in every way, and look how soon the arm holds."""
+    from benchmarks.stop_keys import measure
+
+    found = {}
+    for by, reactions in measure(num_times).items():
+        for name, times in (
+            (f"stop_{by}_s", [each.hold_s for each in reactions]),
+            (f"stop_{by}_heard_s", [each.heard_s for each in reactions]),
+        ):
+            found[name] = _figure(max(times), low=min(times), high=max(times), n=num_times)
+    return found
+
+
 def _faults(num_times: int) -> dict[str, Any]:
     """Let everything go wrong so often, and look how the arm and its data end."""
-    from tests.deploy.faults import FAULTS, WATCHDOG_S, run_fault, small_disk
+    from tests.deploy.faults import FAULTS, run_fault, small_disk, within_s
 
     found = {}
     for name in FAULTS:
@@ -167,8 +185,9 @@ def _faults(num_times: int) -> dict[str, Any]:
                 ends.append(run_fault(name, Path(folder)))
         times = [ended.rest_s for ended in ends]
         found[f"{name}_s"] = _figure(
-            max(times), low=min(times), high=max(times), n=num_times, floor=WATCHDOG_S,
-            ok=max(times) < WATCHDOG_S and all(ended.is_safe for ended in ends),
+            max(times), low=min(times), high=max(times), n=num_times,
+            floor=within_s(name),
+            ok=max(times) < within_s(name) and all(ended.is_safe for ended in ends),
         )  # fmt: skip
     return found
 

@@ -1,7 +1,8 @@
 """What goes wrong while an arm is moved and its episodes recorded, and how the arm ends.
 
-`python -m tests.deploy.faults ADDRESS OUT [mistake]` is the process that moves it: an expert at a
-task of Meta-World, deployed as a policy is. The controller is another process, which outlives it.
+`python -m tests.deploy.faults ADDRESS OUT [mistake|freeze]` is the process that moves it: an expert
+at a task of Meta-World, deployed as a policy is. The controller is another process, which outlives
+it.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,22 +36,24 @@ from robopref.hardware.sim import SimArmConfig
 from robopref.hardware.sim_link import SimLink, SimProcess
 from robopref.hardware.sim_server import SILENT_S
 from robopref.hardware.supervisor import STILL_RAD_S
+from robopref.hardware.synthetic_camera import CameraFaults
 from robopref.hardware.types import ArmMode
 
 ROOT = Path(__file__).parents[2]
-ENV, NUM_STEPS = "arm/drawer-close-v3", 12
+ENV, NUM_STEPS = "arm/drawer-close-v3", 24
 EPISODES_BEFORE = 2
-WATCHDOG_S = STALL_S
-"""An arm is at rest so long after the fault at the latest [s]: the watchdog of `arm/<task>`."""
+WATCHDOG_S, BLIND_S = STALL_S, 1.0
+"""An arm is at rest so long after the fault at the latest [s]: the watchdog of `arm/<task>`; and so
+old is the newest picture of a camera that does not see."""
 DISK_BYTES = 3_000_000
 
 
 class Expert:
-    """The package's expert; a mistaken one fails in the middle of an episode."""
+    """The package's expert, with whom something goes wrong in the middle of an episode."""
 
-    def __init__(self, env, is_mistaken=False):
+    def __init__(self, env, others=()):
         self._actor = ScriptedSpec(DetourRightConfig()).build([env])
-        self._is_mistaken, self._num_episodes, self._num = is_mistaken, 0, 0
+        self._env, self._others, self._num_episodes, self._num = env, others, 0, 0
 
     def begin(self, seeds):
         self._num_episodes, self._num = self._num_episodes + 1, 0
@@ -60,8 +63,11 @@ class Expert:
         self._num += 1
         if self._num_episodes > EPISODES_BEFORE and self._num == 5:
             say("moving", time.monotonic())
-            if self._is_mistaken:
+            if "mistake" in self._others:
                 raise RuntimeError("a mistake in the policy")
+            if "freeze" in self._others:
+                source = self._env.eyes.drivers["front"]._source
+                source.config = replace(source.config, faults=CameraFaults(frozen_after_s=0.0))
         return self._actor.act(obs)
 
     def act_chunk(self, obs):
@@ -97,8 +103,12 @@ def say(*words):
 
 def main():
     address, out, *others = sys.argv[1:]
-    config = ArmTaskConfig(ENV.partition("/")[2], max_episode_steps=NUM_STEPS, address=address)
+    config = ArmTaskConfig(
+        ENV.partition("/")[2], max_episode_steps=NUM_STEPS, address=address, camera_age_s=BLIND_S
+    )  # fmt: skip
     env = config.build()
+    if "freeze" in others:
+        env = env.with_cameras(("front",), 64)
     plan = Plan(
         env=ENV, actor=ScriptedSpec(DetourRightConfig()), seed=0, start_set="test",
         num_episodes=50, group_size=1, max_episode_steps=NUM_STEPS, namespace="faults",
@@ -109,7 +119,7 @@ def main():
         env.reset(seed=0)
         assert env._rig is not None
         say("loop", env._rig.arm._process.pid)
-        turns = make_turns([(Expert(env, "mistake" in others), plan)], seed=0)
+        turns = make_turns([(Expert(env, others), plan)], seed=0)
         Session(env, Bystander(), 1.0).run(store, turns)
     finally:
         env.close()
@@ -279,7 +289,8 @@ def drop_network(running):
     return time.monotonic()
 
 
-def raise_in_policy(running):
+def fail_inside(running):
+    """Wait until what was asked for goes wrong by itself: a mistake, or a camera that freezes."""
     return float(running.wait_for("moving").split()[1])
 
 
@@ -300,15 +311,21 @@ def fill_disk(running):
 
 FAULTS = {
     "policy_killed": kill_policy, "loop_killed": kill_loop, "network_dropped": drop_network,
-    "policy_raises": raise_in_policy, "disk_full": fill_disk,
+    "policy_raises": fail_inside, "camera_frozen": fail_inside, "disk_full": fill_disk,
 }  # fmt: skip
+INSIDE = {"policy_raises": ["mistake"], "camera_frozen": ["freeze"]}
+
+
+def within_s(name):
+    """Return how soon the arm has to be at rest [s]."""
+    return WATCHDOG_S + (BLIND_S if name == "camera_frozen" else 0)
 
 
 def run_fault(name, folder):
     """Let one thing go wrong once, and return how the arm and its data ended."""
     out, scene = folder / "data", Scene()
     try:
-        running = Running(scene, out, *(["mistake"] if name == "policy_raises" else []))
+        running = Running(scene, out, *INSIDE.get(name, []))
         begun = FAULTS[name](running)
         rest_s = max(0.0, scene.wait_for_rest() - begun)
         said = running.end()
