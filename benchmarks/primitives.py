@@ -7,10 +7,16 @@ performed with the same one from the same state without an arm: mean difference 
 gained. `success_arm` and `success_simulated` are the shares of starts that end solved, `quality_*`
 the mean qualities at the end. An episode in which the supervisor stopped the arm, as it does where
 the machine is too busy to keep the arm's time, is not solved; `stops` says why for each.
+`success_policy_arm` is the success of the policy that `robopref demo --task rope` learns, through
+`robopref deploy` on the arm, and `success_policy_simulated` the same as in every evaluation, from
+the same starts.
 """
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +33,8 @@ SPEED_M_S = 0.5
 FIRST_SEED = 500
 NUM_STARTS = 4
 QUICK_STARTS, QUICK_PRIMITIVES = 1, 3
+NUM_DEPLOYED = 10
+RUNS = Path("runs/bench-primitives")
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ def run(quick: bool) -> dict[str, Any]:
         figures["success_arm"]["ok"] = (
             figures["success_arm"]["high"] >= figures["success_simulated"]["low"]
         )
+        _robopref("demo", "--task", "rope", "--out", str(RUNS / "rope"))
+        figures |= policy_figures(RUNS / "rope", NUM_DEPLOYED)
     stops = [end.stopped for end in by_arm if end.stopped]
     return {"figures": figures, "stops": stops, "task": TASK, "tool_speed_m_s": SPEED_M_S}
 
@@ -99,6 +109,48 @@ def _act_out(
         if info["success"] or "stopped" in info:
             break
     return End(bool(info["success"]), float(info["quality"]), str(info.get("stopped", "")))
+
+
+def policy_figures(policy: Path, num: int, *options: str) -> dict[str, dict[str, Any]]:
+    """Return how often a saved policy solves the task on the arm, and without one.
+
+    Args:
+        policy: Its run.
+        num: Starts.
+        options: Of `robopref deploy`.
+    """
+    from robopref.align.collect import Plan
+    from robopref.align.recording import record_group
+    from robopref.data.store import EpisodeStore
+    from robopref.deform.saved import saved_spec
+
+    out = RUNS / f"{policy.name}-deployed"
+    _robopref(
+        "deploy", "--env", f"arm-deformable/{TASK}", "--policy", str(policy), "--num-episodes",
+        str(num), "--speed", "1", "--yes", "--cameras", "--out", str(out), *options,
+    )  # fmt: skip
+    deployed = list(EpisodeStore.open(out))
+    # Without an arm, from the same starts.
+    plan = Plan(
+        f"deformable/{TASK}", saved_spec(policy, "policy"), seed=0, start_set="test",
+        num_episodes=num, group_size=1,
+    )  # fmt: skip
+    simulated = [episode for group in plan.groups() for episode in record_group(group)]
+    found = {}
+    for name, episodes in (("arm", deployed), ("simulated", simulated)):
+        rate = wilson(sum(episode.succeeded for episode in episodes), len(episodes))
+        found[f"success_policy_{name}"] = {
+            "value": rate.value, "low": rate.low, "high": rate.high, "n": len(episodes),
+        }  # fmt: skip
+    arm, without = found["success_policy_arm"], found["success_policy_simulated"]
+    arm["ok"] = arm["high"] >= without["low"]
+    return found
+
+
+def _robopref(*arguments: str) -> None:
+    command = [sys.executable, "-m", "robopref.cli", *arguments]
+    # Without a terminal nobody is asked.
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
 
 
 def _ends(name: str, found: Sequence[End]) -> dict[str, dict[str, Any]]:
