@@ -32,7 +32,7 @@ from robopref.pretrained import PretrainedModel
 from robopref.protocols import ActionScorer
 from robopref.registry import Registry
 from robopref.rewards import SCORERS
-from robopref.scorers import CombinedScorer, ImplicitScorer
+from robopref.scorers import CombinedScorer, ImplicitScorer, LikelihoodScorer
 from robopref.seeding import seeded_weights
 from robopref.trainer import Trainer, TrainerConfig
 from robopref.types import ACTION, POINTS
@@ -47,13 +47,15 @@ class DeformPAMRewardConfig:
 
     score: Score = "combined"
     """implicit: how much likelier the tuned policy makes an action; explicit: the ensemble;
-    combined: both, each brought to one spread over the candidates, and weighted."""
+    combined: both and how likely the policy before tuning makes it, each brought to one spread over
+    the candidates, and weighted."""
     dpo_beta: float = 100.0
     """Scale of the implicit reward."""
     num_noises: int = 20
     """Steps and noises over which it is a mean."""
-    least_noisy: float = 1.0
-    """Share of the denoising steps that is looked at, from the least noisy one."""
+    least_noisy: float = 0.1
+    """Share of the denoising steps that is looked at, from the least noisy one: at the others, what
+    makes a primitive good is drowned in noise."""
     shared_noise: bool = True
     """Let all candidates meet the same noise."""
 
@@ -80,8 +82,8 @@ class DeformPAMRewardConfig:
             tuned: The policy after tuning: it has `candidate_errors` and `draw_noising`.
             reference: The policy before.
             explicit: The ensemble; left out only where the score is implicit.
-            weights: How much the implicit and the explicit one count in the combined one; alike by
-                default. `robopref.rewards.score_weights.fit_weights` learns them.
+            weights: How much each of `parts` counts in the combined one; alike by default.
+                `robopref.rewards.score_weights.fit_weights` learns them.
 
         Raises:
             ValueError: The ensemble is missing, or the policies differ in more than their weights.
@@ -91,11 +93,25 @@ class DeformPAMRewardConfig:
         if self.score == "explicit":
             assert explicit is not None
             return explicit
-        implicit = self.build_implicit(tuned, reference)
         if self.score == "implicit":
-            return implicit
+            return self.build_implicit(tuned, reference)
         assert explicit is not None
-        return CombinedScorer((implicit, explicit), weights)
+        return CombinedScorer(tuple(self.parts(tuned, reference, explicit).values()), weights)
+
+    def parts(self, tuned: Any, reference: Any, explicit: ActionScorer) -> dict[str, ActionScorer]:
+        """Return by name what the combined score is made of.
+
+        A few rankings teach less than the demonstrations did, of which the policy before tuning
+        knows: the third part is how likely it makes an action.
+
+        Raises:
+            ValueError: The policies differ in more than their weights.
+        """
+        likelihood = LikelihoodScorer(
+            reference, num_noises=self.num_noises, least_noisy=self.least_noisy
+        )
+        implicit = self.build_implicit(tuned, reference)
+        return {"implicit": implicit, "explicit": explicit, "likelihood": likelihood}
 
     def build_implicit(self, tuned: Any, reference: Any) -> ImplicitScorer:
         """Return the implicit reward of a tuned policy, whatever `score` is.

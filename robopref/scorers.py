@@ -1,4 +1,4 @@
-"""Action scorers that are made of other things than a reward: tuned policies, and several scorers.
+"""Action scorers that are made of other things than a reward: of policies, and of several scorers.
 
 Shapes: B observations, N candidates, S draws of noise, To observation steps, Tp action chunk,
 Da action size.
@@ -117,6 +117,56 @@ class ImplicitScorer:
         )
         rewards: Tensor = self.dpo_beta * (reference - tuned)
         return rewards
+
+
+class LikelihoodScorer:
+    """Scores a chunk by how likely a policy makes it: minus its denoising error.
+
+    What was shown was good, so where a policy is sure it is mostly right; that asks for no answers.
+    All candidates of an observation meet the same steps and noise.
+
+    Args:
+        policy: It has `candidate_errors` and `draw_noising`.
+        num_noises: S; the steps are spread evenly over what is looked at of the schedule.
+        seed: Decides the noise.
+        least_noisy: Share of the schedule that is looked at, from its least noisy end. At noisy
+            steps the error says how far from the middle a chunk lies, not how likely it is.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+
+    def __init__(
+        self, policy: Any, *, num_noises: int = 20, seed: int = 0, least_noisy: float = 0.1
+    ) -> None:
+        check_at_least("num_noises", num_noises, 2)
+        check_above("least_noisy", least_noisy, 0)
+        check_between("least_noisy", least_noisy, 0, 1)
+        self.policy = policy
+        steps, noise = policy.draw_noising(num_noises, make_generator(seed, "likelihood-scorer"))
+        self._noising = ((steps * least_noisy).long(), noise)
+
+    def score(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N"]:
+        """Return minus the mean error of each candidate."""
+        mean: Tensor = self._errors(obs, candidates).mean(-1)
+        return -mean
+
+    def uncertainty(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"], /
+    ) -> Float[Tensor, "B N"]:
+        """Return the standard error of each score over the draws of noise."""
+        errors = self._errors(obs, candidates)
+        deviation: Tensor = errors.std(-1) / errors.shape[-1] ** 0.5
+        return deviation
+
+    @torch.no_grad()
+    def _errors(
+        self, obs: Mapping[str, Tensor], candidates: Float[Tensor, "B N Tp Da"]
+    ) -> Float[Tensor, "B N S"]:
+        errors: Tensor = self.policy.candidate_errors(obs, candidates, *self._noising)
+        return errors
 
 
 class CombinedScorer:

@@ -182,7 +182,10 @@ class _Report:
         return {
             "round": str(number),
             "rankings": str(run.figures(f"rankings-{number}")["rankings"]),
-            **{name: _share(weighed.get(name)) for name in ("implicit", "explicit", "combined")},
+            **{
+                name: _share(weighed.get(name))
+                for name in ("implicit", "explicit", "likelihood", "combined")
+            },
             "weights": " : ".join(f"{weight:.2f}" for weight in weighed["weights"]),
             "steps": f"{run.figures(f'tuned-{number}')['steps']:.0f}",
         }
@@ -206,7 +209,7 @@ class _Report:
             "tuned": f"a copy tuned on them by {to_dict(config)['method']['type']}",
             "outcomes": "tuned further on what came of performed primitives",
             "explicit": "an ensemble fitted to them",
-            "weights": "how much the implicit and the explicit reward are to count",
+            "weights": "how much each part of the combined reward is to count",
             "evaluation": f"{config.num_test_episodes} test episodes",
         }
         return words[stage]

@@ -148,24 +148,24 @@ def weigh(
     rankings: CandidateView,
     path: Path,
 ) -> dict[str, Any]:
-    """Find how much the implicit and the explicit reward are to count, and write it to `path`.
+    """Find how much each part of the combined reward is to count, and write it to `path`.
 
-    Where no rankings are held out, both count alike.
+    Where no rankings are held out, all count alike.
 
     Returns:
-        The weights, and the share of the held-out pairs that each reward and both together order
+        The weights, and the share of the held-out pairs that each part and all together order
         alike.
     """
     _, held = split(config, rankings)
-    found: dict[str, Any] = {"weights": [1.0, 1.0]}
+    parts = config.reward.parts(tuned, base, explicit)
+    found: dict[str, Any] = {"weights": [1.0] * len(parts)}
     if len(held):
-        implicit = config.reward.build_implicit(tuned, base)
-        scores = [scores_of(scorer, held) for scorer in (implicit, explicit)]
+        scores = [scores_of(scorer, held) for scorer in parts.values()]
         found["weights"] = list(fit_weights(scores, held.levels))
-        both = CombinedScorer((implicit, explicit), found["weights"])
-        for name, of in zip(("implicit", "explicit"), scores, strict=True):
+        combined = CombinedScorer(tuple(parts.values()), found["weights"])
+        for name, of in zip(parts, scores, strict=True):
             found[name] = held.pair_accuracy(of)
-        found["combined"] = held.pair_accuracy(scores_of(both, held))
+        found["combined"] = held.pair_accuracy(scores_of(combined, held))
     save_figures(found, path)
     return found
 

@@ -10,7 +10,7 @@ from robopref import scorers
 from robopref.policies.finetune.data import FinetuneData
 from robopref.policies.finetune.distil import DistilConfig
 from robopref.policies.selection import BestOfN, BestOfNConfig
-from robopref.scorers import CombinedScorer, ImplicitScorer
+from robopref.scorers import CombinedScorer, ImplicitScorer, LikelihoodScorer
 from robopref.trainer import TrainerConfig
 from robopref.types import ACTION
 
@@ -108,6 +108,31 @@ def test_a_score_does_not_depend_on_the_other_candidates(implicit, toy_obs, cand
 def test_best_of_n_chooses_by_it(implicit, toy_policy, toy_obs, share_right):
     selected = BestOfN(toy_policy, implicit, BestOfNConfig(num_candidates=8, pessimism=0.0))
     assert share_right(selected) > 0.9
+
+
+def test_what_a_policy_proposes_is_likelier_than_what_lies_beside_it(
+    toy_policy, toy_obs, candidates, generator
+):
+    scorer = LikelihoodScorer(toy_policy)
+    beside = candidates + torch.randn(candidates.shape, generator=generator)
+    scores = scorer.score(toy_obs, torch.cat((candidates, beside), dim=1))
+    assert (scores[:, :6].mean(1) > scores[:, 6:].mean(1)).float().mean() > 0.95
+    torch.testing.assert_close(scorer.score(toy_obs, candidates), scores[:, :6])
+    assert (scorer.uncertainty(toy_obs, candidates) > 0).all()
+
+
+def test_implicit_rewards_are_differences_of_likelihoods(
+    goes_right, toy_policy, toy_obs, candidates
+):
+    tuned, base = (LikelihoodScorer(p, num_noises=400) for p in (goes_right, toy_policy))
+    implicit = ImplicitScorer(
+        goes_right, toy_policy, dpo_beta=1.0, num_noises=400, least_noisy=0.1, seed=1
+    )
+    difference = tuned.score(toy_obs, candidates) - base.score(toy_obs, candidates)
+    # The draws differ, and so their means do by a few standard errors.
+    error = implicit.uncertainty(toy_obs, candidates)
+    away = (difference - implicit.score(toy_obs, candidates)).abs()
+    assert (away < 6 * error).float().mean() > 0.99
 
 
 def test_a_combination_ignores_what_tells_nothing_apart(toy_scorer, toy_obs, candidates):

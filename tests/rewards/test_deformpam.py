@@ -12,7 +12,7 @@ from robopref.rewards.deformpam import (
     Score,
     scores_of,
 )
-from robopref.scorers import CombinedScorer, ImplicitScorer
+from robopref.scorers import CombinedScorer, ImplicitScorer, LikelihoodScorer, standardise
 from robopref.token_encoder import TokenEncoderConfig
 from robopref.trainer import TrainerConfig
 from robopref.types import POINTS
@@ -120,6 +120,20 @@ def test_the_score_is_what_was_asked_for(policies, fitted):
     assert isinstance(build["implicit"], ImplicitScorer)
     assert build["explicit"] is reward
     assert isinstance(build["combined"], CombinedScorer)
+
+
+def test_the_combined_score_counts_how_likely_the_policy_before_tuning_makes_a_candidate(
+    policies, fitted, held_out
+):
+    obs, candidates = tensors(held_out)
+    config = DeformPAMRewardConfig()
+    parts = config.parts(*policies, fitted[0])
+    assert list(parts) == ["implicit", "explicit", "likelihood"]
+    only_the_last = config.build(*policies, fitted[0], weights=(0.0, 0.0, 1.0))
+    torch.testing.assert_close(
+        only_the_last.score(obs, candidates),
+        standardise(LikelihoodScorer(policies[1]).score(obs, candidates)),
+    )
 
 
 def test_as_published_every_candidate_meets_noise_of_its_own(policies, held_out):
