@@ -163,7 +163,8 @@ def draw_curves(rows: Sequence[Row]) -> str:
         what = {"spearman": "between clips", "within": "along a clip"}[metric]
         axis.set_title(f"{what}, {noise:.0%} mistakes", fontsize=9, color=INK)
         axis.set_xscale("log")
-        axis.set_xticks(LABELS, list(map(str, LABELS)))
+        # There is no room for the number before the last.
+        axis.set_xticks(LABELS, [str(n) if n != MANY else "" for n in LABELS])
         axis.set_xticks([], minor=True)
         axis.set_xlabel("rankings", fontsize=9, color=INK)
         axis.tick_params(colors=MUTED, labelsize=8)
