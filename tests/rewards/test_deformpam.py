@@ -127,12 +127,13 @@ def test_the_combined_score_counts_how_likely_the_policy_before_tuning_makes_a_c
 ):
     obs, candidates = tensors(held_out)
     config = DeformPAMRewardConfig()
-    parts = config.parts(*policies, fitted[0])
+    tuned, before = policies
+    parts = config.parts(tuned, before, fitted[0])
     assert list(parts) == ["implicit", "explicit", "likelihood"]
-    only_the_last = config.build(*policies, fitted[0], weights=(0.0, 0.0, 1.0))
+    only_the_last = config.build(tuned, before, fitted[0], weights=(0.0, 0.0, 1.0))
     torch.testing.assert_close(
         only_the_last.score(obs, candidates),
-        standardise(LikelihoodScorer(policies[1]).score(obs, candidates)),
+        standardise(LikelihoodScorer(before).score(obs, candidates)),
     )
 
 
