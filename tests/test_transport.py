@@ -77,7 +77,7 @@ def test_the_entropic_method_ends_where_that_of_pot_ends(strength):
     starts = make_starts(problem, 4, np.random.default_rng(2))[1:]
     found = align_sets(problem, starts, SolverConfig("entropic", strength, max_iterations=300))
     for start, plan in zip(starts, found.plan, strict=True):
-        expected = ot.gromov.entropic_gromov_wasserstein(
+        expected: Any = ot.gromov.entropic_gromov_wasserstein(
             first.numpy(), second.numpy(), epsilon=strength, solver="PGD", G0=start.numpy(),
             max_iter=300, tol=1e-9,
         )  # fmt: skip
