@@ -25,6 +25,7 @@ from robopref.diffusion import BETA_SCHEDULE
 from robopref.encoders import StateEncoder, StateEncoderConfig
 from robopref.errors import CheckpointError
 from robopref.nn import Normalizer
+from robopref.policies import lerobot_vision as vision
 from robopref.policies.diffusion import DiffusionPolicy, DiffusionPolicyConfig
 from robopref.policies.lerobot_files import (
     action_dim_of,
@@ -37,7 +38,8 @@ from robopref.policies.lerobot_files import (
 from robopref.policies.lerobot_unet import from_lerobot, to_lerobot
 from robopref.policies.unet_denoiser import UNetDenoiser, UNetDenoiserConfig
 from robopref.pretrained import CONFIG_FILE, WEIGHTS_FILE
-from robopref.types import ACTION, STATE
+from robopref.resnet_encoder import ResNetEncoder
+from robopref.types import ACTION, IMAGES, STATE
 
 ENVIRONMENT_STATE = "observation.environment_state"
 """LeRobot's key of what is known of the scene beside the robot's own state."""
@@ -57,22 +59,35 @@ def import_diffusion(directory: Path, *, join_states: bool = False) -> Diffusion
     """Return a checkpoint of LeRobot's diffusion policy as a policy of robopref's.
 
     Args:
-        directory: Folder of the checkpoint; its policy sees states and no pictures.
+        directory: Folder of the checkpoint.
         join_states: See `observation.state` and `observation.environment_state` as one
             `observation.state`, laid side by side, as environments of robopref have it.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
         CheckpointError: It is damaged, or of a policy that has no counterpart here.
+        MissingExtraError: It sees pictures, and torchvision is not installed.
+        ValueError: `join_states` of a policy between whose states its pictures are laid.
     """
     theirs = read_config(directory)
     _check_convertible(theirs, directory)
-    shapes = {key: tuple(obs_shapes_of(theirs)[key]) for key in _keys(theirs, directory)}
-    beside = tuple(key for key in shapes if key != STATE)
-    statistics = read_statistics(directory)
-    loc, scale = _observed(shapes, statistics)
-    if join_states:
-        shapes, beside = {STATE: (len(loc),)}, ()
+    all_shapes, cameras = (
+        vision.with_our_keys(obs_shapes_of(theirs)),
+        list(vision.with_our_keys(dict.fromkeys(camera_keys(theirs)))),
+    )
+    vectors = _vectors(all_shapes, cameras, directory)
+    beside = tuple(key for key in vectors if key != STATE)
+    statistics = vision.with_our_keys(read_statistics(directory))
+    loc, scale = _observed(vectors, statistics)
+    if join_states and beside:
+        if cameras:
+            raise ValueError(
+                "`join_states` is for policies without pictures: LeRobot lays them between "
+                f"'{STATE}' and '{ENVIRONMENT_STATE}'. Import the policy without it."
+            )
+        vectors, beside = {STATE: (len(loc),)}, ()
+    shapes = {**vectors, **{key: all_shapes[key] for key in cameras}}
+    states = StateEncoderConfig(clip=UNBOUNDED, beside=beside)
     try:
         past = theirs["n_obs_steps"] - 1
         deterministic = theirs["noise_scheduler_type"] == "DDIM"
@@ -82,7 +97,7 @@ def import_diffusion(directory: Path, *, join_states: bool = False) -> Diffusion
             chunk_size=theirs["horizon"] - past,
             n_action_steps=theirs["n_action_steps"],
             num_past_actions=past,
-            encoder=StateEncoderConfig(clip=UNBOUNDED, beside=beside),
+            encoder=vision.encoder_config(theirs, cameras, states) if cameras else states,
             denoiser=UNetDenoiserConfig(
                 channels=tuple(theirs["down_dims"]),
                 kernel_size=theirs["kernel_size"],
@@ -101,8 +116,10 @@ def import_diffusion(directory: Path, *, join_states: bool = False) -> Diffusion
         raise CheckpointError(
             f"The config of the policy in '{directory}' lacks {error}."
         ) from error
-    _load_unet(policy.denoiser, directory)
-    _set(policy.encoder.normalizer, loc, scale)
+    _load(policy, directory)
+    _set(_states(policy).normalizer, loc, scale)
+    for camera, numbers in zip(cameras, policy.encoder.pixels if cameras else (), strict=True):
+        _set(numbers, *(part.flatten() for part in _affine(camera, (3,), statistics)))
     _set(policy.action_normalizer, *_affine(ACTION, (policy.action_dim,), statistics, acts=True))
     return policy.eval()
 
@@ -127,6 +144,7 @@ def export_diffusion(
             needed, or no part of the state.
     """
     unet = _check_exportable(policy)
+    encoder = policy.encoder if isinstance(policy.encoder, ResNetEncoder) else None
     sizes = _split(policy, proprioception)
     config = policy.config
     horizon = config.chunk_size + config.num_past_actions
@@ -134,8 +152,12 @@ def export_diffusion(
         key: {"type": "STATE" if key == STATE else "ENV", "shape": [size]}
         for key, size in sizes.items()
     }
+    if encoder is not None:
+        for key in encoder.cameras:
+            rows, columns, channels = policy.obs_shapes[key]
+            inputs[key] = {"type": "VISUAL", "shape": [channels, rows, columns]}
     outputs = {ACTION: {"type": "ACTION", "shape": [policy.action_dim]}}
-    observed, acted = policy.encoder.normalizer, policy.action_normalizer
+    observed, acted = _states(policy).normalizer, policy.action_normalizer
     modes = {"VISUAL": "MEAN_STD", "STATE": _mode(observed), "ENV": _mode(observed),
              "ACTION": _mode(acted)}  # fmt: skip
     theirs = {
@@ -161,14 +183,20 @@ def export_diffusion(
         "clip_sample": True,
         "clip_sample_range": policy.sampler.clip,
         "do_mask_loss_for_padding": True,
+        **(vision.to_lerobot_config(encoder) if encoder else {}),
     }
     parts = zip(sizes, _pieces(observed, list(sizes.values())), strict=True)
     statistics = {key: _statistics(part, observed.mode) for key, part in parts}
     statistics[ACTION] = _statistics((acted.loc, acted.scale), acted.mode)
+    weights = {f"diffusion.unet.{name}": value for name, value in to_lerobot(unet).items()}
+    if encoder is not None:
+        weights |= vision.to_lerobot(encoder)
+        statistics |= {
+            key: _statistics(part, "gaussian")
+            for key, part in vision.pixel_affines(encoder).items()
+        }
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {
-        f"diffusion.unet.{name}": value.cpu().clone() for name, value in to_lerobot(unet).items()
-    }
+    weights = {name: value.cpu().contiguous().clone() for name, value in weights.items()}
     write_bytes_atomically(directory / WEIGHTS_FILE, save(weights, {"format": "pt"}))
     write_pipelines(directory, inputs, outputs, modes, statistics)
     write_text_atomically(directory / CONFIG_FILE, json.dumps(theirs, indent=2) + "\n")
@@ -181,13 +209,6 @@ def _check_convertible(theirs: Mapping[str, Any], directory: Path) -> None:
         raise CheckpointError(
             f"The policy in '{directory}' is of type '{kind}'; only LeRobot's 'diffusion' can be "
             "imported. It acts as it is, and can be chosen from: give its folder as --policy."
-        )
-    cameras = camera_keys(theirs)
-    if cameras:
-        raise CheckpointError(
-            f"The policy in '{directory}' sees pictures ({cameras[0]}); only policies on states "
-            "can be imported. It acts as it is, and can be chosen from: give its folder as "
-            "--policy."
         )
     needed = {
         "prediction_type": "epsilon", "beta_schedule": BETA_SCHEDULE, "clip_sample": True,
@@ -206,33 +227,51 @@ def _check_convertible(theirs: Mapping[str, Any], directory: Path) -> None:
         )
 
 
-def _keys(theirs: Mapping[str, Any], directory: Path) -> list[str]:
-    """Return what is seen, in the order in which LeRobot lays it side by side."""
-    shapes = obs_shapes_of(theirs)
+def _vectors(
+    shapes: Mapping[str, tuple[int, ...]], cameras: list[str], directory: Path
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what is seen beside pictures, in LeRobot's order."""
     keys = [key for key in (STATE, ENVIRONMENT_STATE) if key in shapes]
-    if keys[:1] != [STATE] or len(keys) < len(shapes):
+    named = all(key.startswith(IMAGES) for key in cameras)
+    if keys[:1] != [STATE] or not named or len(keys) + len(cameras) < len(shapes):
         raise CheckpointError(
-            f"The policy in '{directory}' sees {sorted(shapes)}, expected '{STATE}' and "
-            f"'{ENVIRONMENT_STATE}'."
+            f"The policy in '{directory}' sees {sorted(shapes)}, expected '{STATE}', "
+            f"'{ENVIRONMENT_STATE}' and pictures '{IMAGES}*'."
         )
-    return keys
+    return {key: shapes[key] for key in keys}
 
 
-def _load_unet(unet: UNetDenoiser, directory: Path) -> None:
+def _states(policy: DiffusionPolicy) -> StateEncoder:
+    """Return what sees the states."""
+    encoder = policy.encoder
+    states = encoder.states if isinstance(encoder, ResNetEncoder) else encoder
+    assert isinstance(states, StateEncoder)
+    return states
+
+
+def _load(policy: DiffusionPolicy, directory: Path) -> None:
     path = directory / WEIGHTS_FILE
     if not path.is_file():
         raise CheckpointError(f"'{directory}' holds no policy: '{WEIGHTS_FILE}' is missing.")
+    weights = read_weights(path)
     # A compiled network has a prefix of its own.
     plain = {
         name.removeprefix("diffusion.unet.").removeprefix("_orig_mod."): value
-        for name, value in read_weights(path).items()
+        for name, value in weights.items()
         if name.startswith("diffusion.unet.")
     }
     remedy = f"It and '{CONFIG_FILE}' must come from the same save."
+    encoder, unet = policy.encoder, policy.denoiser
     try:
         load_weights(unet, from_lerobot(plain, unet), where=path, remedy=remedy)
     except KeyError as error:
         raise CheckpointError(f"'{path}' lacks diffusion.unet.{error.args[0]}. {remedy}") from error
+    if isinstance(encoder, ResNetEncoder):
+        try:
+            eyes = vision.from_lerobot(weights, encoder)
+        except KeyError as error:
+            raise CheckpointError(f"'{path}' lacks {error.args[0]}. {remedy}") from error
+        load_weights(encoder.eyes, eyes, where=path, remedy=remedy)
 
 
 def _observed(
@@ -279,11 +318,14 @@ def _check_exportable(policy: Any) -> UNetDenoiser:
             f"{type(policy).__name__} with {type(unet).__name__}. Train one with --policy "
             "diffusion --policy.denoiser unet --policy.prediction noise."
         )
-    if not isinstance(policy.encoder, StateEncoder):
+    if not isinstance(policy.encoder, (StateEncoder, ResNetEncoder)):
         raise ValueError(
-            f"Only a policy with the encoder 'state' can be written for LeRobot, got "
+            "Only a policy with the encoder 'state' or 'resnet' can be written for LeRobot, got "
             f"{type(policy.encoder).__name__}."
         )
+    pictures = {key: shape for key, shape in policy.obs_shapes.items() if key.startswith(IMAGES)}
+    if len(set(pictures.values())) > 1:
+        raise ValueError(f"Cameras must record pictures of one size for LeRobot, got {pictures}.")
     config = policy.config
     levels = len(config.denoiser.channels)
     horizon = config.chunk_size + config.num_past_actions
@@ -305,12 +347,12 @@ def _check_exportable(policy: Any) -> UNetDenoiser:
 
 def _split(policy: DiffusionPolicy, proprioception: int | None) -> dict[str, int]:
     """Return the size of each observation as LeRobot sees it."""
-    sizes = {key: shape[0] for key, shape in policy.obs_shapes.items()}
-    if set(sizes) == {STATE, ENVIRONMENT_STATE}:
+    vectors = [key for key in policy.obs_shapes if not key.startswith(IMAGES)]
+    sizes = {key: policy.obs_shapes[key][0] for key in vectors}
+    sees = "pictures" if len(sizes) < len(policy.obs_shapes) else f"'{ENVIRONMENT_STATE}' already"
+    if len(policy.obs_shapes) > 1 and set(sizes) <= {STATE, ENVIRONMENT_STATE}:
         if proprioception is not None:
-            raise ValueError(
-                f"`proprioception` must be left out: the policy sees '{ENVIRONMENT_STATE}' already."
-            )
+            raise ValueError(f"`proprioception` must be left out: the policy sees {sees}.")
         return sizes
     if set(sizes) != {STATE}:
         raise ValueError(

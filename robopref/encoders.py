@@ -26,6 +26,11 @@ ENCODERS.register(
     "robopref.image_encoder:ImageEncoderConfig",
     "Cameras, by maps of a pretrained network and a trained head.",
 )
+ENCODERS.register(
+    "resnet",
+    "robopref.resnet_encoder:ResNetEncoderConfig",
+    "Cameras, by a ResNet trained with the policy, and states, as LeRobot's diffusion policy.",
+)
 
 FRAME_ENCODERS = Registry("frame encoder", "robopref.frame_encoders")
 FRAME_ENCODERS.register(

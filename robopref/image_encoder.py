@@ -95,7 +95,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ImageEncoderConfig, obs_shapes: ObsShapes, n_obs_steps: int) -> None:
         super().__init__()
         self.config = config
-        self.cameras = _camera_keys(config.cameras, obs_shapes)
+        self.cameras = camera_keys(config.cameras, obs_shapes)
         self.keys: tuple[str, ...] = (*self.cameras, *((STATE,) if config.state else ()))
         self.frames: FrameEncoder = config.frames().build()
         self.backbone = self.frames.network  # Registered, so that it is saved and moved.
@@ -188,28 +188,46 @@ class ImageEncoder(nn.Module):
         return maps.view(*seen.shape[:2], *maps.shape[1:]).contiguous()
 
 
-class _Head(nn.Module):
-    """Where each of a few mixtures of channels is, on average over a softmax of the locations."""
+class KeypointHead(nn.Module):
+    """Where each of a few mixtures of channels is, on average over a softmax of the locations.
+
+    Args:
+        maps: Shape of the maps, (C, h, w).
+        num_points: K, mixtures.
+        width: Features of a picture.
+    """
 
     places: Tensor
+    """Right and down of each location, from -1 to 1."""
 
-    def __init__(self, maps: tuple[int, ...], config: ImageEncoderConfig) -> None:
+    def __init__(self, maps: tuple[int, ...], num_points: int, width: int) -> None:
         super().__init__()
-        channels, height, width = maps
-        self.norm = nn.GroupNorm(1, channels)  # Scales differ from backbone to backbone.
-        self.mixtures = nn.Conv2d(channels, config.num_points, 1)
-        self.out = nn.Linear(2 * config.num_points, config.width)
+        channels, rows, columns = maps
+        self.mixtures = nn.Conv2d(channels, num_points, 1)
+        self.out = nn.Linear(2 * num_points, width)
         down, right = torch.meshgrid(
-            torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
+            torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij"
         )
         places = torch.stack((right.flatten(), down.flatten()), dim=1)
         self.register_buffer("places", places, persistent=False)
 
-    def forward(self, maps: Float[Tensor, "B To C h w"]) -> Float[Tensor, "B To F"]:
+    def forward(self, maps: Float[Tensor, "R C h w"]) -> Float[Tensor, "R F"]:
         """Return the features of each picture."""
-        mixed = self.mixtures(self.norm(maps.flatten(0, 1)))
-        points = mixed.flatten(2).softmax(dim=-1) @ self.places
-        features = torch.relu(self.out(points.flatten(1)))
+        points = self.mixtures(maps).flatten(2).softmax(dim=-1) @ self.places
+        features: Tensor = torch.relu(self.out(points.flatten(1)))
+        return features
+
+
+class _Head(KeypointHead):
+    """The same for maps of any scale."""
+
+    def __init__(self, maps: tuple[int, ...], config: ImageEncoderConfig) -> None:
+        super().__init__(maps, config.num_points, config.width)
+        self.norm = nn.GroupNorm(1, maps[0])  # Scales differ from backbone to backbone.
+
+    def forward(self, maps: Float[Tensor, "B To C h w"]) -> Float[Tensor, "B To F"]:
+        """Return the features of each picture of a history."""
+        features = super().forward(self.norm(maps.flatten(0, 1)))
         return features.view(*maps.shape[:2], -1)
 
 
@@ -218,7 +236,7 @@ def camera_names(obs_shapes: ObsShapes) -> tuple[str, ...]:
     return tuple(key.removeprefix(IMAGES) for key in obs_shapes if key.startswith(IMAGES))
 
 
-def _camera_keys(cameras: tuple[str, ...], obs_shapes: ObsShapes) -> tuple[str, ...]:
+def camera_keys(cameras: tuple[str, ...], obs_shapes: ObsShapes) -> tuple[str, ...]:
     """Return the keys of the chosen cameras.
 
     Raises:

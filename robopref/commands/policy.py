@@ -9,7 +9,7 @@ from robopref.errors import check_at_least
 
 @dataclass(frozen=True)
 class ImportCommand:
-    """Read a diffusion policy that LeRobot trained on states, to fine-tune it.
+    """Read a diffusion policy that LeRobot trained on states or pictures, to fine-tune it.
 
     It predicts the same noise as there; where LeRobot would sample by DDPM, it samples by DDIM in
     ten steps. A policy that is only to act, or to propose what a reward chooses from, needs no
@@ -46,7 +46,7 @@ class ImportCommand:
 class ExportCommand:
     """Write a diffusion policy as a checkpoint that LeRobot loads.
 
-    It has to denoise by the UNet, predict noise and past actions, and see states.
+    It has to denoise by the UNet, predict noise and past actions, and see states; pictures by the encoder resnet.
 
     Example:
         robopref train policy --data runs/demo/demonstrations --policy.denoiser unet \

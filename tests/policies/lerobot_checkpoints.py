@@ -27,6 +27,7 @@ from robopref.policies.serialization import load_policy
 from robopref.types import ACTION, STATE
 
 ENVIRONMENT, CAMERA = "observation.environment_state", "observation.images.corner"
+LONE = "observation.image"
 SIZES = {STATE: 3, ENVIRONMENT: 4, ACTION: 2}
 SMALL: dict[str, dict[str, Any]] = {
     "diffusion": {
@@ -45,18 +46,22 @@ def generator(seed=1):
     return torch.Generator().manual_seed(seed)
 
 
-def save(kind, folder, features, action_dim=SIZES[ACTION]):
+def save(kind, folder, features, action_dim=SIZES[ACTION], **settings):
     """Save a policy with random weights and its processors, as LeRobot's training does."""
     config = make_policy_config(
         kind, input_features=features, device="cpu",
-        output_features={ACTION: PolicyFeature(FeatureType.ACTION, (action_dim,))}, **SMALL[kind],
+        output_features={ACTION: PolicyFeature(FeatureType.ACTION, (action_dim,))},
+        **SMALL[kind], **settings,
     )  # fmt: skip
     torch.manual_seed(0)
     policy = get_policy_class(kind)(config).eval()
+    for name, buffer in policy.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
     drawn = generator(3)
     stats = {}
     for key, feature in {**features, **config.output_features}.items():
-        shape = (3, 1, 1) if key == CAMERA else feature.shape
+        shape = (3, 1, 1) if feature.type == FeatureType.VISUAL else feature.shape
         low, span = torch.rand(shape, generator=drawn), torch.rand(shape, generator=drawn) + 0.5
         stats[key] = {"min": low, "max": low + span, "mean": low + span / 2, "std": span / 3}
     if STATE in stats:
@@ -82,13 +87,21 @@ def make_obs(batch=5, steps=2):
     return obs
 
 
+def prepared(parts, obs):
+    """Return observations as LeRobot's policy gets them."""
+    policy, before, _ = parts
+    obs = {
+        k: v.movedim(-1, -3).float() / 255 if v.dtype == torch.uint8 else v for k, v in obs.items()
+    }
+    steps = [before({k: v[:, t] for k, v in obs.items()}) for t in range(policy.config.n_obs_steps)]
+    return {key: torch.stack([step[key] for step in steps], dim=1) for key in obs}
+
+
 def theirs(parts, obs, noise):
     """Return the chunk that LeRobot's policy makes of noise."""
-    policy, before, after = parts
-    steps = [before({k: v[:, t] for k, v in obs.items()}) for t in range(policy.config.n_obs_steps)]
-    batch = {key: torch.stack([step[key] for step in steps], dim=1) for key in obs}
+    policy, _, after = parts
     policy.reset()
-    return after(policy.predict_action_chunk(batch, noise=noise))
+    return after(policy.predict_action_chunk(prepared(parts, obs), noise=noise))
 
 
 def difference(first, second):
@@ -132,22 +145,26 @@ def try_types(folder):
     return found
 
 
-def try_import(folder):
+def try_import(folder, obs, features, **settings):
     """Return how far a policy here and LeRobot's are apart, both ways."""
-    own, before, after = save("diffusion", folder / "base", vectors())
+    parts = save("diffusion", folder / "base", features, **settings)
+    own = parts[0]
     imported = import_diffusion(folder / "base")
-    obs, noise = make_obs(), torch.randn(5, 16, SIZES[ACTION], generator=generator())
-    chunk = theirs((own, before, after), obs, noise)
-    ours = imported.sample(obs, 1, generator(), noise=noise[:, None])[:, 0]
-    batch = {**obs, ACTION: ours, "action.past": ours[:, :1]}
+    noise = torch.randn(5, 16, SIZES[ACTION], generator=generator())
+    chunk = theirs(parts, obs, noise)
+    # One camera's key has no name.
+    seen = {f"{LONE}s.image" if key == LONE else key: value for key, value in obs.items()}
+    ours = imported.sample(seen, 1, generator(), noise=noise[:, None])[:, 0]
+    batch = {**seen, ACTION: ours, "action.past": ours[:, :1]}
     steps = torch.tensor([0, 3, 20, 50, 99])
     predicted = imported.predict_noise(batch, steps, noise)
     noisy = imported.schedule.add_noise(imported.to_network(ours, batch), noise, steps)
-    condition = own.diffusion._prepare_global_conditioning(
-        {k: torch.stack([before({j: v[:, t] for j, v in obs.items()})[k] for t in range(2)], 1)
-         for k in obs}
-    )  # fmt: skip
+    given = prepared(parts, obs)
+    cameras = list(own.config.image_features)
+    if cameras:
+        given["observation.images"] = torch.stack([given[key] for key in cameras], dim=-4)
     with torch.no_grad():
+        condition = own.diffusion._prepare_global_conditioning(given)
         expected = own.diffusion.unet(noisy, steps, global_cond=condition)
     # As a method would, a little.
     with torch.no_grad():
@@ -159,12 +176,42 @@ def try_import(folder):
         "noise": difference(predicted, expected),
         "sizes": [imported.chunk_size, imported.num_past_actions, imported.n_action_steps],
         "chunk": difference(chunk, ours[:, : chunk.shape[1]]),
-        "tuned_moved": difference(chunk, theirs(tuned, obs, noise)),
+        "tuned_moved": difference(chunk, theirs(tuned, seen, noise)),
         "tuned": difference(
-            imported.sample(obs, 1, generator(), noise=noise[:, None])[:, 0, :6],
-            theirs(tuned, obs, noise),
+            imported.sample(seen, 1, generator(), noise=noise[:, None])[:, 0, :6],
+            theirs(tuned, seen, noise),
         ),
     }
+
+
+PLAIN = {"pretrained_backbone_weights": None, "spatial_softmax_num_keypoints": 8}
+EYES: dict[str, dict[str, Any]] = {
+    "group": {"use_group_norm": True, "crop_shape": (56, 52)},
+    "batch": {"use_group_norm": False, "crop_shape": (56, 51), "num_cameras": 2},
+    "shared": {
+        "use_group_norm": True, "use_separate_rgb_encoder_per_camera": False, "num_cameras": 2,
+        "resize_shape": (48, 40), "crop_ratio": 0.9, "environment": True,
+    },
+}  # fmt: skip
+
+
+def try_pictures(folder):
+    """Return the same of policies that see pictures, each in another way."""
+    found = {}
+    for name, settings in EYES.items():
+        settings = {**PLAIN, **settings}
+        features, obs = vectors(), make_obs()
+        if not settings.pop("environment", False):
+            del features[ENVIRONMENT], obs[ENVIRONMENT]
+        num = settings.pop("num_cameras", 1)
+        # Not in the order of the alphabet.
+        for key in [LONE] if num == 1 else ["observation.images.wrist", CAMERA]:
+            features[key] = PolicyFeature(FeatureType.VISUAL, (3, 64, 60))
+            shape = (5, 2, 64, 60, 3)
+            drawn = torch.randint(256, shape, generator=generator(len(key)), dtype=torch.uint8)
+            obs[key] = drawn
+        found[name] = try_import(folder / name, obs, features, **settings)
+    return found
 
 
 def load_theirs(folder):
@@ -203,7 +250,8 @@ def main():
     torch.set_num_threads(1)
     found = {
         "types": try_types(folder),
-        "import": try_import(folder),
+        "import": try_import(folder / "states", make_obs(), vectors()),
+        "pictures": try_pictures(folder),
         "exported": try_exported(exported),
         "command": try_command(folder),
     }

@@ -16,6 +16,7 @@ from robopref.policies import DENOISERS, POLICIES
 from robopref.policies.diffusion import DiffusionPolicyConfig
 from robopref.policies.serialization import load_policy
 from robopref.protocols import Policy
+from robopref.resnet_encoder import ResNetEncoderConfig
 from robopref.types import IMAGES, POINTS, STATE
 
 OBS_SHAPES = {
@@ -37,6 +38,8 @@ def configs():
     found["diffusion-ddim"] = DiffusionPolicyConfig(sampler="ddim")
     found["diffusion-images"] = DiffusionPolicyConfig(encoder=SEEING)
     one = dataclasses.replace(SEEING, cameras=("side",), state=(1, 3), train_backbone=True)
+    resnet = ResNetEncoderConfig(cameras=("side",), crop=(14, 12), num_points=4)
+    found["diffusion-resnet"] = DiffusionPolicyConfig(encoder=resnet)
     found["diffusion-end-to-end"] = DiffusionPolicyConfig(encoder=one)
     return found
 

@@ -28,8 +28,9 @@ from robopref.policies.lerobot_diffusion import (
 )
 from robopref.policies.serialization import load_policy, read_obs_shapes
 from robopref.policies.unet_denoiser import UNetDenoiserConfig
+from robopref.resnet_encoder import ResNetEncoderConfig
 from robopref.trainer import TrainerConfig
-from robopref.types import ACTION, STATE
+from robopref.types import ACTION, IMAGES, STATE
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = ("ppo", "deformpam", "deformpam-plus")
@@ -47,7 +48,8 @@ def make_policy(config=CONFIG, shapes=None, action_dim=2):
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    for normalizer in (policy.encoder.normalizer, policy.action_normalizer):
+    states = getattr(policy.encoder, "states", policy.encoder)
+    for normalizer in (states.normalizer, policy.action_normalizer):
         normalizer.loc.normal_(generator=generator)
         normalizer.scale.uniform_(0.5, 2, generator=generator)
     return policy.eval()
@@ -93,6 +95,106 @@ def test_what_was_exported_is_imported_as_it_was(policy, obs, noise, tmp_path, j
     )
 
 
+EYES = ResNetEncoderConfig(
+    crop=(28, 26), num_points=4,
+    states=StateEncoderConfig(clip=1e6, beside=(ENVIRONMENT_STATE,)),
+)  # fmt: skip
+SEEN: dict[str, tuple[int, ...]] = {
+    STATE: (3,), ENVIRONMENT_STATE: (4,), IMAGES + "top": (32, 30, 3), IMAGES + "back": (32, 30, 3),
+}  # fmt: skip
+
+
+def make_seeing(eyes=EYES):
+    shapes = dict(SEEN) if eyes.states.beside else {k: v for k, v in SEEN.items() if "env" not in k}
+    policy = make_policy(replace(CONFIG, encoder=eyes), shapes)
+    for numbers in policy.encoder.pixels:
+        numbers.loc.uniform_(0.4, 0.6, generator=torch.Generator().manual_seed(4))
+    return policy
+
+
+def make_pictured(policy, batch=2):
+    drawn = torch.Generator().manual_seed(5)
+    return {
+        key: torch.randint(256, (batch, 2, *shape), generator=drawn, dtype=torch.uint8)
+        if key.startswith(IMAGES)
+        else torch.randn(batch, 2, *shape, generator=drawn)
+        for key, shape in policy.obs_shapes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shared": True, "norm": "batch", "resize": (30, 24), "crop": (27, 21)},
+        {"crop": None, "states": StateEncoderConfig(clip=1e6), "random_crop": False},
+    ],
+)
+def test_what_sees_pictures_is_imported_as_it_was(noise, tmp_path, changes):
+    policy = make_seeing(replace(EYES, **changes))
+    export_diffusion(policy, tmp_path)
+    again = import_diffusion(tmp_path)
+    assert again.config.encoder == replace(
+        policy.config.encoder, cameras=("top", "back"), states=again.config.encoder.states
+    )
+    obs = make_pictured(policy)
+    chunks = [p.sample(obs, 3, torch.Generator(), noise=noise[:2]) for p in (policy, again)]
+    torch.testing.assert_close(*chunks, rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_are_cropped_at_random_in_training_only():
+    policy = make_seeing()
+    obs = make_pictured(policy)
+    view = policy.augmented(obs, torch.Generator().manual_seed(1))
+    camera = IMAGES + "top"
+    assert view[camera].shape == (2, 2, 3, 28, 26)
+    whole = policy.encoder.pixels[0](obs[camera].float() / 255).movedim(-1, 2)
+    places = [
+        (down, right)
+        for down in range(5) for right in range(5)
+        if torch.equal(whole[0, ..., down : down + 28, right : right + 26], view[camera][0])
+    ]  # fmt: skip
+    assert len(places) == 1
+    assert not torch.allclose(policy.encoder(view), policy.encoder(obs))
+    middle = {**obs, camera: obs[camera][:, :, 2:30, 2:28]}
+    cropless = replace(EYES, crop=None)
+    shapes = {**SEEN, camera: (28, 26, 3), IMAGES + "back": (28, 26, 3)}
+    middle[IMAGES + "back"] = obs[IMAGES + "back"][:, :, 2:30, 2:28]
+    other = make_policy(replace(CONFIG, encoder=cropless), shapes)
+    other.load_state_dict(policy.state_dict())
+    torch.testing.assert_close(policy.encoder(obs), other.encoder(middle))
+
+
+def test_batch_norm_keeps_its_statistics():
+    policy = make_seeing(replace(EYES, norm="batch"))
+    obs = make_pictured(policy)
+    alone = policy.encoder({key: value[:1] for key, value in obs.items()})
+    before = {name: value.clone() for name, value in policy.named_buffers()}
+    torch.testing.assert_close(policy.train().encoder(obs)[:1], alone, rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in policy.named_buffers())
+
+
+def test_states_between_which_pictures_lie_are_not_joined(tmp_path):
+    policy = make_seeing()
+    export_diffusion(policy, tmp_path)
+    with pytest.raises(ValueError) as joined:
+        import_diffusion(tmp_path, join_states=True)
+    assert str(joined.value) == (
+        "`join_states` is for policies without pictures: LeRobot lays them between "
+        "'observation.state' and 'observation.environment_state'. Import the policy without it."
+    )
+    with pytest.raises(ValueError) as parted:
+        export_diffusion(policy, tmp_path / "out", proprioception=2)
+    assert str(parted.value) == ("`proprioception` must be left out: the policy sees pictures.")
+    edit(tmp_path, use_separate_rgb_encoder_per_camera=False)
+    with pytest.raises(CheckpointError) as other:
+        import_diffusion(tmp_path)
+    assert str(other.value) == (
+        f"'{tmp_path}/model.safetensors' lacks diffusion.rgb_encoder.backbone.0.weight. It and "
+        "'config.json' must come from the same save."
+    )
+
+
 def test_past_actions_are_denoised_along_and_not_carried_out(policy, obs, noise):
     assert policy.noise_shape == (16, 2)
     chunk = policy.sample(obs, 3, torch.Generator(), noise=noise)
@@ -133,6 +235,7 @@ def test_candidates_have_the_error_of_the_chunk_alone(policy, obs, noise):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pictured", [False, True], ids=["states", "pictures"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -140,13 +243,25 @@ def test_candidates_have_the_error_of_the_chunk_alone(policy, obs, noise):
         if n not in ELSEWHERE and hasattr(FINETUNE.config_class(n)(), "trainer")
     ],
 )  # fmt: skip
-def test_what_was_imported_can_be_tuned(toy_episodes, toy_scorer, tmp_path, name):
+def test_what_was_imported_can_be_tuned(toy_episodes, toy_scorer, tmp_path, name, pictured):
     """The methods that train, a few steps each: past actions and chunks stay apart."""
     size = toy_episodes[0].action.shape[1]
-    export_diffusion(make_policy(shapes={STATE: (3,)}, action_dim=size), tmp_path, proprioception=1)
+    toy_episodes = toy_episodes[:12]
+    if pictured:
+        eyes = ResNetEncoderConfig(crop=(20, 20), num_points=4, norm="batch")
+        shapes = {STATE: (3,), IMAGES + "top": (24, 24, 3)}
+        export_diffusion(make_policy(replace(CONFIG, encoder=eyes), shapes, size), tmp_path)
+        rng = np.random.default_rng(2)
+        toy_episodes = [
+            replace(e, obs={**e.obs, IMAGES + "top": rng.integers(
+                0, 256, (len(e) + 1, 24, 24, 3), dtype=np.uint8)})
+            for e in toy_episodes
+        ]  # fmt: skip
+    else:
+        states = make_policy(shapes={STATE: (3,)}, action_dim=size)
+        export_diffusion(states, tmp_path, proprioception=1)
     base = import_diffusion(tmp_path, join_states=True)
     method = FINETUNE.config_class(name)()
-    toy_episodes = toy_episodes[:12]
     whole = [Segment(e.id, 0, len(e)) for e in toy_episodes]
     judgements = [Judgement.of_pair(whole[i], whole[i + 1], 0.0) for i in range(0, 12, 2)]
     returns = np.array([np.sign(e.action[:, 0]).sum() for e in toy_episodes])
@@ -157,6 +272,8 @@ def test_what_was_imported_can_be_tuned(toy_episodes, toy_scorer, tmp_path, name
     short = replace(method, trainer=TrainerConfig(num_steps=2, batch_size=8, learning_rate=1e-3))
     tuned, _ = short.run(base, data, generator=torch.Generator().manual_seed(3))
     obs = {STATE: torch.zeros(2, 2, 3)}
+    if pictured:
+        obs[IMAGES + "top"] = torch.full((2, 2, 24, 24, 3), 99, dtype=torch.uint8)
     before, after = (p.sample(obs, 2, torch.Generator().manual_seed(1)) for p in (base, tuned))
     assert after.shape == (2, 2, 15, size)
     assert torch.isfinite(after).all()
@@ -169,19 +286,14 @@ REFUSED_IMPORTS: dict[str, tuple[dict[str, Any], str]] = {
         "The policy in '{0}' is of type 'act'; only LeRobot's 'diffusion' can be imported. It acts "
         "as it is, and can be chosen from: give its folder as --policy.",
     ),
-    "pictures": (
-        {"input_features": {"observation.images.top": {"type": "VISUAL", "shape": [3, 8, 8]}}},
-        "The policy in '{0}' sees pictures (observation.images.top); only policies on states can "
-        "be imported. It acts as it is, and can be chosen from: give its folder as --policy.",
-    ),
     "prediction": (
         {"prediction_type": "sample"},
         "The policy in '{0}' has `prediction_type` 'sample'; only 'epsilon' can be imported.",
     ),
     "no state": (
         {"input_features": {ENVIRONMENT_STATE: {"type": "ENV", "shape": [4]}}},
-        "The policy in '{0}' sees ['observation.environment_state'], expected 'observation.state' "
-        "and 'observation.environment_state'.",
+        "The policy in '{0}' sees ['observation.environment_state'], expected 'observation.state', "
+        "'observation.environment_state' and pictures 'observation.images.*'.",
     ),
     "shape": (
         {"input_features": {STATE: {"type": "STATE"}}},
@@ -359,6 +471,17 @@ def test_an_imported_policy_predicts_and_acts_as_it_did(found):
     assert found["import"]["noise"] < 1e-5
     # Rounding adds up over ten steps.
     assert found["import"]["chunk"] < 5e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("eyes", ["group", "batch", "shared"])
+def test_a_policy_that_sees_pictures_goes_there_and_back(found, eyes):
+    """Crops, norms, one network or several, and the order in which all of it is laid."""
+    figures = found["pictures"][eyes]
+    assert figures["noise"] < 1e-5
+    assert figures["chunk"] < 5e-5
+    assert figures["tuned_moved"] > 1e-3
+    assert figures["tuned"] < 5e-5
 
 
 @pytest.mark.slow
