@@ -290,18 +290,25 @@ def _affine(
         return torch.zeros(shape), torch.ones(shape)
     try:
         if mode == "MEAN_STD":
-            return stats["mean"], stats["std"]
+            mean, std = stats["mean"], stats["std"]
+            return mean, torch.where(std == 0, _least(mean, acts), std)
         low, high = (stats[name] for name in _BOUNDS[mode])
     except KeyError as error:
         raise CheckpointError(
             f"'{key}' is normalised by {mode}, and its statistics lack {error}."
         ) from error
     constant = low == high
-    # What did not vary is -1 to the network: as an observation it is shifted there and not scaled,
-    # and an action must come out as it was.
-    least = torch.ones_like(low) if not acts else _SMALLEST * low.abs().clamp_min(1)
-    scale = torch.where(constant, least, (high - low) / 2)
+    # What did not vary is -1 to the network.
+    scale = torch.where(constant, _least(low, acts), (high - low) / 2)
     return torch.where(constant, low + scale, (high + low) / 2), scale
+
+
+def _least(value: Tensor, acts: bool) -> Tensor:
+    """Return what a feature that was always `value` is divided by.
+
+    An observation is shifted and not scaled, and an action must come out as it was.
+    """
+    return _SMALLEST * value.abs().clamp_min(1) if acts else torch.ones_like(value)
 
 
 def _set(normalizer: Normalizer, loc: Tensor, scale: Tensor) -> None:

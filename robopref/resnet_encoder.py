@@ -72,8 +72,8 @@ class ResNetEncoderConfig:
         """Return the encoder.
 
         Raises:
-            ValueError: A camera is not there, or none is; pictures differ in size, or are smaller
-                than their crop; or there is no state.
+            ValueError: A camera is not there, or none is; pictures differ in size, are smaller than
+                their crop or too small to find anything in; or there is no state.
             MissingExtraError: torchvision is not installed.
         """
         return ResNetEncoder(self, obs_shapes, n_obs_steps)
@@ -199,6 +199,11 @@ class _Eye(nn.Module):
         self.backbone.eval()
         with torch.no_grad():
             maps = tuple(self.backbone(torch.zeros(1, 3, *size)).shape[1:])
+        if maps[1] * maps[2] == 1:
+            raise ValueError(
+                f"Pictures must leave more than one location in the maps of {config.model}, or it "
+                f"sees nothing: more than 32 pixels on a side, got {size}."
+            )
         self.head = KeypointHead(maps, config.num_points, 2 * config.num_points)
 
     def forward(self, pictures: Float[Tensor, "R 3 h w"]) -> Float[Tensor, "R F"]:

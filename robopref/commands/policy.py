@@ -46,7 +46,8 @@ class ImportCommand:
 class ExportCommand:
     """Write a diffusion policy as a checkpoint that LeRobot loads.
 
-    It has to denoise by the UNet, predict noise and past actions, and see states; pictures by the encoder resnet.
+    It has to denoise by the UNet, predict noise and past actions, and see states, or states and
+    pictures by the encoder resnet.
 
     Example:
         robopref train policy --data runs/demo/demonstrations --policy.denoiser unet \

@@ -166,6 +166,8 @@ def try_import(folder, obs, features, **settings):
     with torch.no_grad():
         condition = own.diffusion._prepare_global_conditioning(given)
         expected = own.diffusion.unet(noisy, steps, global_cond=condition)
+    turned = {key: v.flip(-2) if v.dtype == torch.uint8 else v for key, v in seen.items()}
+    other = imported.sample(turned, 1, generator(), noise=noise[:, None])[:, 0]
     # As a method would, a little.
     with torch.no_grad():
         for parameter in imported.parameters():
@@ -176,6 +178,7 @@ def try_import(folder, obs, features, **settings):
         "noise": difference(predicted, expected),
         "sizes": [imported.chunk_size, imported.num_past_actions, imported.n_action_steps],
         "chunk": difference(chunk, ours[:, : chunk.shape[1]]),
+        "sees": difference(other, ours),
         "tuned_moved": difference(chunk, theirs(tuned, seen, noise)),
         "tuned": difference(
             imported.sample(seen, 1, generator(), noise=noise[:, None])[:, 0, :6],

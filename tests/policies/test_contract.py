@@ -38,7 +38,7 @@ def configs():
     found["diffusion-ddim"] = DiffusionPolicyConfig(sampler="ddim")
     found["diffusion-images"] = DiffusionPolicyConfig(encoder=SEEING)
     one = dataclasses.replace(SEEING, cameras=("side",), state=(1, 3), train_backbone=True)
-    resnet = ResNetEncoderConfig(cameras=("side",), crop=(14, 12), num_points=4)
+    resnet = ResNetEncoderConfig(cameras=("side",), resize=(48, 44), crop=(40, 36), num_points=4)
     found["diffusion-resnet"] = DiffusionPolicyConfig(encoder=resnet)
     found["diffusion-end-to-end"] = DiffusionPolicyConfig(encoder=one)
     return found

@@ -96,11 +96,11 @@ def test_what_was_exported_is_imported_as_it_was(policy, obs, noise, tmp_path, j
 
 
 EYES = ResNetEncoderConfig(
-    crop=(28, 26), num_points=4,
+    crop=(40, 38), num_points=4,
     states=StateEncoderConfig(clip=1e6, beside=(ENVIRONMENT_STATE,)),
 )  # fmt: skip
 SEEN: dict[str, tuple[int, ...]] = {
-    STATE: (3,), ENVIRONMENT_STATE: (4,), IMAGES + "top": (32, 30, 3), IMAGES + "back": (32, 30, 3),
+    STATE: (3,), ENVIRONMENT_STATE: (4,), IMAGES + "top": (44, 42, 3), IMAGES + "back": (44, 42, 3),
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def make_pictured(policy, batch=2):
     "changes",
     [
         {},
-        {"shared": True, "norm": "batch", "resize": (30, 24), "crop": (27, 21)},
+        {"shared": True, "norm": "batch", "resize": (50, 40), "crop": (45, 36)},
         {"crop": None, "states": StateEncoderConfig(clip=1e6), "random_crop": False},
     ],
 )
@@ -140,6 +140,28 @@ def test_what_sees_pictures_is_imported_as_it_was(noise, tmp_path, changes):
     obs = make_pictured(policy)
     chunks = [p.sample(obs, 3, torch.Generator(), noise=noise[:2]) for p in (policy, again)]
     torch.testing.assert_close(*chunks, rtol=1e-4, atol=1e-5)
+    # What is equal is not equal because nothing is seen.
+    for camera in policy.encoder.cameras:
+        other = {**obs, camera: obs[camera].flip(-2)}
+        assert (policy.encoder(other) - policy.encoder(obs)).abs().max() > 1e-4
+
+
+def test_pictures_too_small_to_find_anything_in_are_refused():
+    with pytest.raises(ValueError) as small:
+        make_seeing(replace(EYES, crop=(28, 26)))
+    assert str(small.value) == (
+        "Pictures must leave more than one location in the maps of resnet18, or it sees nothing: "
+        "more than 32 pixels on a side, got (28, 26)."
+    )
+    with pytest.raises(ValueError) as crop:
+        make_seeing(replace(EYES, crop=(45, 40)))
+    assert str(crop.value) == "`crop` must lie within the pictures, (44, 42), got (45, 40)."
+    with pytest.raises(ValueError) as sizes:
+        EYES.build({**SEEN, IMAGES + "top": (50, 50, 3)}, 2)
+    assert str(sizes.value) == (
+        "Cameras must record pictures of one size where `resize` is None, got [(50, 50, 3), "
+        "(44, 42, 3)]."
+    )
 
 
 def test_pictures_are_cropped_at_random_in_training_only():
@@ -147,19 +169,19 @@ def test_pictures_are_cropped_at_random_in_training_only():
     obs = make_pictured(policy)
     view = policy.augmented(obs, torch.Generator().manual_seed(1))
     camera = IMAGES + "top"
-    assert view[camera].shape == (2, 2, 3, 28, 26)
+    assert view[camera].shape == (2, 2, 3, 40, 38)
     whole = policy.encoder.pixels[0](obs[camera].float() / 255).movedim(-1, 2)
     places = [
         (down, right)
         for down in range(5) for right in range(5)
-        if torch.equal(whole[0, ..., down : down + 28, right : right + 26], view[camera][0])
+        if torch.equal(whole[0, ..., down : down + 40, right : right + 38], view[camera][0])
     ]  # fmt: skip
     assert len(places) == 1
     assert not torch.allclose(policy.encoder(view), policy.encoder(obs))
-    middle = {**obs, camera: obs[camera][:, :, 2:30, 2:28]}
+    middle = {**obs, camera: obs[camera][:, :, 2:42, 2:40]}
     cropless = replace(EYES, crop=None)
-    shapes = {**SEEN, camera: (28, 26, 3), IMAGES + "back": (28, 26, 3)}
-    middle[IMAGES + "back"] = obs[IMAGES + "back"][:, :, 2:30, 2:28]
+    shapes = {**SEEN, camera: (40, 38, 3), IMAGES + "back": (40, 38, 3)}
+    middle[IMAGES + "back"] = obs[IMAGES + "back"][:, :, 2:42, 2:40]
     other = make_policy(replace(CONFIG, encoder=cropless), shapes)
     other.load_state_dict(policy.state_dict())
     torch.testing.assert_close(policy.encoder(obs), other.encoder(middle))
@@ -172,6 +194,16 @@ def test_batch_norm_keeps_its_statistics():
     before = {name: value.clone() for name, value in policy.named_buffers()}
     torch.testing.assert_close(policy.train().encoder(obs)[:1], alone, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in policy.named_buffers())
+
+
+def test_what_never_varied_is_no_division_by_zero(tmp_path):
+    states = StateEncoderConfig(normalization="gaussian", clip=1e6)
+    policy = make_policy(replace(CONFIG, encoder=states))
+    policy.encoder.normalizer.scale[0] = 0
+    export_diffusion(policy, tmp_path, proprioception=3)
+    again = import_diffusion(tmp_path).encoder.normalizer
+    assert again.scale[0] == 1
+    torch.testing.assert_close(again.loc, policy.encoder.normalizer.loc)
 
 
 def test_states_between_which_pictures_lie_are_not_joined(tmp_path):
@@ -248,13 +280,13 @@ def test_what_was_imported_can_be_tuned(toy_episodes, toy_scorer, tmp_path, name
     size = toy_episodes[0].action.shape[1]
     toy_episodes = toy_episodes[:12]
     if pictured:
-        eyes = ResNetEncoderConfig(crop=(20, 20), num_points=4, norm="batch")
-        shapes = {STATE: (3,), IMAGES + "top": (24, 24, 3)}
+        eyes = ResNetEncoderConfig(crop=(36, 36), num_points=4, norm="batch")
+        shapes = {STATE: (3,), IMAGES + "top": (40, 40, 3)}
         export_diffusion(make_policy(replace(CONFIG, encoder=eyes), shapes, size), tmp_path)
         rng = np.random.default_rng(2)
         toy_episodes = [
             replace(e, obs={**e.obs, IMAGES + "top": rng.integers(
-                0, 256, (len(e) + 1, 24, 24, 3), dtype=np.uint8)})
+                0, 256, (len(e) + 1, 40, 40, 3), dtype=np.uint8)})
             for e in toy_episodes
         ]  # fmt: skip
     else:
@@ -273,7 +305,7 @@ def test_what_was_imported_can_be_tuned(toy_episodes, toy_scorer, tmp_path, name
     tuned, _ = short.run(base, data, generator=torch.Generator().manual_seed(3))
     obs = {STATE: torch.zeros(2, 2, 3)}
     if pictured:
-        obs[IMAGES + "top"] = torch.full((2, 2, 24, 24, 3), 99, dtype=torch.uint8)
+        obs[IMAGES + "top"] = torch.full((2, 2, 40, 40, 3), 99, dtype=torch.uint8)
     before, after = (p.sample(obs, 2, torch.Generator().manual_seed(1)) for p in (base, tuned))
     assert after.shape == (2, 2, 15, size)
     assert torch.isfinite(after).all()
@@ -480,6 +512,7 @@ def test_a_policy_that_sees_pictures_goes_there_and_back(found, eyes):
     figures = found["pictures"][eyes]
     assert figures["noise"] < 1e-5
     assert figures["chunk"] < 5e-5
+    assert figures["sees"] > 1e-3
     assert figures["tuned_moved"] > 1e-3
     assert figures["tuned"] < 5e-5
 
