@@ -21,8 +21,10 @@ STATISTICS = {
 
 
 TOP = IMAGES + "top"
-OPTIONS = {"images": {"backbone": SmallCNNConfig(width=4), "size": 32}}
-"""What an encoder needs that is not there without its extra."""
+OPTIONS: dict[str, Any] = {
+    "images": {"backbone": SmallCNNConfig(width=4), "size": 32}, "resnet": {"resize": (64, 64)},
+}  # fmt: skip
+"""What an encoder needs that is not there without its extra, or that small pictures need."""
 
 
 @pytest.mark.parametrize("name", ENCODERS.names())
