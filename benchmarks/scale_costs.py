@@ -68,8 +68,9 @@ def laws(rows: Sequence[Row]) -> dict[str, Any]:
             if (row["task"], row["what"], row["of"]) == (task, what, of)
         ]
         num_sizes = len({each.size for each in measured})
-        if num_sizes > 1:
-            found[f"{task}, {what} by {of}"] = fit_law(measured, terms_of(of, what, num_sizes))
+        terms = terms_of(of, what, num_sizes)
+        if num_sizes > 1 and len(measured) > len(terms):
+            found[f"{task}, {what} by {of}"] = fit_law(measured, terms)
     return found
 
 
@@ -142,10 +143,10 @@ def by_workers(sizes: Sequence[int], repeats: int, num_groups: int) -> list[Row]
                 start = time.monotonic()
                 record_steps(groups, workers)
                 rows.append(_row(task, "workers", num, "seconds", time.monotonic() - start))
-            children = psutil.Process().children(recursive=True)
-            held = sum(child.memory_info().rss for child in children)
-            own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1e3
-            rows.append(_row(task, "workers", num, "gb", (held + own) / 1e9))
+                children = psutil.Process().children(recursive=True)
+                held = sum(child.memory_info().rss for child in children)
+                own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1e3
+                rows.append(_row(task, "workers", num, "gb", (held + own) / 1e9))
     return rows
 
 

@@ -170,3 +170,13 @@ def test_workers_are_measured():
     ]  # fmt: skip
     held = [row["cost"] for row in found if row["what"] == "gb"]
     assert 0.1 < held[0] < held[1] < 8
+
+
+def test_what_was_measured_too_seldom_has_no_law_and_costs_the_others_nothing():
+    rows = [
+        {"task": task, "of": "workers", "size": size, "what": "gb", "cost": 0.1 + size}
+        for task, times in (("once", 1), ("twice", 2))
+        for size in (1, 2)
+        for _ in range(times)
+    ]
+    assert list(scale_costs.laws(rows)) == ["twice, gb by workers"]
