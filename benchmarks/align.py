@@ -13,11 +13,11 @@ import shutil
 import sqlite3
 import sys
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,10 @@ from benchmarks.align_cases import BY_NAME, CASES, DEFAULT, PUBLISHED, STAGES, I
 from benchmarks.align_control import run_control
 from benchmarks.align_decisions import measure_decisions
 from benchmarks.align_figures import summarise
-from benchmarks.result_lines import append_row, read_rows
+from benchmarks.result_lines import Row, align_groups, read_rows
 from robopref.align.config import AlignConfig
 from robopref.align.evaluate import score_segment
 from robopref.align.loop import AlignmentLoop
-from robopref.align.run import with_null
 from robopref.commands.bench import describe_commit
 from robopref.errors import NothingLearnedError
 from robopref.workers import Workers
@@ -100,55 +99,16 @@ def work(
     left = sum(map(len, groups.values()))
     hours = left * SECONDS_A_RUN / 2 / 3600
     print(f"{left} of {len(items)} runs are left: about {hours:.1f} h on two cores.", flush=True)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.time() + 60 * minutes if minutes else float("inf")
-    failed: list[str] = []
-    jobs = [_Job(tuple(group), results, runs, deadline, timed) for group in groups.values()]
-    with workers:
-        for errors in workers.map(_do_group, jobs, in_order=False):
-            for key, error in errors.items():
-                print(f"{key} failed:\n{error}", flush=True)
-            failed += errors
-    if failed:
-        raise RuntimeError(
-            f"{len(failed)} runs failed, with the errors above; run again to try only these: "
-            f"{', '.join(failed)}."
-        )
+    align_groups(
+        (tuple(sorted(group, key=lambda i: (i.num_labels, i.flips))) for group in groups.values()),
+        partial(_timed_item, runs=runs, timed=timed), results, workers, minutes=minutes,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Job:
-    """All items of a case and seed, and what `work` was told."""
-
-    items: tuple[Item, ...]
-    results: Path
-    runs: Path
-    deadline: float
-    timed: bool
-
-
-def _do_group(job: _Job) -> dict[str, str]:
-    """Do the items of a job; return the errors of those that failed."""
-    failed: dict[str, str] = {}
-    # A worker that was lost may have done some of them.
-    done = {row["key"] for row in read_rows(job.results)}
-    with Workers(0) as workers:
-        for item in sorted(job.items, key=lambda i: (i.num_labels, i.flips)):
-            if time.time() > job.deadline:
-                break
-            if item.key in done:
-                continue
-            try:
-                row = with_null(do_item(item, job.runs, workers))
-            except Exception:
-                # The others go on, and this one stays to be done.
-                failed[item.key] = traceback.format_exc()
-                continue
-            if not job.timed:
-                row = {key: value for key, value in row.items() if key not in TIMES}
-            append_row(row, job.results)
-            print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
-    return failed
+def _timed_item(item: Item, workers: Workers, *, runs: Path, timed: bool) -> Row:
+    """Return the line of an item, without times where other work ran beside."""
+    row = do_item(item, runs, workers)
+    return {key: value for key, value in row.items() if timed or key not in TIMES}
 
 
 def do_item(item: Item, runs: Path, workers: Workers) -> dict[str, Any]:

@@ -10,10 +10,10 @@ of what was seen.
 
 import shutil
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,10 @@ import torch
 
 from benchmarks.align import BASE, LABELS, file_name, link_run
 from benchmarks.rapl_cases import Policy
-from benchmarks.result_lines import append_row, read_rows
+from benchmarks.result_lines import align_groups, read_rows
 from robopref.align.config import AlignConfig
 from robopref.align.guard import GuardConfig
 from robopref.align.loop import AlignmentLoop
-from robopref.align.run import with_null
 from robopref.align.simulated import SimulatedSpec
 from robopref.commands.bench import describe_commit
 from robopref.preferences.teachers import ScriptedTeacherConfig
@@ -66,57 +65,13 @@ def work_policies(
     left = sum(map(len, groups.values()))
     hours = left * SECONDS_A_ROW / 2 / 3600
     print(f"{left} policies are left: about {hours:.1f} h on two cores.", flush=True)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.time() + 60 * minutes if minutes else float("inf")
-    jobs = [_Job(tuple(group), results, runs, deadline) for group in groups.values()]
-    failed: list[str] = []
-    with workers:
-        for errors in workers.map(_do_job, jobs, in_order=False):
-            for key, error in errors.items():
-                print(f"{key} failed:\n{error}", flush=True)
-            failed += errors
-    if failed:
-        raise RuntimeError(
-            f"{len(failed)} runs failed, with the errors above; run again to try only these: "
-            f"{', '.join(failed)}."
-        )
+    do = partial(do_policy, runs=runs)
+    align_groups(map(tuple, groups.values()), do, results, workers, minutes=minutes)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """All items of a case and seed, and what `work_policies` was told."""
-
-    items: tuple[Policy, ...]
-    results: Path
-    runs: Path
-    deadline: float
-
-
-def _do_job(job: _Job) -> dict[str, str]:
-    """Do the items of a job; return the errors of those that failed."""
-    torch.set_num_threads(1)
-    failed: dict[str, str] = {}
-    # A worker that was lost may have done some of them.
-    done = {row["key"] for row in read_rows(job.results)}
-    with Workers(0) as workers:
-        for item in job.items:
-            if time.time() > job.deadline:
-                break
-            if item.key in done:
-                continue
-            try:
-                row = do_policy(item, job.runs, workers)
-            except Exception:
-                # The others go on, and this one stays to be done.
-                failed[item.key] = traceback.format_exc()
-                continue
-            append_row(with_null(row), job.results)
-            print(f"{item.key}: joint {row['aligned']['joint']['value']:.2f}", flush=True)
-    return failed
-
-
-def do_policy(item: Policy, runs: Path, workers: Workers) -> dict[str, Any]:
+def do_policy(item: Policy, workers: Workers, *, runs: Path) -> dict[str, Any]:
     """Align one policy and return its line."""
+    torch.set_num_threads(1)
     start = time.monotonic()
     row: dict[str, Any] = {
         "key": item.key, "stage": "policies", "case": item.case.name, "seed": item.seed,

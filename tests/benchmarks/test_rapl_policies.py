@@ -64,7 +64,7 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_named(tmp_path, monkey
     results = tmp_path / "rapl.jsonl"
     append_row({"key": items[0].key, "aligned": {"joint": {"value": 1.0}}}, results)
 
-    def do(item, runs, workers):
+    def do(item, workers, runs):
         if item is items[1]:
             raise RuntimeError("no pictures")
         return {"key": item.key, "aligned": {"joint": {"value": 0.5}}}
